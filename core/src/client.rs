@@ -1,0 +1,446 @@
+//! One client's life, from the first dial to the close.
+//!
+//! ```text
+//!              connected               greeting
+//!   Dialing(n) ---------> AwaitingId(n) ------> Ready
+//!     ^   |                    |                  |
+//!     |   | disconnected,      |                  | disconnected, short frame:
+//!     |   | timeout            |                  | n starts again at 0
+//!     |   v                    v                  v
+//!     +- Waiting(n) <----------+------------------+        close, or n too large: Closed
+//!      now >= at
+//! ```
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::frame::FrameDecoder;
+use crate::id::PeerId;
+use crate::message::{BodyTooLong, KEEP_ALIVE_FRAME, MessageIn, MessageOut};
+use crate::time::Instant;
+
+/// How a client connects, and how it stays connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// How many further dials follow one that failed before the client gives up. 0: none.
+    /// `u32::MAX`: no end. A connection that was ready and is lost is always dialed again.
+    /// Default 10, about 5 s of waiting. Source: waddell `ClientConfig.ReconnectAttempts`.
+    pub reconnect_attempts: u32,
+    /// Longest time from a dial to the greeting before the attempt counts as failed.
+    /// `None`: for ever. Default 10 s.
+    pub connect_timeout: Option<Duration>,
+    /// How often a keep-alive frame is sent while ready. Default `None`: only by hand.
+    pub keep_alive_interval: Option<Duration>,
+    /// Seed of the jitter on waiting times: different for each client, from the system's entropy.
+    pub jitter_seed: u64,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            reconnect_attempts: 10,
+            connect_timeout: Some(Duration::from_secs(10)),
+            keep_alive_interval: None,
+            jitter_seed: 0,
+        }
+    }
+}
+
+/// The client's side of the protocol, and its policy of dialing again.
+///
+/// After every call that takes `&mut self`, drain [`poll_output`](Self::poll_output) to `None`,
+/// then sleep no longer than [`poll_timeout`](Self::poll_timeout). `handle_*` calls report on the
+/// transport of the latest [`Output::Dial`]; after [`Output::HangUp`] there is none to report on.
+#[derive(Debug)]
+pub struct Client {
+    config: ClientConfig,
+    state: State,
+    decoder: FrameDecoder,
+    outputs: VecDeque<Output>,
+    /// How many connections in a row were lost before they had lasted [`STABLE_AFTER`]. A server
+    /// that greets and hangs up at once is dialed ever more slowly, not in a tight loop.
+    short_lived: u32,
+    jitter: Jitter,
+}
+
+#[derive(Debug)]
+enum State {
+    Dialing { attempt: u32, deadline: Option<Instant> },
+    AwaitingId { attempt: u32, deadline: Option<Instant> },
+    Ready { id: PeerId, since: Instant, keep_alive_at: Option<Instant> },
+    Waiting { attempt: u32, until: Instant },
+    Closed,
+}
+
+impl Client {
+    /// Starts a client's life; the first output is [`Output::Dial`].
+    pub fn new(config: ClientConfig, now: Instant) -> Self {
+        let mut client = Self {
+            config,
+            state: State::Closed,
+            decoder: FrameDecoder::new(),
+            outputs: VecDeque::new(),
+            short_lived: 0,
+            jitter: Jitter(config.jitter_seed),
+        };
+        client.dial(0, now);
+        client
+    }
+
+    /// The transport is connected: bytes can flow both ways.
+    pub fn handle_connected(&mut self, _now: Instant) {
+        if let State::Dialing { attempt, deadline } = self.state {
+            self.decoder = FrameDecoder::new();
+            self.state = State::AwaitingId { attempt, deadline };
+        }
+    }
+
+    /// Bytes arrived on the transport, split anyhow. They are clobbered.
+    pub fn handle_bytes(&mut self, mut input: &mut [u8], now: Instant) {
+        while matches!(self.state, State::AwaitingId { .. } | State::Ready { .. }) {
+            // The decoder takes every length, so its error cannot occur.
+            let Ok(Some(frame)) = self.decoder.next_frame(&mut input) else { return };
+            match MessageIn::decode(frame.payload()) {
+                Ok(message) => self.handle_message(message, now),
+                Err(_short) => {
+                    self.outputs.push_back(Output::HangUp);
+                    self.lose(DisconnectReason::ServerMisbehaved, now);
+                }
+            }
+        }
+    }
+
+    /// The transport is gone, or could not be dialed.
+    pub fn handle_disconnected(&mut self, now: Instant) {
+        match self.state {
+            State::Dialing { .. } => self.lose(DisconnectReason::DialFailed, now),
+            State::AwaitingId { .. } | State::Ready { .. } => {
+                self.lose(DisconnectReason::ConnectionLost, now);
+            }
+            State::Waiting { .. } | State::Closed => {}
+        }
+    }
+
+    /// Time has passed; call it no later than [`poll_timeout`](Self::poll_timeout).
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_none_or(|at| now < at) {
+            return;
+        }
+        match &mut self.state {
+            State::Dialing { .. } | State::AwaitingId { .. } => {
+                self.outputs.push_back(Output::HangUp);
+                self.lose(DisconnectReason::TimedOut, now);
+            }
+            State::Ready { keep_alive_at, .. } => {
+                *keep_alive_at = self.config.keep_alive_interval.map(|interval| now + interval);
+                self.outputs.push_back(Output::Transmit(Bytes::from_static(KEEP_ALIVE_FRAME)));
+            }
+            State::Waiting { attempt, .. } => {
+                let attempt = *attempt;
+                self.dial(attempt, now);
+            }
+            State::Closed => {}
+        }
+    }
+
+    /// Sends a message: queues its frame as one [`Output::Transmit`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] says why nothing was sent.
+    pub fn send(&mut self, message: &MessageOut) -> Result<(), SendError> {
+        self.sendable()?;
+        let mut frame = Vec::with_capacity(message.frame_len());
+        message.encode(&mut frame)?;
+        self.outputs.push_back(Output::Transmit(frame.into()));
+        Ok(())
+    }
+
+    /// Sends a keep-alive frame, which keeps the path open and which nobody answers.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] says why nothing was sent.
+    pub fn send_keep_alive(&mut self) -> Result<(), SendError> {
+        self.sendable()?;
+        self.outputs.push_back(Output::Transmit(Bytes::from_static(KEEP_ALIVE_FRAME)));
+        Ok(())
+    }
+
+    /// Dials at once if the client is waiting to: the network is back, the page is visible again.
+    pub fn retry_now(&mut self, now: Instant) {
+        if let State::Waiting { attempt, .. } = self.state {
+            self.dial(attempt, now);
+        }
+    }
+
+    /// Ends the client's life. What was sent before goes out before the hang-up.
+    pub fn close(&mut self) {
+        match self.state {
+            State::Dialing { .. } | State::AwaitingId { .. } | State::Ready { .. } => {
+                self.outputs.push_back(Output::HangUp);
+            }
+            State::Waiting { .. } => {}
+            State::Closed => return,
+        }
+        self.finish(CloseReason::ByApplication);
+    }
+
+    /// Returns what the driver must do next; `None` when it is done for the time being.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is due, if no other call comes first.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Dialing { deadline, .. } | State::AwaitingId { deadline, .. } => deadline,
+            State::Ready { keep_alive_at, .. } => keep_alive_at,
+            State::Waiting { until, .. } => Some(until),
+            State::Closed => None,
+        }
+    }
+
+    /// Returns the id that the server gave this connection; `None` unless ready.
+    pub fn id(&self) -> Option<PeerId> {
+        match self.state {
+            State::Ready { id, .. } => Some(id),
+            State::Dialing { .. }
+            | State::AwaitingId { .. }
+            | State::Waiting { .. }
+            | State::Closed => None,
+        }
+    }
+
+    /// Returns where in its life the client is.
+    pub fn state(&self) -> ClientState {
+        match self.state {
+            State::Dialing { .. } | State::AwaitingId { .. } => ClientState::Connecting,
+            State::Ready { .. } => ClientState::Ready,
+            State::Waiting { .. } => ClientState::Waiting,
+            State::Closed => ClientState::Closed,
+        }
+    }
+
+    fn handle_message(&mut self, message: MessageIn, now: Instant) {
+        match self.state {
+            State::AwaitingId { .. } => {
+                let id = message.from;
+                let keep_alive_at = self.config.keep_alive_interval.map(|interval| now + interval);
+                self.state = State::Ready { id, since: now, keep_alive_at };
+                self.outputs.push_back(Output::Event(ClientEvent::Connected { id }));
+            }
+            State::Ready { .. } => {
+                self.outputs.push_back(Output::Event(ClientEvent::Message(message)));
+            }
+            State::Dialing { .. } | State::Waiting { .. } | State::Closed => {}
+        }
+    }
+
+    fn sendable(&self) -> Result<(), SendError> {
+        match self.state {
+            State::Ready { .. } => Ok(()),
+            State::Closed => Err(SendError::Closed),
+            State::Dialing { .. } | State::AwaitingId { .. } | State::Waiting { .. } => {
+                Err(SendError::NotConnected)
+            }
+        }
+    }
+
+    fn dial(&mut self, attempt: u32, now: Instant) {
+        let deadline = self.config.connect_timeout.map(|timeout| now + timeout);
+        self.state = State::Dialing { attempt, deadline };
+        self.outputs.push_back(Output::Dial);
+    }
+
+    /// The transport is no more: waits for the next dial, or gives up.
+    fn lose(&mut self, reason: DisconnectReason, now: Instant) {
+        let (attempt, steps) = match self.state {
+            State::Dialing { attempt, .. } | State::AwaitingId { attempt, .. } => {
+                let attempt = attempt.saturating_add(1);
+                (attempt, attempt.saturating_add(self.short_lived))
+            }
+            State::Ready { since, .. } => {
+                let was_short = now - since < STABLE_AFTER;
+                let steps = if was_short { self.short_lived } else { 0 };
+                self.short_lived = if was_short { self.short_lived.saturating_add(1) } else { 0 };
+                (0, steps)
+            }
+            State::Waiting { .. } | State::Closed => return,
+        };
+        if attempt > self.config.reconnect_attempts {
+            self.finish(CloseReason::AttemptsExhausted { last: reason });
+            return;
+        }
+        let delay = RETRY_STEP.saturating_mul(steps).min(MAX_RETRY_DELAY);
+        let until = now + self.jitter.stretch(delay);
+        self.state = State::Waiting { attempt, until };
+        self.outputs
+            .push_back(Output::Event(ClientEvent::Disconnected { reason, retry_at: until }));
+    }
+
+    fn finish(&mut self, reason: CloseReason) {
+        self.state = State::Closed;
+        self.decoder = FrameDecoder::new();
+        self.outputs.push_back(Output::Event(ClientEvent::Closed { reason }));
+    }
+}
+
+/// What the driver must do, in the order in which [`Client::poll_output`] says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Connect a transport; report with `handle_connected` or `handle_disconnected`.
+    Dial,
+    /// Write these bytes to the transport.
+    Transmit(Bytes),
+    /// Close the transport once everything before is written, and report nothing more of it.
+    HangUp,
+    /// Tell the application.
+    Event(ClientEvent),
+}
+
+/// What the application is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// The server has given the client a new id.
+    Connected {
+        /// The id by which others reach this client, until the connection is lost.
+        id: PeerId,
+    },
+    /// A message has arrived.
+    Message(MessageIn),
+    /// There is no connection; the client will dial again.
+    Disconnected {
+        /// Why there is none.
+        reason: DisconnectReason,
+        /// When the next dial is due.
+        retry_at: Instant,
+    },
+    /// The client's life is over.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// Where in its life a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientState {
+    /// Dialing, or waiting for the greeting.
+    Connecting,
+    /// Greeted: it has an id and can send.
+    Ready,
+    /// Waiting to dial again.
+    Waiting,
+    /// Closed for good.
+    Closed,
+}
+
+/// Why a connection ended, or did not come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// The transport could not be connected.
+    DialFailed,
+    /// The transport ended.
+    ConnectionLost,
+    /// No greeting within [`ClientConfig::connect_timeout`].
+    TimedOut,
+    /// The server sent a frame shorter than a header, which no waddell server does.
+    ServerMisbehaved,
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DialFailed => "could not connect",
+            Self::ConnectionLost => "the connection was lost",
+            Self::TimedOut => "the server did not greet in time",
+            Self::ServerMisbehaved => "the server sent a frame that is too short to be waddell's",
+        })
+    }
+}
+
+/// Why a client's life is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// [`Client::close`] was called.
+    ByApplication,
+    /// One more dial failed than [`ClientConfig::reconnect_attempts`] allows.
+    AttemptsExhausted {
+        /// What became of the last one.
+        last: DisconnectReason,
+    },
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByApplication => f.write_str("the client was closed"),
+            Self::AttemptsExhausted { last } => {
+                write!(f, "no reconnect attempt is left: {last}")
+            }
+        }
+    }
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// There is no connection right now; wait for [`ClientEvent::Connected`].
+    NotConnected,
+    /// The client is closed for good.
+    Closed,
+    /// The body is longer than a frame can carry.
+    BodyTooLong(BodyTooLong),
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConnected => f.write_str("not connected"),
+            Self::Closed => f.write_str("the client is closed"),
+            Self::BodyTooLong(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for SendError {}
+
+impl From<BodyTooLong> for SendError {
+    fn from(error: BodyTooLong) -> Self {
+        Self::BodyTooLong(error)
+    }
+}
+
+/// Pseudo-random numbers (SplitMix64): spreads clients that lost the same server.
+#[derive(Debug)]
+struct Jitter(u64);
+
+impl Jitter {
+    /// Returns `delay` plus up to half of it.
+    fn stretch(&mut self, delay: Duration) -> Duration {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        // 16 random bits of half the delay; delays are at most MAX_RETRY_DELAY.
+        delay + delay * (z & 0xffff) as u32 / 0x2_0000
+    }
+}
+
+/// Each failed dial adds this to the wait before the next. Source: waddell `client.go`.
+const RETRY_STEP: Duration = Duration::from_millis(100);
+
+/// Longest wait between two dials, before jitter. Source: waddell `client.go`.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// A connection that lasted this long was a good one: its loss is followed by a dial at once.
+const STABLE_AFTER: Duration = Duration::from_secs(5);

@@ -1,0 +1,212 @@
+//! Frames: the 2-byte length prefix, and nothing else.
+//!
+//! ```text
+//!   0      2                    2 + length
+//!   +------+----------------------+
+//!   |length|       payload        |      length: u16, little-endian, of the payload alone
+//!   +------+----------------------+
+//! ```
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::mem;
+
+/// Length of the little-endian prefix that says how many bytes follow.
+pub const PREFIX_LEN: usize = 2;
+
+/// Longest payload of one frame, in bytes, without the 2-byte prefix.
+/// A message body is 18 bytes shorter (peer id 16, topic 2). Source: framed `MaxFrameLength`.
+pub const MAX_FRAME_LEN: usize = 65_535;
+
+/// One whole frame, prefix included, where it lies in the caller's or the decoder's buffer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// At least `PREFIX_LEN` bytes, the prefix telling the length of the rest.
+    bytes: &'a mut [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Returns the bytes after the prefix; at most [`MAX_FRAME_LEN`].
+    pub fn payload(&self) -> &[u8] {
+        self.bytes.get(PREFIX_LEN..).unwrap_or_default()
+    }
+
+    /// Returns the bytes after the prefix, to change in place.
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(PREFIX_LEN..).unwrap_or_default()
+    }
+
+    /// Returns the whole frame, prefix included, as it goes on the wire.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes
+    }
+}
+
+/// Cuts a stream of bytes into frames.
+///
+/// A frame that lies whole in the input is handed out where it lies; only the tail of an
+/// unfinished frame is copied, into a buffer that exists no longer than that frame is unfinished.
+/// An idle decoder owns no memory.
+///
+/// ```
+/// use waddell_core::FrameDecoder;
+///
+/// let mut decoder = FrameDecoder::new();
+/// let mut input = &mut b"\x01\x00k\x03\x00ab"[..].to_vec()[..];
+/// let mut payloads = Vec::new();
+/// while let Some(frame) = decoder.next_frame(&mut input).unwrap() {
+///     payloads.push(frame.payload().to_vec());
+/// }
+/// let mut input = &mut b"c"[..].to_vec()[..];
+/// while let Some(frame) = decoder.next_frame(&mut input).unwrap() {
+///     payloads.push(frame.payload().to_vec());
+/// }
+/// assert_eq!(payloads, [&b"k"[..], b"abc"]);
+/// ```
+#[derive(Debug)]
+pub struct FrameDecoder {
+    /// The beginning of an unfinished frame, or the whole of the one last handed out.
+    partial: Vec<u8>,
+    /// Whether `partial` holds a frame that was handed out and is done with.
+    handed_out: bool,
+    /// Longest payload taken.
+    max_len: u16,
+}
+
+impl FrameDecoder {
+    /// Makes a decoder that takes payloads up to [`MAX_FRAME_LEN`], that is: every one.
+    pub const fn new() -> Self {
+        Self::with_max_len(u16::MAX)
+    }
+
+    /// Makes a decoder that takes payloads of at most `max_len` bytes.
+    pub const fn with_max_len(max_len: u16) -> Self {
+        Self { partial: Vec::new(), handed_out: false, max_len }
+    }
+
+    /// Takes the next whole frame off the front of the input.
+    ///
+    /// On `Some`, `input` begins after the frame, which may have begun in an earlier input. On
+    /// `None` there is no further frame yet: the input is empty and its rest is kept here.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameTooLong`] as soon as a prefix says that a payload exceeds the decoder's maximum.
+    /// There is no telling where the next frame begins then: hang up.
+    pub fn next_frame<'a, 'i: 'a>(
+        &'a mut self,
+        input: &mut &'i mut [u8],
+    ) -> Result<Option<Frame<'a>>, FrameTooLong> {
+        if mem::take(&mut self.handed_out) {
+            self.partial.clear();
+        }
+        if !self.partial.is_empty() {
+            return self.finish_partial(input);
+        }
+        match self.frame_len(input)? {
+            Some(len) if len <= input.len() => {
+                let (bytes, rest) = mem::take(input).split_at_mut(len);
+                *input = rest;
+                Ok(Some(Frame { bytes }))
+            }
+            Some(_) | None => {
+                if input.is_empty() {
+                    self.partial = Vec::new();
+                } else {
+                    self.partial.extend_from_slice(input);
+                    *input = &mut [];
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Returns whether the stream may end here.
+    ///
+    /// # Errors
+    ///
+    /// [`Truncated`] if it ends inside a frame.
+    pub fn finish(&self) -> Result<(), Truncated> {
+        match self.buffered() {
+            0 => Ok(()),
+            len => Err(Truncated { len }),
+        }
+    }
+
+    /// Returns how many bytes of an unfinished frame are kept.
+    pub fn buffered(&self) -> usize {
+        if self.handed_out { 0 } else { self.partial.len() }
+    }
+
+    /// Completes the frame that `partial` begins.
+    fn finish_partial<'a>(
+        &'a mut self,
+        input: &mut &mut [u8],
+    ) -> Result<Option<Frame<'a>>, FrameTooLong> {
+        loop {
+            let wanted = self.frame_len(&self.partial)?.unwrap_or(PREFIX_LEN);
+            let missing = wanted.saturating_sub(self.partial.len());
+            if missing == 0 {
+                self.handed_out = true;
+                return Ok(Some(Frame { bytes: &mut self.partial }));
+            }
+            if input.is_empty() {
+                return Ok(None);
+            }
+            let len = missing.min(input.len());
+            let (bytes, rest) = mem::take(input).split_at_mut(len);
+            *input = rest;
+            self.partial.extend_from_slice(bytes);
+        }
+    }
+
+    /// Returns the length of the frame at the front of `bytes`, prefix included, if it can be told.
+    fn frame_len(&self, bytes: &[u8]) -> Result<Option<usize>, FrameTooLong> {
+        let Some(prefix) = bytes.first_chunk::<PREFIX_LEN>() else {
+            return Ok(None);
+        };
+        let len = u16::from_le_bytes(*prefix);
+        if len > self.max_len {
+            return Err(FrameTooLong { len, max_len: self.max_len });
+        }
+        Ok(Some(PREFIX_LEN + usize::from(len)))
+    }
+}
+
+impl Default for FrameDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A frame's prefix says that it is longer than the decoder takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameTooLong {
+    /// Length of the payload that the prefix announces, in bytes.
+    pub len: u16,
+    /// Longest payload that the decoder takes, in bytes.
+    pub max_len: u16,
+}
+
+impl fmt::Display for FrameTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "frame of {} bytes is longer than the {} allowed", self.len, self.max_len)
+    }
+}
+
+impl core::error::Error for FrameTooLong {}
+
+/// The stream ended inside a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Truncated {
+    /// How many bytes of the frame had arrived, its prefix included.
+    pub len: usize,
+}
+
+impl fmt::Display for Truncated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream ended after {} bytes of an unfinished frame", self.len)
+    }
+}
+
+impl core::error::Error for Truncated {}

@@ -1,0 +1,52 @@
+//! The waddell signaling protocol as a library that performs no I/O.
+//!
+//! Peers connect to a server, are given a random id each, and send each other small messages by
+//! id and topic. This crate knows the bytes and the rules; sockets, timers, clocks and random
+//! numbers are its *drivers'*: everything it needs is an argument, everything it decides is a
+//! return value.
+//!
+//! ```text
+//!                        the server's path, frame by frame
+//!   bytes in    read into a scratch buffer that the driver lends
+//!   -> frame    FrameDecoder::next_frame(&mut input)         where it lies, prefix included
+//!   -> decide   ServerConnection::handle_frame(&mut frame)   stamps the sender, says who gets it
+//!   -> route    the driver's: who is connected, what waits for whom
+//!
+//!                        the client's path
+//!   bytes in    Client::handle_bytes(&mut input)
+//!   -> output   Client::poll_output() -> Dial | Transmit | HangUp | Event
+//!   -> topic    Inbox::push(message), Inbox::pop(topic)
+//! ```
+//!
+//! # The driver's contract
+//!
+//! Methods come in four kinds: getters, commands (`send`, `close`), `handle_*` for what has
+//! happened, `poll_*` for what to do next. After every call on a [`Client`] that takes
+//! `&mut self`, drain `poll_output` to `None`, then sleep no longer than `poll_timeout`. Calls
+//! may come in any order and at any time; times passed in never go backwards. A
+//! [`ServerConnection`] returns its one decision directly and has no queue to drain.
+#![no_std]
+
+extern crate alloc;
+
+mod client;
+mod frame;
+mod id;
+mod inbox;
+mod message;
+mod server;
+mod time;
+
+pub use client::{
+    Client, ClientConfig, ClientEvent, ClientState, CloseReason, DisconnectReason, Output,
+    SendError,
+};
+pub use frame::{Frame, FrameDecoder, FrameTooLong, MAX_FRAME_LEN, PREFIX_LEN, Truncated};
+pub use id::{ParsePeerIdError, PeerId, TopicId};
+pub use inbox::{Arrival, Inbox, InboxConfig};
+pub use message::{
+    BodyTooLong, HEADER_LEN, KEEP_ALIVE, KEEP_ALIVE_FRAME, MAX_BODY_LEN, MessageIn, MessageOut,
+    PORTABLE_BODY_LEN, ShortFrame,
+};
+pub use server::{ConnectionConfig, GREETING_LEN, Liveness, Rejected, ServerConnection};
+pub use time::Instant;

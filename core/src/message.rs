@@ -1,0 +1,150 @@
+//! Messages: the 18-byte header inside a frame, and the body after it.
+//!
+//! ```text
+//!   0      2                 18      20
+//!   +------+-----------------+-------+------------------+
+//!   |length|     peer id     | topic |       body       |
+//!   +------+-----------------+-------+------------------+
+//!   prefix |<--- header, 18 bytes -->|
+//! ```
+//!
+//! The peer id names the recipient on the way to the server and the sender on the way from it.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::{BufMut, Bytes};
+
+use crate::frame::{MAX_FRAME_LEN, PREFIX_LEN};
+use crate::id::{PeerId, TopicId};
+
+/// Payload of a keep-alive frame: never answered, never forwarded. Source: waddell `keepAlive`.
+pub const KEEP_ALIVE: &[u8] = b"k";
+
+/// A whole keep-alive frame, prefix included, as it goes on the wire.
+pub const KEEP_ALIVE_FRAME: &[u8] = b"\x01\x00k";
+
+/// Length of the header in bytes: peer id 16, topic 2.
+pub const HEADER_LEN: usize = PeerId::LEN + TopicId::LEN;
+
+/// Longest body of one message, in bytes: what a frame carries after the header.
+pub const MAX_BODY_LEN: usize = MAX_FRAME_LEN - HEADER_LEN;
+
+/// Longest body, in bytes, that every waddell client and server handles.
+/// waddell subtracts the prefix as well, although a frame's length does not count it.
+/// Source: waddell `common.go`, `MaxDataLength`.
+pub const PORTABLE_BODY_LEN: usize = MAX_BODY_LEN - PREFIX_LEN;
+
+/// A message on its way to the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageOut {
+    /// Who should have it.
+    pub to: PeerId,
+    /// What it is about.
+    pub topic: TopicId,
+    /// What it says: at most [`MAX_BODY_LEN`] bytes.
+    pub body: Bytes,
+}
+
+impl MessageOut {
+    /// Makes a message of one piece.
+    pub fn new(to: PeerId, topic: TopicId, body: impl Into<Bytes>) -> Self {
+        Self { to, topic, body: body.into() }
+    }
+
+    /// Makes a message whose body is the pieces of `parts`, joined.
+    pub fn from_parts<'a>(
+        to: PeerId,
+        topic: TopicId,
+        parts: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Self {
+        let mut body = Vec::new();
+        for part in parts {
+            body.extend_from_slice(part);
+        }
+        Self { to, topic, body: body.into() }
+    }
+
+    /// Returns the length of the frame that carries this message, prefix included, in bytes.
+    pub fn frame_len(&self) -> usize {
+        PREFIX_LEN + HEADER_LEN + self.body.len()
+    }
+
+    /// Appends the frame that carries this message: prefix, header, body.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyTooLong`] if the body exceeds [`MAX_BODY_LEN`]; nothing is appended then.
+    pub fn encode(&self, out: &mut impl BufMut) -> Result<(), BodyTooLong> {
+        let too_long = BodyTooLong { len: self.body.len() };
+        let payload_len = u16::try_from(HEADER_LEN + self.body.len()).map_err(|_| too_long)?;
+        out.put_u16_le(payload_len);
+        out.put_slice(self.to.as_bytes());
+        out.put_u16_le(self.topic.0);
+        out.put_slice(&self.body);
+        Ok(())
+    }
+}
+
+/// A message as the server delivered it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageIn {
+    /// Who sent it; stamped by the server, so a sender cannot pretend to be another.
+    pub from: PeerId,
+    /// What it is about.
+    pub topic: TopicId,
+    /// What it says.
+    pub body: Bytes,
+}
+
+impl MessageIn {
+    /// Reads a frame's payload; the body is copied out of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ShortFrame`] if it is shorter than [`HEADER_LEN`].
+    pub fn decode(payload: &[u8]) -> Result<Self, ShortFrame> {
+        let short = ShortFrame { len: payload.len() };
+        let (from, rest) = payload.split_first_chunk().ok_or(short)?;
+        let (topic, body) = rest.split_first_chunk().ok_or(short)?;
+        Ok(Self {
+            from: PeerId::from_bytes(*from),
+            topic: TopicId(u16::from_le_bytes(*topic)),
+            body: Bytes::copy_from_slice(body),
+        })
+    }
+}
+
+/// The body is longer than a frame can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyTooLong {
+    /// Length of the body, in bytes.
+    pub len: usize,
+}
+
+impl fmt::Display for BodyTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "body of {} bytes is longer than the {MAX_BODY_LEN} that a frame carries",
+            self.len
+        )
+    }
+}
+
+impl core::error::Error for BodyTooLong {}
+
+/// The payload is shorter than a message's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShortFrame {
+    /// Length of the payload, in bytes.
+    pub len: usize,
+}
+
+impl fmt::Display for ShortFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "frame of {} bytes is shorter than the {HEADER_LEN}-byte header", self.len)
+    }
+}
+
+impl core::error::Error for ShortFrame {}
