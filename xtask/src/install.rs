@@ -1,0 +1,113 @@
+//! What the checks need beyond cargo: each is found, or installed, or asked for.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::command::{cargo, output, program, run, succeeds, target_dir};
+
+/// Makes sure that the toolchain has a component, such as `clippy`.
+pub(crate) fn component(name: &str) -> Result<()> {
+    // `rustfmt` is called as `cargo fmt`.
+    let subcommand = name.strip_prefix("rust").unwrap_or(name);
+    if succeeds(&mut cargo([subcommand, "--version"])) {
+        return Ok(());
+    }
+    run(&mut program("rustup", ["component", "add", name]))
+}
+
+/// Makes sure that the standard library for the browser's target is there.
+pub(crate) fn wasm_target() -> Result<()> {
+    let print = ["--print", "target-libdir", "--target", WASM];
+    if Path::new(&output(&mut program("rustc", print))?).is_dir() {
+        return Ok(());
+    }
+    run(&mut program("rustup", ["target", "add", WASM]))
+}
+
+/// Makes sure that a program of Debian's is there: finds it on the `PATH`, or installs `package`.
+pub(crate) fn debian(name: &str, package: &str) -> Result<PathBuf> {
+    if let Some(path) = find(name) {
+        return Ok(path);
+    }
+    apt_get(package)?;
+    find(name).with_context(|| format!("package {package} brought no {name} on the PATH"))
+}
+
+/// Makes sure that Node.js is there, in a version that the browser tests run on.
+pub(crate) fn node() -> Result<()> {
+    let version = output(&mut program("node", ["--version"]))
+        .context("Node.js 20 or later is needed: https://nodejs.org/")?;
+    let major = version.trim_start_matches('v').split('.').next().unwrap_or_default();
+    let recent = major.parse().is_ok_and(|major: u32| major >= 20);
+    ensure!(recent, "Node.js 20 or later is needed, and this is {version}");
+    Ok(())
+}
+
+/// Installs the packages that a folder's `package-lock.json` names, unless they are there already.
+pub(crate) fn npm_ci(dir: &Path) -> Result<()> {
+    node()?;
+    let lock = dir.join("package-lock.json");
+    // npm writes this file last, so it is newer than the lock file only after a whole install.
+    let installed = dir.join("node_modules/.package-lock.json");
+    if modified(&installed).is_some_and(|at| Some(at) >= modified(&lock)) {
+        return Ok(());
+    }
+    run(program("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(dir))
+}
+
+/// Makes a Python environment with the packages that `requirements` names; returns its `python`.
+pub(crate) fn python(requirements: &Path) -> Result<PathBuf> {
+    let venv = target_dir().join("venv");
+    let python = venv.join("bin/python");
+    let done = venv.join("requirements.txt");
+    let wanted = fs::read(requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
+    let current = fs::read(&done).is_ok_and(|have| have == wanted);
+    if current && succeeds(&mut program(&python, ["--version"])) {
+        return Ok(python);
+    }
+    debian("python3", "python3")?;
+    // Debian's python3 comes without the means to make an environment.
+    if !succeeds(&mut program("python3", ["-c", "import ensurepip, venv"])) {
+        apt_get("python3-venv")?;
+    }
+    run(program("python3", ["-m", "venv", "--clear"]).arg(&venv))?;
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
+    run(program(&python, install).arg(requirements))?;
+    fs::write(&done, wanted).with_context(|| format!("cannot write {}", done.display()))?;
+    Ok(python)
+}
+
+/// Installs one of Debian's packages where that is allowed.
+///
+/// # Errors
+///
+/// It is not, or it failed; the message has the line to type.
+fn apt_get(package: &str) -> Result<()> {
+    let is_root = output(&mut program("id", ["-u"])).is_ok_and(|uid| uid == "0");
+    if !is_root || find("apt-get").is_none() {
+        bail!("{package} is missing; install it, on Debian: sudo apt-get install {package}");
+    }
+    let mut install = program("apt-get", ["install", "--yes", "--no-install-recommends", package]);
+    install.env("DEBIAN_FRONTEND", "noninteractive");
+    // The package lists of a fresh machine may be missing or old.
+    run(&mut install).or_else(|_| {
+        run(&mut program("apt-get", ["update"]))?;
+        run(&mut install)
+    })
+}
+
+/// Returns where on the `PATH` a program is.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+fn modified(file: &Path) -> Option<SystemTime> {
+    file.metadata().ok()?.modified().ok()
+}
+
+const WASM: &str = "wasm32-unknown-unknown";

@@ -1,0 +1,48 @@
+//! The project's own commands, run as `cargo xtask COMMAND`.
+
+mod command;
+mod deny;
+mod install;
+mod serve;
+mod test;
+
+use std::env;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args = env::args().skip(1);
+    let name = args.next().unwrap_or_default();
+    let args: Vec<String> = args.collect();
+    let result = match name.as_str() {
+        "serve" => serve::serve(&args),
+        "test" => test::test(&args),
+        "deny" => deny::deny(),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        "" => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+        other => {
+            eprintln!("error: no command {other:?}; `cargo xtask help` lists them");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const HELP: &str = "\
+usage: cargo xtask COMMAND
+
+  serve [--release] [ARG]...  build the page and the server, and run it; ARGs are the server's own
+  test [STEP]...              run every check, or only the steps named; `test --list` lists them
+  deny                        check licences, duplicate and banned crates, and sources
+";

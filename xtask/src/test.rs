@@ -1,0 +1,158 @@
+//! `cargo xtask test`: every check, one after the other.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+
+use crate::command::{cargo, program, root, run, succeeds, target_dir};
+use crate::install;
+
+/// Runs the steps named by `args`, or all; goes on after a failure, and reports all at the end.
+///
+/// # Errors
+///
+/// A step failed, or there is none of a given name.
+pub(crate) fn test(args: &[String]) -> Result<()> {
+    if args.iter().any(|arg| arg == "--list") {
+        for step in STEPS {
+            println!("{:<10} {}", step.name, step.about);
+        }
+        return Ok(());
+    }
+    for arg in args {
+        let known = STEPS.iter().any(|step| step.name == arg);
+        ensure!(known, "no step {arg:?}; `cargo xtask test --list` lists them");
+    }
+    let chosen = STEPS.iter().filter(|step| args.is_empty() || args.iter().any(|a| a == step.name));
+
+    let outcomes: Vec<Outcome> = chosen.map(Step::run).collect();
+    println!();
+    for Outcome { step, result, took } in &outcomes {
+        let verdict = if result.is_ok() { "ok" } else { "FAILED" };
+        println!("{:<10} {verdict:<6} {:>6.1} s", step.name, took.as_secs_f64());
+    }
+    let failed: Vec<_> = outcomes.iter().filter(|outcome| outcome.result.is_err()).collect();
+    for Outcome { step, result, .. } in &failed {
+        if let Err(error) = result {
+            println!("{}: {error:#}", step.name);
+        }
+    }
+    println!("{} passed, {} failed", outcomes.len() - failed.len(), failed.len());
+    if !failed.is_empty() {
+        bail!("not every step passed");
+    }
+    Ok(())
+}
+
+/// One check.
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    check: fn() -> Result<()>,
+}
+
+/// What became of a step.
+struct Outcome {
+    step: &'static Step,
+    result: Result<()>,
+    took: Duration,
+}
+
+impl Step {
+    fn run(&'static self) -> Outcome {
+        println!("\n==> {}: {}", self.name, self.about);
+        let start = Instant::now();
+        let result = (self.check)();
+        let took = start.elapsed();
+        match &result {
+            Ok(()) => println!("<== {}: ok in {:.1} s", self.name, took.as_secs_f64()),
+            Err(error) => {
+                println!("<== {}: FAILED in {:.1} s: {error:#}", self.name, took.as_secs_f64());
+            }
+        }
+        Outcome { step: self, result, took }
+    }
+}
+
+/// Every check, those that fail soonest first.
+static STEPS: &[Step] = &[
+    Step { name: "fmt", about: "the code is formatted", check: fmt },
+    Step { name: "clippy", about: "lints, warnings denied", check: clippy },
+    Step { name: "wasm-lint", about: "the same for the browser's target", check: clippy_wasm },
+    Step { name: "doc", about: "the documentation builds, warnings denied", check: doc },
+    Step { name: "rust", about: "unit, property, simulation and socket tests", check: rust },
+    Step { name: "doctest", about: "the examples in the documentation run", check: doctest },
+    Step {
+        name: "interop",
+        about: "clients that others wrote, against the server",
+        check: interop,
+    },
+    Step { name: "e2e", about: "the page in a real browser", check: e2e },
+];
+
+fn fmt() -> Result<()> {
+    install::component("rustfmt")?;
+    run(&mut cargo(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<()> {
+    install::component("clippy")?;
+    run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn clippy_wasm() -> Result<()> {
+    install::component("clippy")?;
+    install::wasm_target()?;
+    let mut clippy = cargo(["clippy", "--target", "wasm32-unknown-unknown"]);
+    run(clippy.args(["-p", "waddell-core", "--", "-D", "warnings"]))
+}
+
+fn doc() -> Result<()> {
+    let mut doc = cargo(["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Runs the tests, all at once and each with a time limit where cargo-nextest is there.
+fn rust() -> Result<()> {
+    if succeeds(&mut cargo(["nextest", "--version"])) {
+        return run(&mut cargo(["nextest", "run", "--workspace"]));
+    }
+    run(&mut cargo(["test", "--workspace", "--lib", "--bins", "--tests"]))
+}
+
+fn doctest() -> Result<()> {
+    run(&mut cargo(["test", "--workspace", "--doc"]))
+}
+
+/// Python's `ssl`, `socket` and `websockets`, `openssl s_client`, and a WebSocket-to-TCP bridge.
+fn interop() -> Result<()> {
+    let dir = root().join("tests/interop");
+    install::debian("openssl", "openssl")?;
+    let python = install::python(&dir.join("requirements.txt"))?;
+    build_programs()?;
+    let mut unittest = program(python, ["-m", "unittest", "discover", "--verbose"]);
+    run(unittest.current_dir(dir).env(PROGRAMS, programs()))
+}
+
+fn e2e() -> Result<()> {
+    let dir = root().join("tests/e2e");
+    install::debian("chromium", "chromium")?;
+    install::npm_ci(&dir)?;
+    build_programs()?;
+    let mut tests = program("node", ["--test"]);
+    run(tests.current_dir(dir).env(PROGRAMS, programs()))
+}
+
+/// Builds the programs that the tests in other languages start.
+fn build_programs() -> Result<()> {
+    run(&mut cargo(["build", "-p", "waddell-server", "-p", "waddell-client"]))
+}
+
+/// Returns the folder of those programs; the tests find it in the variable [`PROGRAMS`].
+fn programs() -> PathBuf {
+    target_dir().join("debug")
+}
+
+/// Environment variable that tells tests in other languages where the programs are.
+const PROGRAMS: &str = "WADDELL_PROGRAMS";
