@@ -33,10 +33,18 @@ pub struct ClientConfig {
     /// Longest time from a dial to the greeting before the attempt counts as failed.
     /// `None`: for ever. Default 10 s.
     pub connect_timeout: Option<Duration>,
-    /// How often a keep-alive frame is sent while ready. Default `None`: only by hand.
+    /// How often a keep-alive frame is sent while ready. Default `None`: only by hand; so does
+    /// zero, which would keep a driver busy with nothing else.
     pub keep_alive_interval: Option<Duration>,
     /// Seed of the jitter on waiting times: different for each client, from the system's entropy.
     pub jitter_seed: u64,
+}
+
+impl ClientConfig {
+    fn next_keep_alive(&self, now: Instant) -> Option<Instant> {
+        let interval = self.keep_alive_interval.filter(|interval| !interval.is_zero())?;
+        Some(now + interval)
+    }
 }
 
 impl Default for ClientConfig {
@@ -59,6 +67,7 @@ impl Default for ClientConfig {
 pub struct Client {
     config: ClientConfig,
     state: State,
+    /// As new in every state but `AwaitingId` and `Ready`.
     decoder: FrameDecoder,
     outputs: VecDeque<Output>,
     /// How many connections in a row were lost before they had lasted [`STABLE_AFTER`]. A server
@@ -94,7 +103,6 @@ impl Client {
     /// The transport is connected: bytes can flow both ways.
     pub fn handle_connected(&mut self, _now: Instant) {
         if let State::Dialing { attempt, deadline } = self.state {
-            self.decoder = FrameDecoder::new();
             self.state = State::AwaitingId { attempt, deadline };
         }
     }
@@ -136,7 +144,7 @@ impl Client {
                 self.lose(DisconnectReason::TimedOut, now);
             }
             State::Ready { keep_alive_at, .. } => {
-                *keep_alive_at = self.config.keep_alive_interval.map(|interval| now + interval);
+                *keep_alive_at = self.config.next_keep_alive(now);
                 self.outputs.push_back(Output::Transmit(Bytes::from_static(KEEP_ALIVE_FRAME)));
             }
             State::Waiting { attempt, .. } => {
@@ -230,7 +238,7 @@ impl Client {
         match self.state {
             State::AwaitingId { .. } => {
                 let id = message.from;
-                let keep_alive_at = self.config.keep_alive_interval.map(|interval| now + interval);
+                let keep_alive_at = self.config.next_keep_alive(now);
                 self.state = State::Ready { id, since: now, keep_alive_at };
                 self.outputs.push_back(Output::Event(ClientEvent::Connected { id }));
             }
@@ -259,6 +267,7 @@ impl Client {
 
     /// The transport is no more: waits for the next dial, or gives up.
     fn lose(&mut self, reason: DisconnectReason, now: Instant) {
+        self.decoder = FrameDecoder::new();
         let (attempt, steps) = match self.state {
             State::Dialing { attempt, .. } | State::AwaitingId { attempt, .. } => {
                 let attempt = attempt.saturating_add(1);
@@ -444,3 +453,6 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// A connection that lasted this long was a good one: its loss is followed by a dial at once.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;
