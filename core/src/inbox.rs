@@ -93,16 +93,7 @@ impl Inbox {
     pub fn push(&mut self, message: MessageIn) -> Arrival {
         match self.find(message.topic) {
             Ok(index) => self.topics[index].push(message, self.config.topic_capacity),
-            Err(_) => {
-                self.unclaimed_bytes += cost(&message);
-                self.unclaimed.push_back(message);
-                while self.unclaimed_bytes > self.config.unclaimed_capacity {
-                    let Some(oldest) = self.unclaimed.pop_front() else { break };
-                    self.unclaimed_bytes -= cost(&oldest);
-                    self.unclaimed_lost += 1;
-                }
-                Arrival::Unclaimed
-            }
+            Err(_) => self.push_unclaimed(message),
         }
     }
 
@@ -120,6 +111,23 @@ impl Inbox {
     /// Returns how many messages were dropped that no open topic had claimed.
     pub fn unclaimed_lost(&self) -> u64 {
         self.unclaimed_lost
+    }
+
+    fn push_unclaimed(&mut self, message: MessageIn) -> Arrival {
+        let cost_of_new = cost(&message);
+        if cost_of_new > self.config.unclaimed_capacity {
+            // It would drive out all the others and then itself.
+            self.unclaimed_lost += 1;
+            return Arrival::Lost;
+        }
+        while self.unclaimed_bytes + cost_of_new > self.config.unclaimed_capacity {
+            let Some(oldest) = self.unclaimed.pop_front() else { break };
+            self.unclaimed_bytes -= cost(&oldest);
+            self.unclaimed_lost += 1;
+        }
+        self.unclaimed_bytes += cost_of_new;
+        self.unclaimed.push_back(message);
+        Arrival::Unclaimed
     }
 
     fn find(&self, topic: TopicId) -> Result<usize, usize> {
@@ -162,10 +170,180 @@ pub enum Arrival {
     Queued,
     /// It is kept until somebody opens its topic.
     Unclaimed,
-    /// Its topic is full: dropped and counted.
+    /// Its topic is full, or it alone is more than what is kept: dropped and counted.
     Lost,
 }
 
 fn cost(message: &MessageIn) -> usize {
     InboxConfig::MESSAGE_COST + message.body.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::id::PeerId;
+
+    const OPEN: TopicId = TopicId(1);
+    const OTHER: TopicId = TopicId(2);
+
+    #[test]
+    fn messages_come_out_by_topic_in_order_of_arrival() {
+        let mut inbox = Inbox::default();
+        inbox.open(OTHER);
+        inbox.open(OPEN);
+        for (topic, body) in [(OPEN, b"a"), (OTHER, b"b"), (OPEN, b"c"), (OTHER, b"d")] {
+            assert_eq!(inbox.push(message(topic, body)), Arrival::Queued);
+        }
+        assert_eq!(bodies(&mut inbox, OPEN), [b"a", b"c"]);
+        assert_eq!(bodies(&mut inbox, OTHER), [b"b", b"d"]);
+    }
+
+    #[test]
+    fn opening_a_topic_claims_what_was_kept_for_it_in_order() {
+        let mut inbox = Inbox::default();
+        for (topic, body) in [(OPEN, b"a"), (OTHER, b"b"), (OPEN, b"c"), (OTHER, b"d")] {
+            assert_eq!(inbox.push(message(topic, body)), Arrival::Unclaimed);
+        }
+        inbox.open(OPEN);
+        assert_eq!(inbox.push(message(OPEN, b"e")), Arrival::Queued);
+        assert_eq!(bodies(&mut inbox, OPEN), [b"a", b"c", b"e"]);
+        inbox.open(OTHER);
+        assert_eq!(bodies(&mut inbox, OTHER), [b"b", b"d"]);
+    }
+
+    #[test]
+    fn topics_that_are_not_open_give_nothing() {
+        let mut inbox = Inbox::default();
+        inbox.push(message(OPEN, b"a"));
+        assert_eq!(inbox.pop(OPEN), None);
+        assert_eq!(inbox.lost(OPEN), 0);
+    }
+
+    #[test]
+    fn opening_an_open_topic_changes_nothing() {
+        let mut inbox = Inbox::default();
+        inbox.open(OPEN);
+        inbox.push(message(OPEN, b"a"));
+        inbox.open(OPEN);
+        assert_eq!(bodies(&mut inbox, OPEN), [b"a"]);
+    }
+
+    #[test]
+    fn full_topic_drops_the_newest_and_the_others_go_on() {
+        let mut inbox = Inbox::new(room_for(2));
+        inbox.open(OPEN);
+        inbox.open(OTHER);
+        assert_eq!(inbox.push(message(OPEN, b"a")), Arrival::Queued);
+        assert_eq!(inbox.push(message(OPEN, b"b")), Arrival::Queued);
+        assert_eq!(inbox.push(message(OPEN, b"c")), Arrival::Lost);
+        assert_eq!(inbox.push(message(OTHER, b"d")), Arrival::Queued);
+        assert_eq!((inbox.lost(OPEN), inbox.lost(OTHER)), (1, 0));
+        assert_eq!(bodies(&mut inbox, OPEN), [b"a", b"b"]);
+        assert_eq!(bodies(&mut inbox, OTHER), [b"d"]);
+    }
+
+    #[test]
+    fn popping_makes_room_for_as_much_as_was_popped() {
+        let mut inbox = Inbox::new(room_for(2));
+        inbox.open(OPEN);
+        for round in 0..100 {
+            assert_eq!(inbox.push(message(OPEN, b"a")), Arrival::Queued, "{round}");
+            assert_eq!(inbox.push(message(OPEN, b"b")), Arrival::Queued, "{round}");
+            assert_eq!(inbox.push(message(OPEN, b"c")), Arrival::Lost, "{round}");
+            assert_eq!(bodies(&mut inbox, OPEN), [b"a", b"b"]);
+        }
+        assert_eq!(inbox.lost(OPEN), 100);
+    }
+
+    #[test]
+    fn empty_bodies_are_bounded_too() {
+        let mut inbox = Inbox::new(InboxConfig {
+            topic_capacity: 10 * InboxConfig::MESSAGE_COST,
+            unclaimed_capacity: 5 * InboxConfig::MESSAGE_COST,
+        });
+        inbox.open(OPEN);
+        for _ in 0..100 {
+            inbox.push(message(OPEN, b""));
+            inbox.push(message(OTHER, b""));
+        }
+        assert_eq!((inbox.lost(OPEN), inbox.unclaimed_lost()), (90, 95));
+        inbox.open(OTHER);
+        assert_eq!((bodies(&mut inbox, OPEN).len(), bodies(&mut inbox, OTHER).len()), (10, 5));
+    }
+
+    #[test]
+    fn unclaimed_messages_are_bounded_together_and_the_oldest_goes_first() {
+        let mut inbox = Inbox::new(room_for(2));
+        for (topic, body) in [(OTHER, b"a"), (OPEN, b"b"), (OPEN, b"c")] {
+            assert_eq!(inbox.push(message(topic, body)), Arrival::Unclaimed);
+        }
+        assert_eq!(inbox.unclaimed_lost(), 1);
+        inbox.open(OTHER);
+        inbox.open(OPEN);
+        assert_eq!(bodies(&mut inbox, OTHER), [b""; 0]);
+        assert_eq!(bodies(&mut inbox, OPEN), [b"b", b"c"]);
+        // What was claimed made room.
+        inbox.push(message(TopicId(3), b"d"));
+        inbox.push(message(TopicId(3), b"e"));
+        assert_eq!(inbox.unclaimed_lost(), 1);
+    }
+
+    /// It used to drive out everything that was kept, and itself, and be reported as kept.
+    #[test]
+    fn unclaimed_message_larger_than_the_bound_drives_nothing_out() {
+        let mut inbox = Inbox::new(room_for(2));
+        inbox.push(message(OPEN, b"a"));
+        assert_eq!(inbox.push(message(OPEN, &[0; 1000])), Arrival::Lost);
+        assert_eq!(inbox.unclaimed_lost(), 1);
+        inbox.open(OPEN);
+        assert_eq!(bodies(&mut inbox, OPEN), [b"a"]);
+    }
+
+    #[test]
+    fn claiming_more_than_a_topic_holds_drops_the_newest() {
+        let mut inbox =
+            Inbox::new(InboxConfig { topic_capacity: room_for(2).topic_capacity, ..room_for(3) });
+        for body in [b"a", b"b", b"c"] {
+            inbox.push(message(OPEN, body));
+        }
+        inbox.open(OPEN);
+        assert_eq!(inbox.lost(OPEN), 1);
+        assert_eq!(bodies(&mut inbox, OPEN), [b"a", b"b"]);
+    }
+
+    #[test]
+    fn closed_topic_forgets_its_messages_and_later_ones_are_unclaimed() {
+        let mut inbox = Inbox::new(room_for(1));
+        inbox.open(OPEN);
+        inbox.push(message(OPEN, b"a"));
+        inbox.push(message(OPEN, b"b"));
+        inbox.close(OPEN);
+        inbox.close(OTHER);
+        assert_eq!(inbox.lost(OPEN), 0);
+        assert_eq!(inbox.push(message(OPEN, b"c")), Arrival::Unclaimed);
+        inbox.open(OPEN);
+        assert_eq!(bodies(&mut inbox, OPEN), [b"c"]);
+    }
+
+    /// Room for so many messages with bodies of one byte.
+    fn room_for(count: usize) -> InboxConfig {
+        let bytes = count * (InboxConfig::MESSAGE_COST + 1);
+        InboxConfig { topic_capacity: bytes, unclaimed_capacity: bytes }
+    }
+
+    fn message(topic: TopicId, body: &[u8]) -> MessageIn {
+        MessageIn { from: PeerId::from_random([7; 16]), topic, body: body.to_vec().into() }
+    }
+
+    fn bodies(inbox: &mut Inbox, topic: TopicId) -> Vec<Vec<u8>> {
+        let mut bodies = vec![];
+        while let Some(message) = inbox.pop(topic) {
+            assert_eq!(message.topic, topic);
+            bodies.push(message.body.to_vec());
+        }
+        bodies
+    }
 }
