@@ -210,3 +210,159 @@ impl fmt::Display for Truncated {
 }
 
 impl core::error::Error for Truncated {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn frames_that_lie_whole_in_the_input_are_handed_out_where_they_lie() {
+        let mut bytes = [frame(b"one"), frame(b""), frame(b"three")].concat();
+        let range = bytes.as_ptr_range();
+        let mut decoder = FrameDecoder::new();
+        let mut input = &mut bytes[..];
+        for expected in [&b"one"[..], b"", b"three"] {
+            let frame = decoder.next_frame(&mut input).unwrap().unwrap();
+            assert_eq!(frame.payload(), expected);
+            assert!(range.contains(&frame.as_bytes().as_ptr()));
+        }
+        assert_eq!(decoder.next_frame(&mut input), Ok(None));
+        assert_eq!(decoder.partial.capacity(), 0);
+    }
+
+    #[test]
+    fn bytes_that_come_one_at_a_time_give_the_same_frames() {
+        let stream = [frame(b"one"), frame(b""), frame(b"three")].concat();
+        let mut decoder = FrameDecoder::new();
+        let mut seen = vec![];
+        for mut byte in stream {
+            seen.extend(feed(&mut decoder, core::slice::from_mut(&mut byte)));
+        }
+        assert_eq!(seen, [frame(b"one"), frame(b""), frame(b"three")]);
+        assert_eq!(decoder.finish(), Ok(()));
+    }
+
+    #[test]
+    fn stream_may_be_cut_anywhere_between_two_inputs() {
+        let stream = [frame(b"one"), frame(b""), frame(&[3; 300])].concat();
+        for cut in 0..=stream.len() {
+            let (head, tail) = stream.split_at(cut);
+            let mut decoder = FrameDecoder::new();
+            let mut seen = feed(&mut decoder, &mut head.to_vec());
+            seen.extend(feed(&mut decoder, &mut tail.to_vec()));
+            assert_eq!(seen, [frame(b"one"), frame(b""), frame(&[3; 300])], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn payload_can_be_changed_in_place_whole_or_pieced_together() {
+        let mut decoder = FrameDecoder::new();
+        for cut in [0, 1, 3] {
+            let mut bytes = frame(b"abc");
+            let (head, tail) = bytes.split_at_mut(cut);
+            assert_eq!(feed(&mut decoder, head), [[0_u8; 0]; 0]);
+            let mut input = tail;
+            let mut frame = decoder.next_frame(&mut input).unwrap().unwrap();
+            frame.payload_mut()[1] = b'B';
+            assert_eq!(frame.as_bytes(), b"\x03\x00aBc");
+            assert_eq!(decoder.next_frame(&mut input), Ok(None));
+        }
+    }
+
+    #[test]
+    fn largest_frame_passes_whole_and_in_halves() {
+        let largest = frame(&vec![7; MAX_FRAME_LEN]);
+        let mut decoder = FrameDecoder::new();
+        assert_eq!(feed(&mut decoder, &mut largest.clone()), [&largest[..]]);
+        let (head, tail) = largest.split_at(largest.len() / 2);
+        assert_eq!(feed(&mut decoder, &mut head.to_vec()), [[0_u8; 0]; 0]);
+        assert_eq!(feed(&mut decoder, &mut tail.to_vec()), [&largest[..]]);
+    }
+
+    #[test]
+    fn unfinished_frame_is_counted_until_it_is_handed_out() {
+        let mut decoder = FrameDecoder::new();
+        let mut buffered = vec![];
+        for byte in frame(b"ab") {
+            let mut byte = [byte];
+            let mut input = &mut byte[..];
+            let _ = decoder.next_frame(&mut input).unwrap();
+            buffered.push(decoder.buffered());
+        }
+        assert_eq!(buffered, [1, 2, 3, 0]);
+    }
+
+    #[test]
+    fn decoder_that_waits_for_no_rest_owns_no_memory() {
+        let mut decoder = FrameDecoder::new();
+        let bytes = frame(&[1; 1000]);
+        feed(&mut decoder, &mut bytes[..500].to_vec());
+        assert!(decoder.partial.capacity() >= 500);
+        feed(&mut decoder, &mut bytes[500..].to_vec());
+        assert_eq!(decoder.partial.capacity(), 0);
+    }
+
+    /// A peer that announces 64 KiB and sends three bytes must not cost 64 KiB.
+    #[test]
+    fn announced_length_reserves_no_memory() {
+        let mut decoder = FrameDecoder::new();
+        feed(&mut decoder, &mut b"\xff\xffx".to_vec());
+        assert!(decoder.partial.capacity() <= 16);
+    }
+
+    #[test]
+    fn end_of_the_stream_inside_a_frame_is_an_error() {
+        let mut decoder = FrameDecoder::new();
+        assert_eq!(decoder.finish(), Ok(()));
+        for (len, byte) in [5, 0, b'a', b'b'].into_iter().enumerate() {
+            feed(&mut decoder, &mut [byte]);
+            assert_eq!(decoder.finish(), Err(Truncated { len: len + 1 }));
+        }
+        assert_eq!(
+            decoder.finish().unwrap_err().to_string(),
+            "stream ended after 4 bytes of an unfinished frame"
+        );
+    }
+
+    #[test]
+    fn longer_frames_than_the_maximum_are_an_error_as_soon_as_the_prefix_is_there() {
+        let error = FrameTooLong { len: 101, max_len: 100 };
+        let mut whole = b"\x65\x00".to_vec();
+        let mut input = &mut whole[..];
+        assert_eq!(FrameDecoder::with_max_len(100).next_frame(&mut input), Err(error));
+
+        let mut decoder = FrameDecoder::with_max_len(100);
+        feed(&mut decoder, &mut b"\x65".to_vec());
+        let mut rest = b"\x00".to_vec();
+        let mut input = &mut rest[..];
+        assert_eq!(decoder.next_frame(&mut input), Err(error));
+        assert_eq!(error.to_string(), "frame of 101 bytes is longer than the 100 allowed");
+    }
+
+    #[test]
+    fn frames_before_one_that_is_too_long_are_handed_out() {
+        let mut bytes = [frame(&[1; 100]), frame(&[2; 101])].concat();
+        let mut decoder = FrameDecoder::with_max_len(100);
+        let mut input = &mut bytes[..];
+        assert_eq!(decoder.next_frame(&mut input).unwrap().unwrap().payload(), [1; 100]);
+        assert!(decoder.next_frame(&mut input).is_err());
+        assert!(decoder.next_frame(&mut input).is_err(), "there is no way back");
+    }
+
+    fn frame(payload: &[u8]) -> Vec<u8> {
+        let len = u16::try_from(payload.len()).unwrap();
+        [&len.to_le_bytes()[..], payload].concat()
+    }
+
+    fn feed(decoder: &mut FrameDecoder, mut input: &mut [u8]) -> Vec<Vec<u8>> {
+        let mut frames = vec![];
+        while let Some(frame) = decoder.next_frame(&mut input).unwrap() {
+            frames.push(frame.as_bytes().to_vec());
+        }
+        assert!(input.is_empty());
+        frames
+    }
+}

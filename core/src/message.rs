@@ -148,3 +148,88 @@ impl fmt::Display for ShortFrame {
 }
 
 impl core::error::Error for ShortFrame {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn limits_are_waddells() {
+        assert_eq!((HEADER_LEN, MAX_BODY_LEN, PORTABLE_BODY_LEN), (18, 65_517, 65_515));
+        assert_eq!(KEEP_ALIVE_FRAME, [&[1, 0], KEEP_ALIVE].concat());
+    }
+
+    #[test]
+    fn frame_is_prefix_header_and_body() {
+        let message = MessageOut::new(peer(), TopicId(0x1234), &b"body"[..]);
+        let mut frame = vec![];
+        message.encode(&mut frame).unwrap();
+        let expected = [&b"\x16\x00"[..], peer().as_bytes(), b"\x34\x12", b"body"].concat();
+        assert_eq!(frame, expected);
+        assert_eq!(message.frame_len(), frame.len());
+    }
+
+    #[test]
+    fn frames_are_appended_one_after_the_other() {
+        let message = MessageOut::new(peer(), TopicId(1), &b"x"[..]);
+        let mut frames = vec![];
+        message.encode(&mut frames).unwrap();
+        message.encode(&mut frames).unwrap();
+        let (first, second) = frames.split_at(message.frame_len());
+        assert_eq!(first, second);
+    }
+
+    #[test]
+    fn parts_are_joined() {
+        let joined = MessageOut::new(peer(), TopicId(1), &b"hello"[..]);
+        for parts in [&[&b"he"[..], b"", b"llo"][..], &[b"hello"], &[b"h", b"e", b"l", b"l", b"o"]]
+        {
+            assert_eq!(MessageOut::from_parts(peer(), TopicId(1), parts.iter().copied()), joined);
+        }
+        let empty = MessageOut::from_parts(peer(), TopicId(1), []);
+        assert_eq!(empty, MessageOut::new(peer(), TopicId(1), Bytes::new()));
+    }
+
+    #[test]
+    fn body_that_is_too_long_leaves_the_output_as_it_was() {
+        let len = MAX_BODY_LEN + 1;
+        let mut out = b"before".to_vec();
+        let error = MessageOut::new(peer(), TopicId(1), vec![0; len]).encode(&mut out).unwrap_err();
+        assert_eq!(error, BodyTooLong { len });
+        assert_eq!(out, b"before");
+        assert_eq!(
+            error.to_string(),
+            "body of 65518 bytes is longer than the 65517 that a frame carries"
+        );
+    }
+
+    #[test]
+    fn payloads_of_a_header_and_more_are_messages() {
+        for body in [&b""[..], b"k", &[0xff; MAX_BODY_LEN]] {
+            let payload = [&peer().as_bytes()[..], b"\xff\xff", body].concat();
+            let body = Bytes::copy_from_slice(body);
+            assert_eq!(
+                MessageIn::decode(&payload),
+                Ok(MessageIn { from: peer(), topic: TopicId(u16::MAX), body })
+            );
+        }
+    }
+
+    #[test]
+    fn payloads_shorter_than_a_header_are_not() {
+        for len in 0..HEADER_LEN {
+            assert_eq!(MessageIn::decode(&[1; HEADER_LEN][..len]), Err(ShortFrame { len }));
+        }
+        assert_eq!(
+            ShortFrame { len: 17 }.to_string(),
+            "frame of 17 bytes is shorter than the 18-byte header"
+        );
+    }
+
+    fn peer() -> PeerId {
+        PeerId::from_random(*b"0123456789abcdef")
+    }
+}

@@ -138,3 +138,180 @@ impl fmt::Display for Rejected {
 }
 
 impl core::error::Error for Rejected {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::frame::{FrameDecoder, MAX_FRAME_LEN};
+
+    #[test]
+    fn greeting_is_the_peers_own_id_on_topic_0() {
+        let greeting = connection().greeting();
+        assert_eq!(greeting[..2], [18, 0]);
+        assert_eq!(greeting[2..18], *own_id().as_bytes());
+        assert_eq!(greeting[18..], [0, 0]);
+    }
+
+    #[test]
+    fn sender_is_stamped_over_the_recipient_and_nothing_else_changes() {
+        for body in [&b""[..], b"k", b"hello", &[0xa5; MAX_FRAME_LEN - HEADER_LEN]] {
+            let mut bytes = message(other_id(), body);
+            let expected = message(own_id(), body);
+            assert_eq!(decide(&mut connection(), &mut bytes), Ok(Some(other_id())));
+            assert!(bytes == expected, "body of {} bytes", body.len());
+        }
+    }
+
+    #[test]
+    fn sender_is_stamped_where_a_pieced_together_frame_lies() {
+        let mut bytes = message(other_id(), b"hello");
+        let (mut head, mut tail) = bytes.split_at_mut(10);
+        let mut decoder = FrameDecoder::new();
+        assert_eq!(decoder.next_frame(&mut head), Ok(None));
+        let mut frame = decoder.next_frame(&mut tail).unwrap().unwrap();
+        assert_eq!(connection().handle_frame(&mut frame, at(0)), Ok(Some(other_id())));
+        assert_eq!(frame.as_bytes(), message(own_id(), b"hello"));
+    }
+
+    #[test]
+    fn peer_may_write_to_itself() {
+        let mut bytes = message(own_id(), b"me");
+        assert_eq!(decide(&mut connection(), &mut bytes), Ok(Some(own_id())));
+        assert_eq!(bytes, message(own_id(), b"me"));
+    }
+
+    #[test]
+    fn keep_alive_is_for_nobody() {
+        let mut bytes = b"\x01\x00k".to_vec();
+        assert_eq!(decide(&mut connection(), &mut bytes), Ok(None));
+        assert_eq!(bytes, b"\x01\x00k");
+    }
+
+    #[test]
+    fn every_frame_shorter_than_a_header_is_rejected_and_left_as_it_is() {
+        for len in 0..HEADER_LEN {
+            for fill in [b'x', 0, b'k', b'K'] {
+                let mut bytes = vec![fill; PREFIX_LEN + len];
+                bytes[..2].copy_from_slice(&[len as u8, 0]);
+                let before = bytes.clone();
+                let decision = decide(&mut connection(), &mut bytes);
+                if len == 1 && fill == b'k' {
+                    assert_eq!(decision, Ok(None));
+                } else {
+                    assert_eq!(decision, Err(Rejected::ShortFrame { len }), "{before:?}");
+                }
+                assert_eq!(bytes, before);
+            }
+        }
+    }
+
+    #[test]
+    fn short_frame_keeps_the_connection_open() {
+        let mut connection = connection();
+        assert!(decide(&mut connection, &mut b"\x00\x00".to_vec()).is_err());
+        let mut bytes = message(other_id(), b"still here");
+        assert_eq!(decide(&mut connection, &mut bytes), Ok(Some(other_id())));
+    }
+
+    #[test]
+    fn frames_to_the_nil_id_are_rejected_and_left_as_they_are() {
+        let mut bytes = message(PeerId::NIL, b"nobody");
+        assert_eq!(decide(&mut connection(), &mut bytes), Err(Rejected::ReservedRecipient));
+        assert_eq!(bytes, message(PeerId::NIL, b"nobody"));
+    }
+
+    #[test]
+    fn recipients_may_be_any_16_bytes_but_zeros() {
+        for bytes in [[0xff; 16], *b"not a UUID v4 !!", *b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"] {
+            let to = PeerId::from_bytes(bytes);
+            assert_eq!(decide(&mut connection(), &mut message(to, b"")), Ok(Some(to)));
+        }
+    }
+
+    #[test]
+    fn without_an_idle_timeout_a_silent_peer_stays_for_ever() {
+        let mut connection = connection();
+        assert_eq!(connection.poll_timeout(), None);
+        assert_eq!(connection.handle_timeout(at(1 << 40)), Liveness::Alive);
+    }
+
+    #[test]
+    fn silent_peer_expires_when_its_idle_timeout_has_passed() {
+        let mut connection = impatient_connection();
+        assert_eq!(connection.poll_timeout(), Some(at(60)));
+        assert_eq!(connection.handle_timeout(at(59)), Liveness::Alive);
+        assert_eq!(connection.handle_timeout(at(60)), Liveness::Expired);
+    }
+
+    #[test]
+    fn every_frame_is_a_sign_of_life_even_one_that_is_rejected() {
+        let mut connection = impatient_connection();
+        let frames = [
+            message(other_id(), b"hi"),
+            b"\x01\x00k".to_vec(),
+            b"\x00\x00".to_vec(),
+            message(PeerId::NIL, b""),
+        ];
+        for (index, mut bytes) in frames.into_iter().enumerate() {
+            let now = at(50 * (index as u64 + 1));
+            let mut input = &mut bytes[..];
+            let mut decoder = FrameDecoder::new();
+            let mut frame = decoder.next_frame(&mut input).unwrap().unwrap();
+            let _ = connection.handle_frame(&mut frame, now);
+            assert_eq!(connection.poll_timeout(), Some(now + Duration::from_secs(60)));
+            assert_eq!(connection.handle_timeout(now), Liveness::Alive);
+        }
+    }
+
+    #[test]
+    fn rejections_say_what_is_wrong() {
+        assert_eq!(
+            Rejected::ShortFrame { len: 17 }.to_string(),
+            "frame of 17 bytes is shorter than the 18-byte header"
+        );
+        assert_eq!(
+            Rejected::ReservedRecipient.to_string(),
+            "frame is addressed to the nil peer id"
+        );
+    }
+
+    fn own_id() -> PeerId {
+        PeerId::from_random([1; 16])
+    }
+
+    fn other_id() -> PeerId {
+        PeerId::from_random([2; 16])
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::since_epoch(Duration::from_secs(seconds))
+    }
+
+    fn connection() -> ServerConnection {
+        ServerConnection::new(own_id(), ConnectionConfig::default(), at(0))
+    }
+
+    fn impatient_connection() -> ServerConnection {
+        let config = ConnectionConfig { idle_timeout: Some(Duration::from_secs(60)) };
+        ServerConnection::new(own_id(), config, at(0))
+    }
+
+    /// A frame that bears `id` and topic 0x0102.
+    fn message(id: PeerId, body: &[u8]) -> Vec<u8> {
+        let len = (HEADER_LEN + body.len()) as u16;
+        [&len.to_le_bytes()[..], id.as_bytes(), b"\x02\x01", body].concat()
+    }
+
+    fn decide(
+        connection: &mut ServerConnection,
+        mut bytes: &mut [u8],
+    ) -> Result<Option<PeerId>, Rejected> {
+        let mut decoder = FrameDecoder::new();
+        let mut frame = decoder.next_frame(&mut bytes).unwrap().unwrap();
+        connection.handle_frame(&mut frame, at(0))
+    }
+}

@@ -45,3 +45,19 @@ impl Sub for Instant {
         self.saturating_duration_since(rhs)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_never_negative_and_sums_never_overflow() {
+        let early = Instant::since_epoch(Duration::from_secs(1));
+        let late = early + Duration::from_secs(2);
+        assert_eq!(late.elapsed_since_epoch(), Duration::from_secs(3));
+        assert_eq!(late - early, Duration::from_secs(2));
+        assert_eq!(early - late, Duration::ZERO);
+        assert_eq!(late + Duration::MAX, Instant::since_epoch(Duration::MAX));
+        assert!(early < late);
+    }
+}
