@@ -1,0 +1,188 @@
+// The conversation: chat messages and files, in one list.
+
+import { MAX_CHAT_LENGTH } from "./call.js";
+import { announce, find, formatBytes, make } from "./dom.js";
+import { Transfers } from "./transfer.js";
+
+/** Events: `bytes` (detail: direction, bytes) for what files moved peer to peer. */
+export class Conversation extends EventTarget {
+  #call;
+  #transfers;
+  #log = find("log");
+  #text = find("text");
+
+  constructor() {
+    super();
+    const composer = find("composer");
+    const files = find("files");
+    composer.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#sendText();
+    });
+    this.#text.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.#sendText();
+    });
+    this.#text.addEventListener("input", () => this.#fitText());
+    this.#text.addEventListener("paste", (event) => {
+      if (!event.clipboardData.files.length) return;
+      event.preventDefault();
+      this.#sendFiles(event.clipboardData.files);
+    });
+    find("attach").addEventListener("click", () => files.click());
+    files.addEventListener("change", () => {
+      this.#sendFiles(files.files);
+      files.value = "";
+    });
+    for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
+      document.addEventListener(type, (event) => this.#handleDrag(event));
+    }
+    this.#enable(false);
+  }
+
+  /** Goes on with a call that has just connected. */
+  open(call) {
+    this.#call = call;
+    this.#transfers = new Transfers(call.files, call.maxMessageSize);
+    this.#transfers.addEventListener("transfer", ({ detail }) => this.#addTransfer(this.#transfers, detail));
+    this.#transfers.addEventListener("bytes", ({ detail }) =>
+      this.dispatchEvent(new CustomEvent("bytes", { detail })),
+    );
+    this.#enable(true);
+  }
+
+  /** Nothing can be sent any more; what there is stays. */
+  close() {
+    this.#call = undefined;
+    this.#enable(false);
+  }
+
+  focus() {
+    this.#text.focus();
+  }
+
+  note(text) {
+    this.#append(make("li", "note", text));
+  }
+
+  receive(text) {
+    this.#append(this.#bubble(text, "in", "They"));
+  }
+
+  get isEmpty() {
+    return !this.#log.childElementCount;
+  }
+
+  #sendText() {
+    const text = this.#text.value.trim().slice(0, MAX_CHAT_LENGTH);
+    if (!text || !this.#call?.chat(text)) return;
+    this.#append(this.#bubble(text, "out", "You"));
+    this.#text.value = "";
+    this.#fitText();
+  }
+
+  #sendFiles(files) {
+    for (const file of files) this.#transfers?.send(file);
+  }
+
+  #bubble(text, direction, who) {
+    return make("li", `bubble ${direction}`, make("span", "hidden", `${who}: `), text);
+  }
+
+  #addTransfer(transfers, transfer) {
+    const name = make("span", "file-name", transfer.name);
+    name.title = transfer.name;
+    const bar = make("progress", "");
+    bar.max = Math.max(transfer.size, 1);
+    bar.setAttribute("aria-label", `Progress of ${transfer.name}`);
+    const status = make("p", "file-status");
+    const sum = make("p", "file-sum");
+    sum.hidden = true;
+    const cancel = make("button", "quiet", "Cancel");
+    cancel.type = "button";
+    cancel.setAttribute("aria-label", `Cancel ${transfer.name}`);
+    cancel.addEventListener("click", () => transfers.cancel(transfer));
+    const item = make(
+      "li",
+      `file ${transfer.outgoing ? "out" : "in"}`,
+      make("div", "file-head", name, make("span", "file-size", formatBytes(transfer.size))),
+      bar,
+      make("div", "file-foot", status, cancel),
+      sum,
+    );
+    // Progress is for the eyes; start and end are announced.
+    item.setAttribute("aria-live", "off");
+    announce(`${transfer.outgoing ? "Sending" : "Receiving"} ${transfer.name}`);
+
+    const update = () => {
+      item.dataset.state = transfer.state;
+      status.textContent = describe(transfer);
+      bar.value = transfer.size ? transfer.bytes : Number(transfer.isOver);
+      bar.hidden = transfer.isOver;
+      if (!transfer.isOver) return;
+      announce(`${transfer.name}: ${describe(transfer)}`);
+      if (transfer.state === "done") {
+        const digest = make("code", "", transfer.sha256);
+        digest.title = transfer.sha256;
+        sum.append("SHA-256 ", digest);
+        sum.hidden = false;
+      }
+      if (transfer.blob) cancel.replaceWith(saveLink(transfer));
+      else cancel.remove();
+    };
+    transfer.addEventListener("change", update);
+    update();
+    this.#append(item);
+  }
+
+  #append(item) {
+    const log = this.#log;
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+    log.append(item);
+    if (atEnd || item.matches(".out")) log.scrollTop = log.scrollHeight;
+  }
+
+  #handleDrag(event) {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    const over = event.type === "dragover" || event.type === "dragenter";
+    document.body.toggleAttribute("data-dragging", over && Boolean(this.#call));
+    if (event.type === "drop") this.#sendFiles(event.dataTransfer.files);
+  }
+
+  #fitText() {
+    // Up to six lines; the style sheet's max-height does the rest.
+    this.#text.rows = Math.min(this.#text.value.split("\n").length, 6);
+  }
+
+  #enable(enabled) {
+    for (const element of find("composer").elements) element.disabled = !enabled;
+  }
+}
+
+function describe(transfer) {
+  const { state, outgoing, bytes, size, startedAt, endedAt } = transfer;
+  const seconds = Math.max(((endedAt ?? performance.now()) - startedAt) / 1000, 0.001);
+  const speed = `${formatBytes(Math.round(bytes / seconds))}/s`;
+  switch (state) {
+    case "waiting":
+      return "Waiting for its turn";
+    case "active":
+      return `${outgoing ? "Sending" : "Receiving"} · ${size ? Math.floor((100 * bytes) / size) : 100} % · ${speed}`;
+    case "checking":
+      return "Waiting for their checksum";
+    case "done":
+      return outgoing ? `Delivered, checksums match · ${speed}` : `Received, checksums match · ${speed}`;
+    default:
+      return transfer.reason;
+  }
+}
+
+function saveLink(transfer) {
+  const link = make("a", "button primary", "Save");
+  link.href = URL.createObjectURL(transfer.blob);
+  link.download = transfer.name;
+  link.setAttribute("aria-label", `Save ${transfer.name}`);
+  return link;
+}

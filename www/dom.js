@@ -1,0 +1,37 @@
+// The few lines that every part of the page needs of the document, and of numbers for readers.
+
+/** The element with an id, which index.html is known to have. */
+export function find(id) {
+  return document.getElementById(id);
+}
+
+/** Makes an element with a class and children. */
+export function make(name, className, ...children) {
+  const element = document.createElement(name);
+  element.className = className;
+  element.append(...children);
+  return element;
+}
+
+/** Says something to those who listen to the page instead of looking at it. */
+export function announce(text) {
+  find("announcer").textContent = text;
+}
+
+/** 999 -> "999 B", 1234567 -> "1.23 MB". */
+export function formatBytes(bytes) {
+  if (bytes < 1000) return `${bytes} B`;
+  const units = ["kB", "MB", "GB"];
+  const power = Math.min(Math.floor(Math.log10(bytes) / 3), units.length);
+  const value = bytes / 1000 ** power;
+  return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${units[power - 1]}`;
+}
+
+export function formatMilliseconds(ms) {
+  return `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
+}
+
+/** The first group of an id: enough to tell two apart. */
+export function shortId(id) {
+  return `${id.slice(0, 8)}…`;
+}

@@ -1,0 +1,279 @@
+// The page: joins signaling, calls, conversation and story, and decides what is shown when.
+
+import { isPeerId, Switchboard } from "./call.js";
+import { Conversation } from "./conversation.js";
+import { drawPaths, pulseDirect, pulseSignal } from "./diagram.js";
+import { announce, find, shortId } from "./dom.js";
+import { dismiss, notify } from "./notices.js";
+import { Share } from "./share.js";
+import { Sha256 } from "./sha256.js";
+import { Signaling } from "./signaling.js";
+import { directFigure, showState, signalFigure, tell } from "./story.js";
+
+/** A short break needs no words; a longer one does. */
+const PATIENCE_MS = 2_500;
+const PATH_AFTER_MS = 500;
+
+const query = new URLSearchParams(location.search);
+const signaling = new Signaling(serverUrl());
+const switchboard = new Switchboard(signaling, { iceServers: iceServers() });
+const conversation = new Conversation();
+const share = new Share();
+let impatience;
+let signalCount = 0;
+let unread = 0;
+
+start();
+
+function start() {
+  find("events").open = matchMedia("(min-width: 60rem)").matches;
+  find("dial").addEventListener("submit", handleDialForm);
+  find("hang-up").addEventListener("click", () => switchboard.current?.hangUp());
+  addEventListener("hashchange", dialFromLink);
+  addEventListener("pagehide", () => switchboard.current?.hangUp());
+  document.addEventListener("visibilitychange", () => showUnread(0));
+  signaling.addEventListener("state", showServer);
+  signaling.addEventListener("id", ({ detail }) => handleId(detail));
+  signaling.addEventListener("traffic", ({ detail }) => handleTraffic(detail));
+  signaling.addEventListener("rtt", ({ detail }) => signalFigure.rtt(detail));
+  signaling.addEventListener("unreadable", ({ detail }) =>
+    tell("signal", "in", `unreadable, from ${shortId(detail.from)}`, detail.bytes),
+  );
+  switchboard.addEventListener("call", ({ detail }) => handleCall(detail));
+  conversation.addEventListener("bytes", ({ detail }) => handleDirectBytes(detail));
+  showServer();
+
+  if (typeof RTCPeerConnection === "undefined") {
+    notify("call", "unsupported");
+    return;
+  }
+  try {
+    new RTCPeerConnection({ iceServers: iceServers() }).close();
+  } catch {
+    notify("call", "ice");
+    return;
+  }
+  tell("page", "note", `connecting to ${signaling.url}`);
+  signaling.connect().catch((error) => {
+    clearTimeout(impatience);
+    showStatus("closed", "Not connected");
+    notify("server", error.code === "package" ? "package" : "refused", () => location.reload());
+    tell("page", "note", `${error.message}`);
+  });
+}
+
+/** The server that served this page, or the one that `?server=` names. */
+function serverUrl() {
+  const other = query.get("server");
+  const url = new URL(other ? other : "ws", location.href);
+  if (other) return other;
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.search = url.hash = "";
+  return url.href;
+}
+
+/** From `?ice=stun:HOST:PORT` and `?ice=turn:USER:PASSWORD@HOST:PORT`, as often as given. */
+function iceServers() {
+  return query.getAll("ice").map((text) => {
+    const turn = /^(turns?):([^:]+):(.+)@([^@]+)$/.exec(text);
+    if (!turn) return { urls: text };
+    const [, scheme, username, credential, host] = turn;
+    return { urls: `${scheme}:${host}`, username, credential };
+  });
+}
+
+function handleId(id) {
+  share.show(id);
+  tell("signal", "in", `the server calls this page ${shortId(id)}`);
+  if (!switchboard.current?.isLive) dialFromLink();
+}
+
+function dialFromLink() {
+  const match = /^#peer=(.*)$/.exec(location.hash);
+  if (!match) return;
+  const id = decodeURIComponent(match[1]).trim().toLowerCase();
+  if (!isPeerId(id)) notify("call", "badLink");
+  else if (id === signaling.id) notify("call", "ownLink");
+  else if (signaling.id && !isTalkingWith(id)) dial(id);
+}
+
+function handleDialForm(event) {
+  event.preventDefault();
+  const input = find("dial-id");
+  const id = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exec(input.value.toLowerCase())?.[0];
+  const error = !id
+    ? "That is no id: one has 36 characters, like 3f2c0b9e-7d41-4c1a-9a55-0f6d2c8e1b34."
+    : id === signaling.id
+      ? "That is your own id. Paste somebody else's."
+      : !signaling.id
+        ? "There is no connection to the server yet. Try again in a moment."
+        : "";
+  find("dial-error").textContent = error;
+  input.setAttribute("aria-invalid", Boolean(error));
+  if (error) return input.focus();
+  input.value = "";
+  dial(id);
+}
+
+function isTalkingWith(id) {
+  return switchboard.current?.isLive && switchboard.current.remoteId === id;
+}
+
+function dial(id) {
+  rememberPeer(id);
+  switchboard.dial(id);
+}
+
+/** Keeps the one to talk with in the address bar, so that a reload calls again. */
+function rememberPeer(id) {
+  history.replaceState(null, "", id ? `#peer=${id}` : location.pathname + location.search);
+}
+
+function handleTraffic({ direction, peer, kind, bytes }) {
+  signalCount++;
+  signalFigure.count(bytes);
+  find("signal-count").textContent = signalCount === 1 ? "1 message" : `${signalCount} messages`;
+  tell("signal", direction, `${kind} ${direction === "out" ? "to" : "from"} ${shortId(peer)}`, bytes);
+  pulseSignal(direction);
+}
+
+function handleDirectBytes({ direction, bytes }) {
+  directFigure.count(bytes);
+  pulseDirect(direction);
+}
+
+function handleCall(call) {
+  dismiss("call");
+  call.addEventListener("state", () => showCall(call));
+  call.addEventListener("ice", ({ detail }) => {
+    if (detail.part === "connection") showState("ice", detail.value);
+    if (detail.part === "signaling") showState("signaling", detail.value);
+    tell("page", "note", `${detail.part === "connection" ? "ICE" : detail.part}: ${detail.value}`);
+  });
+  call.addEventListener("chat", ({ detail }) => {
+    conversation.receive(detail);
+    if (document.visibilityState === "hidden") showUnread(unread + 1);
+  });
+  call.addEventListener("bytes", ({ detail }) => {
+    tell("direct", detail.direction, "chat", detail.bytes);
+    handleDirectBytes(detail);
+  });
+  call.addEventListener("rtt", ({ detail }) => directFigure.rtt(detail));
+  call.addEventListener("moved", ({ detail }) => {
+    find("remote-id").textContent = detail;
+    if (call.opens) rememberPeer(detail);
+    tell("page", "note", `the other side is now ${shortId(detail)}`);
+  });
+  showCall(call);
+}
+
+function showCall(call) {
+  if (call !== switchboard.current) return;
+  const { state, remoteId } = call;
+  const titles = {
+    calling: "Calling…",
+    connecting: "Looking for a path…",
+    connected: "Connected directly",
+    interrupted: "Looking for a new path…",
+    ended: "Conversation ended",
+  };
+  find("talk-title").textContent = titles[state];
+  find("remote-id").textContent = remoteId;
+  find("hang-up").textContent = ["calling", "connecting"].includes(state) ? "Cancel" : "Hang up";
+  find("hang-up").hidden = state === "ended";
+  find("talk").dataset.state = state;
+  showState("call", state);
+  tell("page", "note", `call ${state}${call.reason ? `: ${call.reason}` : ""}`);
+  drawPaths(signaling.state, state);
+  showServer();
+
+  if (state === "connected") handleConnected(call);
+  if (state === "ended") handleEnded(call);
+  find("talk").hidden = state === "ended" && conversation.isEmpty;
+  document.body.dataset.stage = ["connected", "interrupted"].includes(state) ? "together" : "alone";
+}
+
+function handleConnected(call) {
+  showPath(call);
+  if (call === handleConnected.call) return; // Back after an interruption.
+  handleConnected.call = call;
+  conversation.open(call);
+  conversation.note(`Connected with ${shortId(call.remoteId)}`);
+  announce("Connected directly. You can write and send files.");
+  showSafetyCode(call);
+  if (document.activeElement === document.body || find("dial").contains(document.activeElement)) {
+    find("talk").hidden = false;
+    conversation.focus();
+  }
+}
+
+function handleEnded(call) {
+  conversation.close();
+  directFigure.rtt(undefined);
+  find("direct-path").textContent = "not connected";
+  find("safety-row").hidden = true;
+  showState("ice", "–");
+  showState("signaling", "–");
+  if (!conversation.isEmpty) conversation.note("The conversation ended");
+  if (call.reason === "hung-up") rememberPeer(undefined);
+  else if (call.reason !== "replaced") notify("call", call.reason, () => dial(call.remoteId));
+}
+
+async function showPath(call) {
+  // The browser settles on a path a moment after the first bytes have passed.
+  await new Promise((resolve) => setTimeout(resolve, PATH_AFTER_MS));
+  if (call.state !== "connected") return;
+  const path = await call.path();
+  find("direct-path").textContent = path ? `${path.local} ↔ ${path.remote}, ${path.protocol}` : "connected";
+}
+
+/** Both fingerprints in one short number: a server that sat in between could not keep it equal. */
+function showSafetyCode(call) {
+  const { fingerprints } = call;
+  if (!fingerprints) return;
+  const digest = new Sha256().update(new TextEncoder().encode(fingerprints.toSorted().join("\n"))).digest();
+  const digits = String(BigInt(`0x${digest.slice(0, 16)}`) % 1_000_000_000_000n).padStart(12, "0");
+  find("safety").textContent = digits.replace(/(.{4})(?=.)/g, "$1 ");
+  find("safety-row").hidden = false;
+}
+
+function showServer() {
+  const { state } = signaling;
+  const call = switchboard.current;
+  showState("server", state);
+  drawPaths(state, call?.state ?? "none");
+  document.body.dataset.server = state;
+  clearTimeout(impatience);
+  switch (state) {
+    case "open":
+      showStatus("open", "Connected to the server");
+      dismiss("server");
+      break;
+    case "closed":
+      share.show(undefined);
+      showStatus("closed", "Not connected");
+      notify("server", "closed", () => location.reload());
+      break;
+    default: {
+      const before = Boolean(showServer.wasOpen);
+      share.show(undefined);
+      signalFigure.rtt(undefined);
+      showStatus(state, before ? "Reconnecting…" : "Connecting to the server…");
+      const name = !before ? "unreachable" : call?.state === "connected" ? "reconnectingInCall" : "reconnecting";
+      impatience = setTimeout(() => notify("server", name), PATIENCE_MS);
+    }
+  }
+  showServer.wasOpen ||= state === "open";
+}
+
+function showStatus(state, text) {
+  const status = find("status");
+  if (status.dataset.state === state && find("status-text").textContent === text) return;
+  status.dataset.state = state;
+  find("status-text").textContent = text;
+}
+
+function showUnread(count) {
+  unread = count;
+  document.title = count ? `(${count}) waddell` : "waddell";
+}

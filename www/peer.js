@@ -1,0 +1,149 @@
+// One WebRTC connection to one other peer, by the "perfect negotiation" pattern of the WebRTC
+// specification: either side may offer at any time, and when two offers cross, the polite side
+// takes its own back. Nothing in here knows how signals travel: they leave through `send` and
+// arrive through `handleSignal`, in order.
+
+/** Which of two peers is polite. Both sides come to the same answer. */
+export function isPolite(localId, remoteId) {
+  return localId < remoteId;
+}
+
+/**
+ * Events: `state` (detail: the RTCPeerConnection's `connectionState`), `ice` (detail: which part
+ * and its value), `error` (detail: an Error; the connection goes on as well as it can).
+ */
+export class Peer extends EventTarget {
+  /** The data channels by name, made alike on both sides. */
+  channels = {};
+
+  #connection;
+  #polite;
+  #send;
+  #makingOffer = false;
+  #ignoringOffer = false;
+  #settingAnswer = false;
+
+  /**
+   * @param {object} options
+   * @param {boolean} options.polite from `isPolite`
+   * @param {(signal: {description?: object, candidate?: object}) => void} options.send
+   * @param {Record<string, number>} options.channels names and stream numbers of data channels
+   * @param {RTCConfiguration} [options.config]
+   */
+  constructor({ polite, send, channels, config }) {
+    super();
+    this.#polite = polite;
+    this.#send = send;
+    const connection = (this.#connection = new RTCPeerConnection(config));
+    connection.onnegotiationneeded = () => this.#offer();
+    connection.onicecandidate = ({ candidate }) => candidate && send({ candidate: candidate.toJSON() });
+    connection.onconnectionstatechange = () => this.#emit("state", connection.connectionState);
+    connection.oniceconnectionstatechange = () =>
+      this.#emit("ice", { part: "connection", value: connection.iceConnectionState });
+    connection.onicegatheringstatechange = () =>
+      this.#emit("ice", { part: "gathering", value: connection.iceGatheringState });
+    connection.onsignalingstatechange = () =>
+      this.#emit("ice", { part: "signaling", value: connection.signalingState });
+    for (const [name, id] of Object.entries(channels)) {
+      this.channels[name] = connection.createDataChannel(name, { negotiated: true, id });
+    }
+  }
+
+  /** Takes a signal that the other side's `send` was given. Never throws. */
+  async handleSignal({ description, candidate }) {
+    try {
+      if (description) await this.#handleDescription(description);
+      else if (candidate) await this.#handleCandidate(candidate);
+    } catch (error) {
+      this.#emit("error", error);
+    }
+  }
+
+  /** Looks for a new path, as after a change of network. Signals follow. */
+  restartIce() {
+    this.#connection.restartIce();
+  }
+
+  close() {
+    this.#connection.close();
+  }
+
+  get state() {
+    return this.#connection.connectionState;
+  }
+
+  /** Longest message a data channel takes, in bytes. */
+  get maxMessageSize() {
+    return this.#connection.sctp?.maxMessageSize || 16_384;
+  }
+
+  /** Both sides' certificate fingerprints, or undefined while one is unknown. */
+  get fingerprints() {
+    const of = (description) => /^a=fingerprint:(.+)$/m.exec(description?.sdp ?? "")?.[1].trim();
+    const local = of(this.#connection.currentLocalDescription);
+    const remote = of(this.#connection.currentRemoteDescription);
+    return local && remote ? [local, remote] : undefined;
+  }
+
+  /** The pair of candidates in use: their types and the transport, or undefined. */
+  async path() {
+    const report = await this.#connection.getStats();
+    const stats = [...report.values()];
+    const transport = stats.find((entry) => entry.type === "transport" && entry.selectedCandidatePairId);
+    const pair = transport
+      ? report.get(transport.selectedCandidatePairId)
+      : stats.find((entry) => entry.type === "candidate-pair" && entry.nominated && entry.state === "succeeded");
+    const local = pair && report.get(pair.localCandidateId);
+    const remote = pair && report.get(pair.remoteCandidateId);
+    return local && remote
+      ? { local: local.candidateType, remote: remote.candidateType, protocol: local.protocol }
+      : undefined;
+  }
+
+  async #offer() {
+    try {
+      this.#makingOffer = true;
+      await this.#describe();
+    } catch (error) {
+      this.#emit("error", error);
+    } finally {
+      this.#makingOffer = false;
+    }
+  }
+
+  async #describe() {
+    await this.#connection.setLocalDescription();
+    this.#send({ description: this.#connection.localDescription.toJSON() });
+  }
+
+  async #handleDescription(description) {
+    const connection = this.#connection;
+    // An answer that is being applied leads to "stable", whatever signalingState says meanwhile.
+    const ready = !this.#makingOffer && (connection.signalingState === "stable" || this.#settingAnswer);
+    const collision = description.type === "offer" && !ready;
+    this.#ignoringOffer = !this.#polite && collision;
+    if (this.#ignoringOffer) return;
+
+    this.#settingAnswer = description.type === "answer";
+    try {
+      await connection.setRemoteDescription(description);
+    } finally {
+      this.#settingAnswer = false;
+    }
+    if (description.type === "offer") await this.#describe();
+  }
+
+  async #handleCandidate(candidate) {
+    try {
+      await this.#connection.addIceCandidate(candidate);
+    } catch (error) {
+      // Candidates of an offer that we ignored fit nothing, rightly.
+      if (!this.#ignoringOffer) throw error;
+    }
+  }
+
+  #emit(type, detail) {
+    if (this.#connection.signalingState === "closed" && type === "error") return;
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

@@ -1,0 +1,105 @@
+// What this page says through the server: signals to other peers, and echoes to itself that
+// measure the way there and back.
+
+/** Topic of signals: JSON objects in UTF-8. */
+const SIGNALS = 1;
+/** Topic of echoes: a peer may write to itself, so the server is its own mirror. */
+const ECHOES = 2;
+/** Bytes of a frame around its body: length 2, peer id 16, topic 2. */
+const FRAME_OVERHEAD = 20;
+const ECHO_EVERY_MS = 2000;
+
+/**
+ * Events: `state` (detail: the client's state), `id` (detail: the new id), `signal` (detail: from,
+ * signal), `traffic` (detail: direction, kind, peer, bytes), `rtt` (detail: milliseconds),
+ * `unreadable` (detail: from, bytes).
+ */
+export class Signaling extends EventTarget {
+  #client;
+  #signals;
+  #echoes;
+  #echo = { number: 0, sentAt: 0 };
+
+  constructor(url) {
+    super();
+    this.url = url;
+  }
+
+  get id() {
+    return this.#client?.id;
+  }
+
+  get state() {
+    return this.#client?.state ?? "connecting";
+  }
+
+  /** Resolves when the server has given an id for the first time. */
+  async connect() {
+    const { default: init, Client } = await import("./pkg/waddell.js").catch((cause) => {
+      throw Object.assign(new Error("the browser package could not be loaded", { cause }), { code: "package" });
+    });
+    await init();
+    this.#client = await Client.connect(this.url, { reconnectAttempts: Infinity });
+    this.#signals = this.#client.topic(SIGNALS);
+    this.#echoes = this.#client.topic(ECHOES);
+    this.#client.addEventListener("state", () => this.#emit("state", this.state));
+    this.#client.addEventListener("id", ({ detail }) => this.#emit("id", detail.id));
+    this.#signals.addEventListener("message", ({ detail }) => this.#handleSignal(detail));
+    this.#echoes.addEventListener("message", ({ detail }) => this.#handleEcho(detail));
+    this.#emit("state", this.state);
+    if (this.id) this.#emit("id", this.id);
+    setInterval(() => this.#sendEcho(), ECHO_EVERY_MS);
+    this.#sendEcho();
+  }
+
+  /** Sends a signal. Returns false if it could not leave: there is no connection, or it is full. */
+  send(to, signal) {
+    const body = new TextEncoder().encode(JSON.stringify(signal));
+    try {
+      this.#signals.send(to, body);
+    } catch {
+      return false;
+    }
+    this.#traffic("out", to, signal, body.length);
+    return true;
+  }
+
+  #handleSignal({ from, body }) {
+    let signal;
+    try {
+      signal = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
+    } catch {
+      // Falls through: anybody may send anything.
+    }
+    if (typeof signal?.kind !== "string" || typeof signal.call !== "string") {
+      this.#emit("unreadable", { from, bytes: body.length + FRAME_OVERHEAD });
+      return;
+    }
+    this.#traffic("in", from, signal, body.length);
+    this.#emit("signal", { from, signal });
+  }
+
+  #sendEcho() {
+    if (this.state !== "open" || document.visibilityState === "hidden") return;
+    this.#echo = { number: this.#echo.number + 1, sentAt: performance.now() };
+    try {
+      this.#echoes.send(this.id, String(this.#echo.number));
+    } catch {
+      // The connection went in between; the next echo goes over the next one.
+    }
+  }
+
+  #handleEcho({ from, body }) {
+    if (from !== this.id || new TextDecoder().decode(body) !== String(this.#echo.number)) return;
+    this.#emit("rtt", performance.now() - this.#echo.sentAt);
+  }
+
+  #traffic(direction, peer, signal, length) {
+    const kind = signal.description?.type ?? signal.kind;
+    this.#emit("traffic", { direction, peer, kind, bytes: length + FRAME_OVERHEAD });
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

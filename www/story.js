@@ -1,0 +1,74 @@
+// The side panel: what is going on, in figures and as a list of events.
+
+import { find, formatBytes, formatMilliseconds, make } from "./dom.js";
+
+const MOST_EVENTS = 300;
+const SPARK_POINTS = 30;
+const ARROWS = { out: "↑", in: "↓", note: "·" };
+const ARROW_WORDS = { out: "sent", in: "received", note: "note" };
+
+/** One of the two figures: bytes so far, and the latest round trips. */
+class Figure {
+  bytes = 0;
+  #name;
+  #rtts = [];
+
+  constructor(name) {
+    this.#name = name;
+  }
+
+  count(bytes) {
+    this.bytes += bytes;
+    find(`${this.#name}-bytes`).textContent = formatBytes(this.bytes);
+  }
+
+  /** Adds a round trip in milliseconds; undefined when there are no more. */
+  rtt(milliseconds) {
+    const label = find(`${this.#name}-rtt`);
+    if (milliseconds === undefined) this.#rtts = [];
+    else this.#rtts = [...this.#rtts, milliseconds].slice(-SPARK_POINTS);
+    label.textContent = milliseconds === undefined ? "–" : formatMilliseconds(milliseconds);
+    // From the floor up to twice the usual: single slow ones are cut off rather than flatten the rest.
+    const sorted = this.#rtts.toSorted((a, b) => a - b);
+    const top = 2 * (sorted[sorted.length >> 1] ?? 1);
+    const points = this.#rtts.map((rtt, i) => {
+      const x = 100 - (this.#rtts.length - 1 - i) * (100 / (SPARK_POINTS - 1));
+      return `${x.toFixed(1)},${(23 - 22 * Math.min(rtt / top, 1)).toFixed(1)}`;
+    });
+    find(`${this.#name}-spark`).firstElementChild.setAttribute("points", points.join(" "));
+  }
+}
+
+export const signalFigure = new Figure("signal");
+export const directFigure = new Figure("direct");
+
+/** Sets one of the states: "server", "signaling", "ice", "call". */
+export function showState(name, value) {
+  find(`state-${name}`).textContent = value;
+}
+
+/** Adds an event. `path` is "signal", "direct" or "page"; `direction` "out", "in" or "note". */
+export function tell(path, direction, what, bytes) {
+  const list = find("event-list");
+  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 24;
+  const arrow = make("span", "arrow", ARROWS[direction]);
+  arrow.setAttribute("role", "img");
+  arrow.setAttribute("aria-label", ARROW_WORDS[direction]);
+  const item = make(
+    "li",
+    path,
+    make("time", "", clock()),
+    arrow,
+    make("span", "what", what),
+    make("span", "bytes", bytes === undefined ? "" : formatBytes(bytes)),
+  );
+  list.append(item);
+  while (list.childElementCount > MOST_EVENTS) list.firstElementChild.remove();
+  if (atEnd) list.scrollTop = list.scrollHeight;
+}
+
+function clock() {
+  const now = new Date();
+  const two = (n) => String(n).padStart(2, "0");
+  return `${two(now.getHours())}:${two(now.getMinutes())}:${two(now.getSeconds())}.${String(now.getMilliseconds()).padStart(3, "0")}`;
+}
