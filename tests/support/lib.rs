@@ -1,3 +1,4 @@
 //! What the tests of this workspace share.
 
+pub mod checks;
 pub mod vectors;
