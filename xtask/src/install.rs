@@ -75,7 +75,7 @@ pub(crate) fn python(requirements: &Path) -> Result<PathBuf> {
         apt_get("python3-venv")?;
     }
     run(program("python3", ["-m", "venv", "--clear"]).arg(&venv))?;
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
+    let install = ["-m", "pip", "--disable-pip-version-check", "install", "--no-deps", "-qr"];
     run(program(&python, install).arg(requirements))?;
     fs::write(&done, wanted).with_context(|| format!("cannot write {}", done.display()))?;
     Ok(python)
