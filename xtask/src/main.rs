@@ -2,6 +2,7 @@
 
 mod command;
 mod deny;
+mod fuzz;
 mod install;
 mod serve;
 mod test;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         "serve" => serve::serve(&args),
         "test" => test::test(&args),
         "deny" => deny::deny(),
+        "fuzz" => fuzz::fuzz(&args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
@@ -45,4 +47,5 @@ usage: cargo xtask COMMAND
   serve [--release] [ARG]...  build the page and the server, and run it; ARGs are the server's own
   test [STEP]...              run every check, or only the steps named; `test --list` lists them
   deny                        check licences, duplicate and banned crates, and sources
+  fuzz [SECONDS]              run each fuzz target for 60 s, or as long as told
 ";

@@ -93,7 +93,9 @@ static STEPS: &[Step] = &[
 
 fn fmt() -> Result<()> {
     install::component("rustfmt")?;
-    run(&mut cargo(["fmt", "--all", "--check"]))
+    run(&mut cargo(["fmt", "--all", "--check"]))?;
+    // A workspace of its own, for the compiler that it needs.
+    run(&mut cargo(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]))
 }
 
 fn clippy() -> Result<()> {

@@ -1,0 +1,38 @@
+//! `cargo xtask fuzz`: every fuzz target for a while.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::command::{output, program, run, succeeds};
+
+/// Runs each target for as many seconds as the first of `args` says; 60 if there is none.
+pub(crate) fn fuzz(args: &[String]) -> Result<()> {
+    let seconds: u32 = match args {
+        [] => 60,
+        [text] => text.parse().with_context(|| format!("{text:?} is no number of seconds"))?,
+        [_, extra, ..] => bail!("unexpected {extra:?}: usage: cargo xtask fuzz [SECONDS]"),
+    };
+    ensure!(
+        succeeds(&mut program("rustup", ["run", "nightly", "rustc", "--version"])),
+        "libFuzzer needs the nightly compiler; install it: rustup toolchain install nightly"
+    );
+    ensure!(
+        succeeds(&mut program("cargo-fuzz", ["--version"])),
+        "cargo-fuzz is missing; install it: cargo install --locked cargo-fuzz"
+    );
+    let targets = output(&mut nightly(["cargo", "fuzz", "list"]))?;
+    for target in targets.lines() {
+        println!("==> {target} for {seconds} s");
+        let mut fuzz = nightly(["cargo", "fuzz", "run", target, "--"]);
+        run(fuzz.arg(format!("-max_total_time={seconds}")).args(["-timeout=10", "-verbosity=0"]))?;
+    }
+    Ok(())
+}
+
+fn nightly<const N: usize>(args: [&str; N]) -> Command {
+    let mut command = program("rustup", ["run", "nightly"]);
+    // What the cargo that runs this program has set is for another toolchain.
+    command.args(args).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
+    command
+}
