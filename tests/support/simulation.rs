@@ -1,0 +1,437 @@
+//! A server, its clients and a bad network in virtual time, all drawn from one seed.
+//!
+//! The clients are the core's [`Client`]s under a driver that keeps the contract; the server is
+//! the core's [`ServerConnection`]s and [`FrameDecoder`]s around a registry and bounded outboxes.
+//! Whoever breaks a promise panics at the spot.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::time::Duration;
+
+use waddell_core::{
+    Client, ClientConfig, ClientEvent, ClientState, CloseReason, ConnectionConfig,
+    DisconnectReason, FrameDecoder, Instant, Liveness, MAX_BODY_LEN, MessageIn, MessageOut, Output,
+    PeerId, ServerConnection, TopicId,
+};
+
+use crate::rng::Rng;
+
+use self::pipe::{Arrival, Pipe};
+
+mod driver;
+mod network;
+mod pipe;
+mod promises;
+mod server;
+
+/// How long the network misbehaves, and how long it then has to settle.
+const FAULTS_UNTIL: Instant = Instant::since_epoch(Duration::from_secs(90));
+const SETTLED_AT: Instant = Instant::since_epoch(Duration::from_secs(180));
+const END: Instant = Instant::since_epoch(Duration::from_secs(190));
+
+/// A peer that takes no byte for this long is hung up, as by the server.
+const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// What happened in a run, to tell that faults did occur and that runs replay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    counts: BTreeMap<&'static str, u64>,
+    /// Mixes every output of every client with its time.
+    fingerprint: u64,
+}
+
+impl Report {
+    /// Adds another run's counts to this one's.
+    pub fn add(&mut self, other: &Self) {
+        for (what, count) in &other.counts {
+            *self.counts.entry(what).or_default() += count;
+        }
+        self.fingerprint ^= other.fingerprint;
+    }
+
+    /// Returns how often that happened.
+    pub fn of(&self, what: &str) -> u64 {
+        self.counts.get(what).copied().unwrap_or(0)
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+}
+
+/// Runs the world that belongs to `seed` from its beginning to its end.
+///
+/// With `trace`, every step is told on standard error.
+///
+/// # Panics
+///
+/// If a promise is broken.
+pub fn run(seed: u64, trace: bool) -> Report {
+    let mut world = World::new(seed, trace);
+    world.run_until(SETTLED_AT);
+    world.check_settled();
+    world.send_all_to_all();
+    world.run_until(END);
+    world.check_all_arrived();
+    world.report
+}
+
+/// How bad the network is in one world; each in percent, of what it says.
+#[derive(Debug)]
+struct Faults {
+    /// Dials that are refused.
+    refuse: usize,
+    /// Dials that nobody ever answers.
+    unanswered: usize,
+    /// Application steps that cut a connection.
+    cut: usize,
+    /// Application steps that stop a client's reading for a while.
+    pause: usize,
+    /// Frames that a broken server shortens.
+    short_frame: usize,
+    /// Application steps that send rubbish past the client.
+    rubbish: usize,
+    /// Drivers' wake-ups that come late.
+    late: usize,
+}
+
+struct World {
+    rng: Rng,
+    now: Instant,
+    calendar: BinaryHeap<Reverse<(Instant, u64, Event)>>,
+    events: u64,
+    events_planned: u64,
+    faults: Faults,
+    latency_ms: usize,
+    outbox_capacity: usize,
+    idle_timeout: Option<Duration>,
+    clients: Vec<Peer>,
+    connections: Vec<Connection>,
+    registry: HashMap<PeerId, usize>,
+    ids_seen: HashSet<PeerId>,
+    sent: HashMap<Tag, Sent>,
+    /// Number of the last message that arrived, by sender's and recipient's id.
+    last_arrived: HashMap<(PeerId, PeerId), u32>,
+    report: Report,
+    trace: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// The application of this client does something.
+    Application(usize),
+    /// The driver of this client wakes up, if this is the latest alarm that it has set.
+    Alarm(usize, u64),
+    /// The network answers this connection's dial.
+    Dialed(usize),
+    /// Something arrives at the server on this connection.
+    ToServer(usize),
+    /// Something arrives at the client on this connection.
+    ToClient(usize),
+    /// The server looks whether this connection has died.
+    ServerCheck(usize),
+}
+
+/// A client, its driver and its application.
+struct Peer {
+    client: Client,
+    /// The transport of the latest dial, until it is hung up or reported as gone.
+    connection: Option<usize>,
+    alarm: u64,
+    alarms_at_once: (Instant, u32),
+    /// Every id that it has had, the latest last.
+    ids: Vec<PeerId>,
+    number: u32,
+    expected_end: Option<CloseReason>,
+}
+
+/// Both ends of a transport and what is between them.
+struct Connection {
+    owner: usize,
+    up: Pipe,
+    down: Pipe,
+    server: Option<ServerEnd>,
+}
+
+struct ServerEnd {
+    connection: ServerConnection,
+    decoder: FrameDecoder,
+    outbox: Vec<u8>,
+    /// Since when the pipe has taken no byte although there were some to take.
+    stalled_since: Option<Instant>,
+}
+
+/// Says in a body which message it is.
+type Tag = (u32, u32);
+
+struct Sent {
+    from: PeerId,
+    to: PeerId,
+    topic: TopicId,
+    len: usize,
+    arrived: bool,
+}
+
+impl World {
+    fn new(seed: u64, trace: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        // Each fault is off in some worlds, so that none hides what another does.
+        let mut percent = |most| if rng.chance(60) { rng.between(1..=most) } else { 0 };
+        let faults = Faults {
+            refuse: percent(60),
+            unanswered: percent(30),
+            cut: percent(15),
+            pause: percent(15),
+            short_frame: percent(5),
+            rubbish: percent(20),
+            late: percent(30),
+        };
+        let mut world = Self {
+            now: Instant::default(),
+            calendar: BinaryHeap::new(),
+            events: 0,
+            events_planned: 0,
+            faults,
+            latency_ms: [0, 5, 100, 800][rng.between(0..=3)],
+            outbox_capacity: [70_000, 200_000, 1 << 20][rng.between(0..=2)],
+            idle_timeout: rng.chance(50).then_some(Duration::from_secs(60)),
+            clients: Vec::new(),
+            connections: Vec::new(),
+            registry: HashMap::new(),
+            ids_seen: HashSet::new(),
+            sent: HashMap::new(),
+            last_arrived: HashMap::new(),
+            report: Report::default(),
+            trace,
+            rng,
+        };
+        let count = if world.rng.chance(5) { 40 } else { world.rng.between(2..=8) };
+        for index in 0..count {
+            world.add_client(index);
+        }
+        world
+    }
+
+    fn add_client(&mut self, index: usize) {
+        let config = ClientConfig {
+            reconnect_attempts: if self.rng.chance(10) { 5 } else { u32::MAX },
+            connect_timeout: Some(Duration::from_secs(self.rng.between(3..=10) as u64)),
+            // Whoever sends none is hung up where the server has an idle timeout, and comes back.
+            keep_alive_interval: self.rng.chance(70).then_some(Duration::from_secs(25)),
+            jitter_seed: self.rng.next_u64(),
+        };
+        self.clients.push(Peer {
+            client: Client::new(config, self.now),
+            connection: None,
+            alarm: 0,
+            alarms_at_once: (self.now, 0),
+            ids: Vec::new(),
+            number: 0,
+            expected_end: None,
+        });
+        self.drain(index);
+        let first_step = self.rng.up_to_ms(3_000);
+        self.plan(first_step, Event::Application(index));
+    }
+
+    fn run_until(&mut self, end: Instant) {
+        while let Some(Reverse((at, _, _))) = self.calendar.peek() {
+            if *at > end {
+                break;
+            }
+            let Some(Reverse((at, _, event))) = self.calendar.pop() else { break };
+            assert!(at >= self.now, "time goes forwards");
+            self.now = at;
+            self.events += 1;
+            assert!(self.events < 1_000_000, "the world does not come to rest");
+            match event {
+                Event::Application(peer) => self.application_step(peer),
+                Event::Alarm(peer, alarm) => self.alarm(peer, alarm),
+                Event::Dialed(connection) => self.dialed(connection),
+                Event::ToServer(connection) => self.arrive_at_server(connection),
+                Event::ToClient(connection) => self.arrive_at_client(connection),
+                Event::ServerCheck(connection) => self.server_check(connection),
+            }
+        }
+        self.now = end;
+    }
+
+    fn plan(&mut self, delay: Duration, event: Event) {
+        self.events_planned += 1;
+        self.calendar.push(Reverse((self.now + delay, self.events_planned, event)));
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("[{:>11.6}] {}", self.now.elapsed_since_epoch().as_secs_f64(), what());
+        }
+    }
+
+    fn faulty(&self) -> bool {
+        self.now < FAULTS_UNTIL
+    }
+
+    /// Draws whether a fault occurs.
+    fn fault(&mut self, percent: usize) -> bool {
+        self.faulty() && self.rng.chance(percent)
+    }
+
+    fn application_step(&mut self, index: usize) {
+        if !self.faulty() {
+            // Whoever has no keep-alive interval does it by hand.
+            let _ = self.clients[index].client.send_keep_alive();
+            self.drain(index);
+            self.plan(Duration::from_secs(20), Event::Application(index));
+            return;
+        }
+        match self.rng.between(0..=99) {
+            0..=69 => {
+                for _ in 0..self.rng.between(1..=4) {
+                    self.send_something(index);
+                }
+                if self.rng.chance(2) {
+                    self.send_burst(index);
+                }
+            }
+            70..=79 => {
+                // Whether it can be sent is for the client to say; see what the driver checks.
+                let _ = self.clients[index].client.send_keep_alive();
+            }
+            80..=89 => self.clients[index].client.retry_now(self.now),
+            // Waking up without need must do no harm.
+            90..=98 => self.clients[index].client.handle_timeout(self.now),
+            _ => {
+                if self.clients[index].client.state() != ClientState::Closed {
+                    self.clients[index].expected_end = Some(CloseReason::ByApplication);
+                }
+                self.clients[index].client.close();
+            }
+        }
+        self.drain(index);
+        if let Some(connection) = self.clients[index].connection {
+            if self.connections[connection].server.is_some() && self.fault(self.faults.cut) {
+                self.cut(connection);
+            }
+            if self.fault(self.faults.pause) {
+                let until = self.now + self.rng.up_to_ms(15_000);
+                self.connections[connection].down.paused_until = until;
+                self.tell(|| format!("client {index} reads nothing until {until:?}"));
+            }
+            if self.fault(self.faults.rubbish) && self.clients[index].client.id().is_some() {
+                let rubbish = self.rubbish();
+                self.connections[connection].up.write(&rubbish);
+                self.schedule_up(connection);
+            }
+        }
+        let pause = self.rng.up_to_ms(4_000);
+        self.plan(pause, Event::Application(index));
+    }
+
+    /// Whole frames that no client sends, or that are for nobody.
+    fn rubbish(&mut self) -> Vec<u8> {
+        let len = self.rng.between(0..=40);
+        let mut payload = self.rng.bytes().repeat(3);
+        payload.truncate(len);
+        if self.rng.chance(30) {
+            payload.iter_mut().take(16).for_each(|byte| *byte = 0);
+        }
+        [&(len as u16).to_le_bytes()[..], &payload].concat()
+    }
+
+    fn send_something(&mut self, index: usize) {
+        let to = self.pick_recipient(index);
+        let len = match self.rng.between(0..=99) {
+            0..=84 => self.rng.between(8..=400),
+            85..=96 => self.rng.between(8..=5_000),
+            97..=98 => self.rng.between(8..=MAX_BODY_LEN),
+            _ => MAX_BODY_LEN,
+        };
+        self.send(index, to, len);
+    }
+
+    /// More than a slow reader's outbox holds.
+    fn send_burst(&mut self, index: usize) {
+        let to = self.pick_recipient(index);
+        for _ in 0..20 {
+            self.send(index, to, 10_000);
+        }
+    }
+
+    /// Whoever the application has heard of: another, itself, one that was, or nobody.
+    fn pick_recipient(&mut self, index: usize) -> PeerId {
+        let other = self.rng.between(0..=self.clients.len() - 1);
+        let ids = match self.rng.between(0..=9) {
+            0 => &self.clients[index].ids,
+            _ => &self.clients[other].ids,
+        };
+        match self.rng.between(0..=19) {
+            0 => PeerId::from_random(self.rng.bytes()),
+            1 => PeerId::NIL,
+            2..=4 if !ids.is_empty() => ids[self.rng.between(0..=ids.len() - 1)],
+            _ => ids.last().copied().unwrap_or(PeerId::NIL),
+        }
+    }
+
+    fn send(&mut self, index: usize, to: PeerId, len: usize) {
+        let peer = &mut self.clients[index];
+        let topic = TopicId(self.rng.next_u64() as u16);
+        let tag = (index as u32, peer.number);
+        let message = MessageOut::new(to, topic, body(tag, len));
+        match peer.client.send(&message) {
+            Ok(()) => {
+                peer.number += 1;
+                let from = peer.client.id().expect("who can send has an id");
+                self.sent.insert(tag, Sent { from, to, topic, len, arrived: false });
+                self.report.count("messages_sent");
+            }
+            Err(error) => {
+                assert_eq!(peer.client.id(), None, "{error}");
+            }
+        }
+    }
+
+    /// Loses what is under way from some byte on; each end learns of it in its own time.
+    fn cut(&mut self, connection: usize) {
+        self.report.count("connections_cut");
+        let keep_up = self.rng.between(0..=self.connections[connection].up.len());
+        let keep_down = self.rng.between(0..=self.connections[connection].down.len());
+        self.tell(|| format!("connection {connection} is cut"));
+        self.connections[connection].up.cut(keep_up);
+        self.connections[connection].down.cut(keep_down);
+        for (up, delay) in [(true, self.rng.up_to_ms(80_000)), (false, self.rng.up_to_ms(80_000))] {
+            // An end that was long in coming: nothing is read in the meantime.
+            let until = self.now + if self.rng.chance(50) { delay } else { Duration::ZERO };
+            let connection = &mut self.connections[connection];
+            let pipe = if up { &mut connection.up } else { &mut connection.down };
+            pipe.paused_until = pipe.paused_until.max(until);
+        }
+        self.schedule_up(connection);
+        self.schedule_down(connection);
+    }
+}
+
+/// The body of that length that belongs to a tag: the tag itself, then what follows from it.
+fn body(tag: Tag, len: usize) -> Vec<u8> {
+    let filler = Rng::new(u64::from(tag.0) << 32 | u64::from(tag.1)).bytes();
+    let mut body = filler.repeat(len / filler.len() + 1);
+    body[..4].copy_from_slice(&tag.0.to_le_bytes());
+    body[4..8].copy_from_slice(&tag.1.to_le_bytes());
+    body.truncate(len);
+    body
+}
+
+fn tag_of(body: &[u8]) -> Option<Tag> {
+    let (sender, rest) = body.split_first_chunk()?;
+    let (number, _) = rest.split_first_chunk()?;
+    Some((u32::from_le_bytes(*sender), u32::from_le_bytes(*number)))
+}
+
+fn brief(output: &Output) -> String {
+    match output {
+        Output::Transmit(bytes) => format!("Transmit {} bytes", bytes.len()),
+        Output::Event(ClientEvent::Message(message)) => {
+            format!("Message from {}, {} bytes", message.from, message.body.len())
+        }
+        Output::Dial | Output::HangUp | Output::Event(_) => format!("{output:?}"),
+    }
+}

@@ -1,0 +1,64 @@
+//! What must be true of every message, and of the world in the end.
+
+use super::*;
+
+impl World {
+    /// Intact, from its true sender, for this very id, in order and not a second time.
+    pub(super) fn check_message(&mut self, index: usize, message: &MessageIn) {
+        assert!(self.ids_seen.contains(&message.from), "the sender is somebody");
+        let Some(tag) = tag_of(&message.body) else {
+            // Rubbish that happened to be addressed to somebody would need a guessed id.
+            panic!("client {index} got a body that nobody sent");
+        };
+        let to = *self.clients[index].ids.last().expect("it is connected");
+        let sent = self.sent.get_mut(&tag).expect("somebody sent it");
+        assert!(!sent.arrived, "{tag:?} arrives once");
+        sent.arrived = true;
+        assert_eq!((sent.from, sent.to, sent.topic), (message.from, to, message.topic), "{tag:?}");
+        assert!(message.body == body(tag, sent.len), "{tag:?} is intact");
+        let last = self.last_arrived.insert((message.from, to), tag.1);
+        assert!(last.is_none_or(|last| last < tag.1), "{tag:?} overtook {last:?}");
+        self.report.count("messages_delivered");
+    }
+
+    /// Every client that was not closed is ready, and the server knows exactly those.
+    pub(super) fn check_settled(&self) {
+        let mut ready = HashSet::new();
+        for (index, peer) in self.clients.iter().enumerate() {
+            match (peer.client.state(), peer.expected_end) {
+                (ClientState::Ready, None) => {
+                    ready.insert(peer.client.id().expect("who is ready has an id"));
+                }
+                (ClientState::Closed, Some(_)) => {}
+                (state, end) => panic!("client {index} is {state:?}, expected end: {end:?}"),
+            }
+        }
+        let known: HashSet<PeerId> = self.registry.keys().copied().collect();
+        assert_eq!(known, ready, "who is registered is ready, and the other way round");
+    }
+
+    /// Each client that is ready writes to each, itself included.
+    pub(super) fn send_all_to_all(&mut self) {
+        self.sent.clear();
+        let ready: Vec<PeerId> = self.clients.iter().filter_map(|peer| peer.client.id()).collect();
+        for index in 0..self.clients.len() {
+            if self.clients[index].client.id().is_some() {
+                for to in &ready {
+                    let len = self.rng.between(8..=200);
+                    self.send(index, *to, len);
+                }
+                self.drain(index);
+            }
+        }
+        assert_eq!(self.sent.len(), ready.len() * ready.len());
+    }
+
+    pub(super) fn check_all_arrived(&mut self) {
+        for (tag, sent) in &self.sent {
+            assert!(sent.arrived, "message {tag:?} from {} to {} is lost", sent.from, sent.to);
+        }
+        for peer in &mut self.clients {
+            assert_eq!(peer.client.poll_output(), None, "drivers drain");
+        }
+    }
+}
