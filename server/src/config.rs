@@ -1,0 +1,96 @@
+//! How a server behaves, and every default with its reason.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::listen_url::ListenUrl;
+use crate::tls::Identity;
+
+/// How a server behaves.
+///
+/// ```
+/// use waddell_server::ServerConfig;
+///
+/// let config = ServerConfig {
+///     listen: vec!["auto://127.0.0.1:0".parse().unwrap()],
+///     ..ServerConfig::default()
+/// };
+/// assert_eq!(config.outbox_bytes, 1 << 20);
+/// ```
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Where to listen. Default: `tcp://0.0.0.0:62443` and `ws://0.0.0.0:62480`.
+    pub listen: Vec<ListenUrl>,
+    /// Certificate and key for `tls`, `wss` and `auto` listeners. Default: none.
+    pub identity: Option<Identity>,
+    /// Threads that serve connections. Default 0: one for each processor the process may use.
+    pub workers: usize,
+    /// Most bytes that wait for one peer; a frame that does not fit is dropped and counted.
+    /// Default 1 MiB: sixteen of the largest frames.
+    pub outbox_bytes: usize,
+    /// A peer that takes no byte for this long, though some wait for it, is hung up. Default 10 s:
+    /// phones stall for seconds, and nobody else waits for them.
+    pub write_timeout: Duration,
+    /// Longest time for the TLS and HTTP handshakes, each. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// On an `auto` listener, a client that stays silent for this long is one that waits for its
+    /// greeting. Default 200 ms.
+    pub auto_silence: Duration,
+    /// How often a WebSocket peer is pinged, give or take a tenth. Default 25 s: below the 30 s
+    /// after which common proxies hang up, and browsers answer without their page's help.
+    pub ping_interval: Duration,
+    /// Longest time from a ping to any sign of life. Default 10 s.
+    pub pong_timeout: Duration,
+    /// Longest payload of a frame, in bytes; a longer one hangs up. Default 65,535, which is all
+    /// that the prefix can say.
+    pub max_frame_len: u16,
+    /// Longest time without a frame (a keep-alive counts) before a peer is hung up. Default: none.
+    pub idle_timeout: Option<Duration>,
+    /// Most connections at a time; 0: no limit. Default 65,536.
+    pub max_connections: usize,
+    /// Most connections at a time from one address (IPv6: one /64); 0: no limit. Default 16,384:
+    /// one address cannot take all, and carrier-grade NATs and proxies still fit.
+    pub max_connections_per_address: usize,
+    /// Origins whose pages may open a WebSocket, such as `https://example.org`. Default: any.
+    pub origins: Vec<String>,
+    /// What `ws`, `wss` and `auto` listeners serve at `/`. Default: the demo page.
+    pub www: Www,
+    /// Longest time that a shutdown takes. Default 10 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        let listen = |url: &str| url.parse().expect("the default addresses are valid");
+        Self {
+            listen: vec![listen("tcp://0.0.0.0:62443"), listen("ws://0.0.0.0:62480")],
+            identity: None,
+            workers: 0,
+            outbox_bytes: 1 << 20,
+            write_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            auto_silence: Duration::from_millis(200),
+            ping_interval: Duration::from_secs(25),
+            pong_timeout: Duration::from_secs(10),
+            max_frame_len: u16::MAX,
+            idle_timeout: None,
+            max_connections: 65_536,
+            max_connections_per_address: 16_384,
+            origins: Vec::new(),
+            www: Www::Demo,
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What is served at `/` to those who ask over plain HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Www {
+    /// The demo page that is part of the program.
+    #[default]
+    Demo,
+    /// The files of a folder.
+    Folder(PathBuf),
+    /// Nothing.
+    Off,
+}

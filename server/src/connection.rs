@@ -1,0 +1,656 @@
+//! The task that owns a connection: reads, decides, forwards; and everything that takes time.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Read};
+use std::mem;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustls::ServerConnection as TlsConnection;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::{Instant, Sleep, sleep_until};
+use waddell_core::{FrameDecoder, FrameTooLong, Liveness, PeerId, Rejected, ServerConnection};
+
+use crate::admission::Admission;
+use crate::outbox::Framing;
+use crate::peer::{LinkStatus, Peer, Pushed};
+use crate::registry::Registration;
+use crate::shared::{Phase, Shared};
+use crate::transport::{Early, Transport, TransportKind, ws};
+use crate::worker::{LoadGuard, Scratch, Worker};
+
+/// Makes a peer of a connection whose handshakes are done, and serves it until it ends.
+pub(crate) fn serve(
+    worker: &Rc<Worker>,
+    transport: Transport,
+    admission: Admission,
+    load: LoadGuard,
+) {
+    let connection = Connection::new(Rc::clone(worker), transport, admission, load);
+    tokio::task::spawn_local(connection);
+}
+
+/// One connected peer's task. It is as small as it can be: there may be very many.
+struct Connection {
+    worker: Rc<Worker>,
+    peer: Arc<Peer>,
+    socket: OwnedReadHalf,
+    inbound: Inbound,
+    /// While this is there, others can reach the peer.
+    registration: Option<Registration>,
+    stage: Stage,
+    timer: Timer,
+    kind: TransportKind,
+    _admission: Admission,
+    _load: LoadGuard,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// There may be bytes that were read during the handshakes.
+    Opening(Box<Early>),
+    Open,
+    /// Delivering what waits, then hanging up.
+    Finishing(Finish),
+}
+
+#[derive(Debug)]
+struct Finish {
+    end: End,
+    deadline: Instant,
+    /// All is written and the peer knows that nothing more comes.
+    shut_down: bool,
+}
+
+/// Why a connection ends. The words are those that logs and metrics use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The peer closed.
+    Closed(Option<ws::Close>),
+    /// The socket broke.
+    Broken,
+    /// The peer took no byte for too long.
+    Stalled,
+    /// The peer gave no sign of life.
+    TimedOut,
+    /// The peer broke the rules of TLS, of WebSocket or of waddell.
+    Misbehaved(ws::Close),
+    /// The server shuts down.
+    Shutdown,
+}
+
+impl End {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed(_) => "closed",
+            Self::Broken => "broken",
+            Self::Stalled => "stalled",
+            Self::TimedOut => "timed out",
+            Self::Misbehaved(_) => "misbehaved",
+            Self::Shutdown => "shutdown",
+        }
+    }
+
+    /// What a WebSocket peer is told; `None` if it cannot be told anything.
+    const fn close(self) -> Option<ws::Close> {
+        match self {
+            Self::Closed(close) => close,
+            Self::Misbehaved(close) => Some(close),
+            Self::Shutdown => Some(ws::Close::GOING_AWAY),
+            Self::Broken | Self::Stalled | Self::TimedOut => None,
+        }
+    }
+}
+
+impl From<FrameTooLong> for End {
+    fn from(_: FrameTooLong) -> Self {
+        Self::Misbehaved(ws::Close::TOO_BIG)
+    }
+}
+
+/// Longest time for a peer that was told of the end to hang up too.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Most reads of one connection before the others have their turn.
+const READS_PER_TURN: usize = 1;
+
+/// Most reads of one connection that is asked for all it has, before the server shuts down.
+const READS_TO_SETTLE: usize = 16;
+
+impl Connection {
+    fn new(
+        worker: Rc<Worker>,
+        transport: Transport,
+        admission: Admission,
+        load: LoadGuard,
+    ) -> Self {
+        let shared = &worker.shared;
+        let kind = transport.kind();
+        let Transport { socket, tls, framing, early } = transport;
+        let id = PeerId::from_random(uuid::Uuid::new_v4().into_bytes());
+        let (reader, writer) = socket.into_split();
+        let peer = Arc::new(Peer::new(id, writer, tls, framing));
+        let now = Instant::now();
+        let state = ServerConnection::new(id, shared.connection_config(), shared.core_time(now));
+        let greeting = state.greeting();
+        worker.with_spares(|spares| {
+            let mut link = peer.link();
+            // The outbox is empty, and any limit has room for a greeting.
+            let _ = link.outbox.push(&greeting, usize::MAX, spares);
+            link.write_now(spares);
+        });
+        let registration = shared.registry.register(Arc::clone(&peer));
+        shared.metrics.peers_connected.increment();
+        tracing::info!(peer = %Short(id), transport = kind.as_str(), "connected");
+        let heartbeat = match framing {
+            Framing::Raw => None,
+            Framing::WebSocket => Some(Heartbeat::new(shared, id, now)),
+        };
+        let websocket = match framing {
+            Framing::Raw => None,
+            Framing::WebSocket => Some(Box::default()),
+        };
+        Self {
+            peer,
+            socket: reader,
+            inbound: Inbound {
+                websocket,
+                frames: FrameDecoder::with_max_len(shared.config.max_frame_len),
+                state,
+            },
+            registration: Some(registration),
+            stage: Stage::Opening(Box::new(early)),
+            timer: Timer { heartbeat, sleep: None },
+            kind,
+            worker,
+            _admission: admission,
+            _load: load,
+        }
+    }
+
+    /// Serves the peer until there is a reason to end.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let worker = Rc::clone(&self.worker);
+        let stalled_since = match self.poll_link(cx) {
+            LinkStatus::Flowing => None,
+            LinkStatus::Stalled(since) => Some(since),
+            LinkStatus::Broken => return Poll::Ready(End::Broken),
+        };
+        let reads = match worker.shared.phase() {
+            Phase::Running => READS_PER_TURN,
+            Phase::Settling => READS_TO_SETTLE,
+            Phase::Closing => return Poll::Ready(End::Shutdown),
+        };
+        if let Some(end) = self.poll_timer(cx, stalled_since) {
+            return Poll::Ready(end);
+        }
+        worker.with_scratch(|scratch| {
+            for _ in 0..reads {
+                if let Err(end) = ready!(self.poll_input(cx, scratch)) {
+                    return Poll::Ready(end);
+                }
+            }
+            if self.socket.as_ref().poll_read_ready(cx).is_ready() {
+                // There is more, but the others have their turn first.
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+    }
+
+    /// Takes what was read during the handshakes.
+    fn open(&mut self, early: Early) -> Result<(), End> {
+        let Early { mut wire, mut plain } = early;
+        let worker = Rc::clone(&self.worker);
+        worker.with_scratch(|scratch| {
+            let now = Instant::now();
+            let mut tally = Tally::default();
+            let result = self
+                .inbound
+                .take(&mut plain, &self.peer, &worker, now, &mut tally)
+                .and_then(|()| self.take_wire(&mut wire, &mut scratch.plain, now, &mut tally));
+            tally.settle(&worker.shared);
+            result
+        })
+    }
+
+    /// Reads once, and takes what came.
+    fn poll_input(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), End>> {
+        let mut buffer = ReadBuf::new(&mut scratch.wire);
+        if ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer)).is_err() {
+            return Poll::Ready(Err(End::Broken));
+        }
+        let wire = buffer.filled_mut();
+        if wire.is_empty() {
+            return Poll::Ready(Err(End::Closed(None)));
+        }
+        self.timer.heard();
+        let mut tally = Tally::default();
+        let result = self.take_wire(wire, &mut scratch.plain, Instant::now(), &mut tally);
+        tally.settle(&self.worker.shared);
+        Poll::Ready(result)
+    }
+
+    /// Takes bytes as they come from the socket.
+    fn take_wire(
+        &mut self,
+        wire: &mut [u8],
+        plain: &mut [u8],
+        now: Instant,
+        tally: &mut Tally,
+    ) -> Result<(), End> {
+        if !self.kind.is_encrypted() {
+            return self.inbound.take(wire, &self.peer, &self.worker, now, tally);
+        }
+        let mut wire = &*wire;
+        loop {
+            let decrypted = self.decrypt(&mut wire, plain)?;
+            let (bytes, _) = plain.split_at_mut(decrypted.len);
+            self.inbound.take(bytes, &self.peer, &self.worker, now, tally)?;
+            if decrypted.closed {
+                return Err(End::Closed(None));
+            }
+            if decrypted.len == 0 && wire.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Feeds TLS until there is plain text or nothing more to feed. The link is free again
+    /// afterwards: what comes out may have to go right back in, to this very peer.
+    fn decrypt(&self, wire: &mut &[u8], plain: &mut [u8]) -> Result<Decrypted, End> {
+        let mut link = self.peer.link();
+        let Some(tls) = &mut link.tls else { return Ok(Decrypted { len: 0, closed: false }) };
+        let decrypted = decrypt(tls, wire, plain);
+        let pushed = if tls.wants_write() { link.queue() } else { Pushed::Waits };
+        drop(link);
+        if pushed == Pushed::Flush {
+            self.worker.flush_soon(&self.peer);
+        }
+        decrypted.map_err(|error| {
+            tracing::debug!(peer = %Short(self.peer.id()), %error, "TLS failed");
+            End::Misbehaved(ws::Close::policy("TLS failed"))
+        })
+    }
+
+    fn poll_link(&self, cx: &mut Context<'_>) -> LinkStatus {
+        self.worker.with_spares(|spares| self.peer.link().poll_blocked(cx, spares))
+    }
+
+    /// Does what is due, and sees to it that the task is woken for what is due next.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, stalled_since: Option<Instant>) -> Option<End> {
+        let shared = &self.worker.shared;
+        loop {
+            let stalled_at = stalled_since.map(|since| since + shared.config.write_timeout);
+            let idle_at = self.inbound.state.poll_timeout().map(|at| shared.tokio_time(at));
+            let heartbeat_at = self.timer.heartbeat.as_ref().map(Heartbeat::due);
+            let Some(due) = [stalled_at, idle_at, heartbeat_at].into_iter().flatten().min() else {
+                self.timer.sleep = None;
+                return None;
+            };
+            if self.timer.poll_until(cx, due).is_pending() {
+                return None;
+            }
+            let now = Instant::now();
+            if stalled_at.is_some_and(|at| at <= now) {
+                return Some(End::Stalled);
+            }
+            match self.inbound.state.handle_timeout(shared.core_time(now)) {
+                Liveness::Alive => {}
+                Liveness::Expired => return Some(End::TimedOut),
+            }
+            if let Some(heartbeat) = &mut self.timer.heartbeat {
+                match heartbeat.beat(shared, self.peer.id(), now) {
+                    Beat::Wait => {}
+                    // Behind much that waits a ping would come too late to ask anything; whether
+                    // the peer takes what waits shows that it lives.
+                    Beat::Ping if stalled_since.is_some() => heartbeat.pong_by = None,
+                    Beat::Ping => self.worker.send_control(&self.peer, &ws::ping()),
+                    Beat::Dead => return Some(End::TimedOut),
+                }
+            }
+        }
+    }
+
+    /// Takes nothing more for the peer, and sets about delivering what waits.
+    fn begin_finish(&mut self, end: End) -> Finish {
+        self.registration = None;
+        let shared = &self.worker.shared;
+        match end {
+            End::Closed(_) | End::Broken | End::Shutdown => {}
+            End::Stalled => shared.metrics.peers_stalled.increment(),
+            End::TimedOut => shared.metrics.peers_timed_out.increment(),
+            End::Misbehaved(_) => shared.metrics.peers_misbehaved.increment(),
+        }
+        let mut link = self.peer.link();
+        link.close();
+        if self.kind.is_websocket()
+            && let Some(close) = end.close()
+        {
+            self.worker.with_spares(|spares| link.outbox.push_control(&ws::close(close), spares));
+        }
+        let deadline = Instant::now() + shared.config.write_timeout;
+        Finish { end, deadline, shut_down: false }
+    }
+
+    /// Delivers what waits, says that nothing more comes, and gives the peer time to hang up too:
+    /// a socket that is closed with unread bytes in it takes back what was just delivered.
+    fn poll_finish(&mut self, cx: &mut Context<'_>, finish: &mut Finish) -> Poll<()> {
+        match finish.end {
+            End::Broken | End::Stalled | End::TimedOut => return Poll::Ready(()),
+            End::Closed(_) | End::Misbehaved(_) | End::Shutdown => {}
+        }
+        if !finish.shut_down {
+            match self.poll_deliver(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Err(Undeliverable)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if finish.end == End::Closed(None) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => {
+                    finish.shut_down = true;
+                    finish.deadline = finish.deadline.min(Instant::now() + LINGER);
+                }
+            }
+        }
+        if finish.shut_down && self.poll_hung_up(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.timer.poll_until(cx, finish.deadline)
+    }
+
+    /// Writes all that waits, then ends the stream towards the peer.
+    fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Undeliverable>> {
+        let mut link = self.peer.link();
+        self.worker.with_spares(|spares| {
+            link.write_now(spares);
+            match link.poll_blocked(cx, spares) {
+                LinkStatus::Stalled(_) => return Poll::Pending,
+                LinkStatus::Broken => return Poll::Ready(Err(Undeliverable)),
+                LinkStatus::Flowing => {}
+            }
+            if let Some(tls) = &mut link.tls {
+                tls.send_close_notify();
+                // If this does not fit, the peer is told by the end of the stream alone.
+                link.write_now(spares);
+            }
+            link.shut_down();
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Throws away what the peer still sends, until it hangs up.
+    fn poll_hung_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let worker = Rc::clone(&self.worker);
+        worker.with_scratch(|scratch| {
+            for _ in 0..READS_PER_TURN {
+                let mut buffer = ReadBuf::new(&mut scratch.wire);
+                let result = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer));
+                if result.is_err() || buffer.filled().is_empty() {
+                    return Poll::Ready(());
+                }
+            }
+            if self.socket.as_ref().poll_read_ready(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+    }
+}
+
+/// The socket broke before all was delivered.
+struct Undeliverable;
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            let end = match mem::replace(&mut this.stage, Stage::Open) {
+                Stage::Opening(early) => match this.open(*early) {
+                    Ok(()) => continue,
+                    Err(end) => end,
+                },
+                Stage::Open => ready!(this.poll_open(cx)),
+                Stage::Finishing(mut finish) => {
+                    let poll = this.poll_finish(cx, &mut finish);
+                    this.stage = Stage::Finishing(finish);
+                    return poll;
+                }
+            };
+            this.stage = Stage::Finishing(this.begin_finish(end));
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let shared = &self.worker.shared;
+        let reason = match &self.stage {
+            Stage::Finishing(finish) => finish.end.as_str(),
+            Stage::Opening(_) | Stage::Open => "aborted",
+        };
+        let mut link = self.peer.link();
+        link.close();
+        self.worker.with_spares(|spares| link.outbox.clear(spares));
+        drop(link);
+        self.registration = None;
+        shared.metrics.peers_disconnected.increment();
+        shared.peer_is_gone();
+        tracing::info!(peer = %Short(self.peer.id()), transport = self.kind.as_str(), reason, "disconnected");
+    }
+}
+
+/// What the peer sends, on its way to becoming frames.
+#[derive(Debug)]
+struct Inbound {
+    websocket: Option<Box<ws::Decoder>>,
+    frames: FrameDecoder,
+    state: ServerConnection,
+}
+
+impl Inbound {
+    /// Takes bytes as they are inside TLS.
+    fn take(
+        &mut self,
+        mut bytes: &mut [u8],
+        peer: &Arc<Peer>,
+        worker: &Worker,
+        now: Instant,
+        tally: &mut Tally,
+    ) -> Result<(), End> {
+        let now = worker.shared.core_time(now);
+        let Some(decoder) = &mut self.websocket else {
+            return take_frames(&mut self.frames, &mut self.state, bytes, worker, now, tally);
+        };
+        while let Some(event) = decoder.next(&mut bytes).map_err(End::Misbehaved)? {
+            match event {
+                ws::Event::Bytes(bytes) => {
+                    take_frames(&mut self.frames, &mut self.state, bytes, worker, now, tally)?;
+                }
+                ws::Event::Ping(payload) => worker.send_control(peer, &ws::pong(&payload)),
+                // Any byte counts as a sign of life; see `Timer::heard`.
+                ws::Event::Pong => {}
+                ws::Event::Close(close) => return Err(End::Closed(Some(close))),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes bytes of the stream of frames: decides on each whole frame, and forwards it.
+fn take_frames(
+    frames: &mut FrameDecoder,
+    state: &mut ServerConnection,
+    mut bytes: &mut [u8],
+    worker: &Worker,
+    now: waddell_core::Instant,
+    tally: &mut Tally,
+) -> Result<(), End> {
+    let mut recent = None;
+    while let Some(mut frame) = frames.next_frame(&mut bytes)? {
+        tally.frames_in += 1;
+        tally.bytes_in += frame.as_bytes().len() as u64;
+        match state.handle_frame(&mut frame, now) {
+            Ok(Some(to)) => worker.forward(to, frame.as_bytes(), &mut recent, tally),
+            Ok(None) => tally.keep_alives += 1,
+            Err(Rejected::ShortFrame { .. }) => tally.rejected_short += 1,
+            Err(Rejected::ReservedRecipient | _) => tally.rejected_reserved += 1,
+        }
+    }
+    Ok(())
+}
+
+/// What became of the frames of one read; added to the counters once.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) frames_in: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) keep_alives: u64,
+    pub(crate) forwarded: u64,
+    pub(crate) bytes_forwarded: u64,
+    pub(crate) rejected_short: u64,
+    pub(crate) rejected_reserved: u64,
+    pub(crate) dropped_unknown: u64,
+    pub(crate) dropped_full: u64,
+}
+
+impl Tally {
+    fn settle(self, shared: &Shared) {
+        let metrics = &shared.metrics;
+        metrics.frames_in.add(self.frames_in);
+        metrics.bytes_in.add(self.bytes_in);
+        metrics.keep_alives.add(self.keep_alives);
+        metrics.frames_forwarded.add(self.forwarded);
+        metrics.bytes_forwarded.add(self.bytes_forwarded);
+        metrics.frames_rejected_short.add(self.rejected_short);
+        metrics.frames_rejected_reserved.add(self.rejected_reserved);
+        metrics.frames_dropped_unknown.add(self.dropped_unknown);
+        metrics.frames_dropped_full.add(self.dropped_full);
+    }
+}
+
+/// Wakes a connection for what is due next. Most need no waking and own no timer.
+#[derive(Debug)]
+struct Timer {
+    /// Only WebSocket peers can be asked whether they live.
+    heartbeat: Option<Heartbeat>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    /// The peer has sent something: it lives.
+    fn heard(&mut self) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.pong_by = None;
+        }
+    }
+
+    /// Ready once `due` has passed; otherwise the task is woken then, or earlier.
+    fn poll_until(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if sleep.deadline() > due {
+            sleep.as_mut().reset(due);
+        }
+        // A sleep that ends early is not worth moving each time: it wakes the task, which then
+        // looks up what is due next.
+        while sleep.as_mut().poll(cx).is_ready() {
+            if sleep.deadline() >= due {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+}
+
+/// Finds out whether a WebSocket peer lives.
+#[derive(Debug)]
+struct Heartbeat {
+    ping_at: Instant,
+    /// When to give up unless something is heard before.
+    pong_by: Option<Instant>,
+}
+
+enum Beat {
+    Wait,
+    Ping,
+    Dead,
+}
+
+impl Heartbeat {
+    fn new(shared: &Shared, peer: PeerId, now: Instant) -> Self {
+        Self { ping_at: now + Self::interval(shared, peer), pong_by: None }
+    }
+
+    /// The time between two pings of one peer: the configured one, give or take a tenth, so that
+    /// peers that came together do not stay together.
+    fn interval(shared: &Shared, peer: PeerId) -> Duration {
+        let [.., random] = *peer.as_bytes();
+        shared.config.ping_interval * (921 + u32::from(random)) / 1024
+    }
+
+    fn due(&self) -> Instant {
+        self.pong_by.map_or(self.ping_at, |by| by.min(self.ping_at))
+    }
+
+    fn beat(&mut self, shared: &Shared, peer: PeerId, now: Instant) -> Beat {
+        if self.pong_by.is_some_and(|by| by <= now) {
+            return Beat::Dead;
+        }
+        if now < self.ping_at {
+            return Beat::Wait;
+        }
+        self.ping_at = now + Self::interval(shared, peer);
+        // A ping that is due while an answer is awaited does not put off the end.
+        self.pong_by = self.pong_by.or(Some(now + shared.config.pong_timeout));
+        Beat::Ping
+    }
+}
+
+struct Decrypted {
+    /// How many bytes of plain text there are.
+    len: usize,
+    /// The peer has said that nothing more comes.
+    closed: bool,
+}
+
+/// Decrypts until the input is used up or the space for plain text is.
+fn decrypt(
+    tls: &mut TlsConnection,
+    wire: &mut &[u8],
+    plain: &mut [u8],
+) -> Result<Decrypted, rustls::Error> {
+    let mut len = 0;
+    loop {
+        match tls.reader().read(&mut plain[len..]) {
+            Ok(0) if len < plain.len() => return Ok(Decrypted { len, closed: true }),
+            Ok(0) => return Ok(Decrypted { len, closed: false }),
+            Ok(more) => {
+                len += more;
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Ok(Decrypted { len, closed: true }),
+        }
+        if wire.is_empty() {
+            return Ok(Decrypted { len, closed: false });
+        }
+        tls.read_tls(wire).map_err(|error| rustls::Error::General(error.to_string()))?;
+        tls.process_new_packets()?;
+    }
+}
+
+/// The first half of a peer id: enough to follow a peer in the log, too little to write to it.
+pub(crate) struct Short(pub(crate) PeerId);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = *self.0.as_bytes();
+        write!(f, "{a:02x}{b:02x}{c:02x}{d:02x}")
+    }
+}

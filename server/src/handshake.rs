@@ -1,0 +1,214 @@
+//! From an accepted socket to a peer: TLS, HTTP, and on `auto` listeners finding out which.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::admission::Admission;
+use crate::connection;
+use crate::http;
+use crate::listen_url::Scheme;
+use crate::outbox::Framing;
+use crate::transport::HandshakeStream;
+use crate::transport::rewind::Rewind;
+use crate::worker::{LoadGuard, Worker};
+
+/// A socket that a listener has accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) socket: TcpStream,
+    pub(crate) address: SocketAddr,
+    pub(crate) scheme: Scheme,
+    pub(crate) admission: Admission,
+}
+
+/// Sets about making a peer of an accepted socket.
+pub(crate) fn begin(worker: &Rc<Worker>, accepted: Accepted, load: LoadGuard) {
+    let Accepted { socket, address, scheme, admission } = accepted;
+    let pending = Pending { worker: Rc::clone(worker), admission, load };
+    if scheme == Scheme::Tcp {
+        return pending.become_peer(socket, Framing::Raw);
+    }
+    // The handshakes' state is far larger than a peer's, and gone when they are done: it has a
+    // task of its own.
+    tokio::task::spawn_local(async move {
+        let worker = Rc::clone(&pending.worker);
+        if let Err(error) = pending.shake_hands(socket, scheme).await {
+            worker.shared.metrics.handshakes_failed.increment();
+            tracing::debug!(%address, %error, "handshake failed");
+        }
+    });
+}
+
+/// A connection on its way to becoming a peer.
+pub(crate) struct Pending {
+    pub(crate) worker: Rc<Worker>,
+    admission: Admission,
+    load: LoadGuard,
+}
+
+/// Why a connection did not become a peer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("no certificate is configured")]
+    NoCertificate,
+    #[error("the handshake took longer than handshake-timeout allows")]
+    TimedOut,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// What the client turns out to speak.
+enum Spoken {
+    Tls,
+    Http,
+    Waddell,
+}
+
+impl Pending {
+    async fn shake_hands(self, socket: TcpStream, scheme: Scheme) -> Result<(), HandshakeError> {
+        match scheme {
+            Scheme::Tcp => self.become_peer(socket, Framing::Raw),
+            Scheme::Tls => {
+                let acceptor = self.acceptors()?.raw.clone();
+                let stream = self.in_time(acceptor.accept(socket)).await?;
+                self.become_peer(stream, Framing::Raw);
+            }
+            Scheme::Ws => http::serve(self, socket).await?,
+            Scheme::Wss => {
+                let acceptor = self.acceptors()?.http.clone();
+                let stream = self.in_time(acceptor.accept(socket)).await?;
+                http::serve(self, stream).await?;
+            }
+            Scheme::Auto => self.find_out(socket).await?,
+        }
+        Ok(())
+    }
+
+    /// Tells TLS, HTTP and waddell apart, in clear and again inside TLS.
+    async fn find_out(self, socket: TcpStream) -> Result<(), HandshakeError> {
+        let (spoken, socket) = self.listen_to(socket).await?;
+        match spoken {
+            Spoken::Waddell => self.become_peer(socket, Framing::Raw),
+            Spoken::Http => http::serve(self, socket).await?,
+            Spoken::Tls => {
+                let acceptor = self.acceptors()?.http.clone();
+                let stream = self.in_time(acceptor.accept(socket)).await?;
+                if stream.get_ref().1.alpn_protocol().is_some() {
+                    return http::serve(self, stream).await;
+                }
+                let (spoken, stream) = self.listen_to(stream).await?;
+                match spoken {
+                    Spoken::Http => http::serve(self, stream).await?,
+                    // TLS within TLS is nothing that is served; to a peer it is a long frame.
+                    Spoken::Waddell | Spoken::Tls => self.become_peer(stream, Framing::Raw),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads until it is clear what the client speaks; silence is waddell, whose server speaks first.
+    async fn listen_to<S>(&self, mut stream: S) -> Result<(Spoken, Rewind<S>), HandshakeError>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let silence = self.worker.shared.config.auto_silence;
+        let mut head = Vec::with_capacity(LONGEST_TELL);
+        let spoken = self
+            .in_time(async {
+                match timeout(silence, stream.read_buf(&mut head)).await {
+                    Err(_silent) => return Ok(Spoken::Waddell),
+                    Ok(read) => read?,
+                };
+                loop {
+                    match tell(&head) {
+                        Some(spoken) => return Ok(spoken),
+                        // The end of the stream: whoever takes it over sees it again.
+                        None if stream.read_buf(&mut head).await? == 0 => {
+                            return Ok(Spoken::Waddell);
+                        }
+                        None => {}
+                    }
+                }
+            })
+            .await?;
+        Ok((spoken, Rewind::new(head, stream)))
+    }
+
+    /// Makes a peer of the connection: it has said all that it had to say before its frames.
+    pub(crate) fn become_peer(self, stream: impl HandshakeStream, framing: Framing) {
+        let Self { worker, admission, load, .. } = self;
+        connection::serve(&worker, stream.into_transport(framing), admission, load);
+    }
+
+    /// Waits for a handshake no longer than the configuration allows.
+    async fn in_time<T>(
+        &self,
+        handshake: impl Future<Output = io::Result<T>>,
+    ) -> Result<T, HandshakeError> {
+        match timeout(self.handshake_timeout(), handshake).await {
+            Ok(result) => Ok(result?),
+            Err(_elapsed) => Err(HandshakeError::TimedOut),
+        }
+    }
+
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        self.worker.shared.config.handshake_timeout
+    }
+
+    fn acceptors(&self) -> Result<&crate::tls::Acceptors, HandshakeError> {
+        self.worker.shared.tls.as_ref().ok_or(HandshakeError::NoCertificate)
+    }
+}
+
+/// What streams that handshakes are spoken over can do.
+pub(crate) trait Stream:
+    AsyncRead + AsyncWrite + HandshakeStream + Send + Unpin + 'static
+{
+}
+
+impl<S: AsyncRead + AsyncWrite + HandshakeStream + Send + Unpin + 'static> Stream for S {}
+
+/// Most bytes that are read before it is told what a client speaks: a method and the space after.
+const LONGEST_TELL: usize = 8;
+
+/// First byte of a TLS handshake record, and the second: the major version, ever the same.
+const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
+
+/// The methods with which an HTTP request can begin (RFC 9110), each with the space after it.
+const HTTP_METHODS: [&[u8]; 9] = [
+    b"GET ",
+    b"HEAD ",
+    b"POST ",
+    b"PUT ",
+    b"DELETE ",
+    b"OPTIONS ",
+    b"PATCH ",
+    b"TRACE ",
+    b"CONNECT ",
+];
+
+/// Says what bytes that begin so are; `None` if more of them are needed.
+///
+/// waddell's frames begin with their length. One of 790 bytes looks like TLS and one of 17,735
+/// bytes or more may look like HTTP for a while; but its client waits for the greeting first.
+fn tell(head: &[u8]) -> Option<Spoken> {
+    let starts = |tell: &[u8]| head.starts_with(tell);
+    let could_start = |tell: &[u8]| tell.starts_with(head);
+    if starts(&TLS_HANDSHAKE) {
+        return Some(Spoken::Tls);
+    }
+    if HTTP_METHODS.into_iter().any(starts) {
+        return Some(Spoken::Http);
+    }
+    let open = could_start(&TLS_HANDSHAKE) || HTTP_METHODS.into_iter().any(could_start);
+    (!open).then_some(Spoken::Waddell)
+}

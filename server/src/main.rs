@@ -1,0 +1,123 @@
+//! `waddell-server`: flags, environment and file to a [`ServerConfig`]; then run it.
+
+mod options;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use waddell_server::{BindError, Server, ServerConfig, ServerHandle};
+
+use options::{LogFormat, Options, Request};
+
+/// Exit code for a configuration that cannot be used; anything else that fails is 1.
+const BAD_CONFIGURATION: u8 = 2;
+
+fn main() -> ExitCode {
+    match Request::from_environment() {
+        Ok(Request::Print(text)) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Ok(Request::Run(options)) => match options.to_config() {
+            Ok(_) if options.check => ExitCode::SUCCESS,
+            Ok(config) => {
+                start_logging(&options);
+                serve(config)
+            }
+            Err(error) => fail(&error.to_string(), BAD_CONFIGURATION),
+        },
+        Err(error) => fail(&error.to_string(), BAD_CONFIGURATION),
+    }
+}
+
+/// Runs the server until it is told to stop.
+fn serve(config: ServerConfig) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}"), 1),
+    };
+    runtime.block_on(async {
+        let server = match Server::bind(config) {
+            Ok(server) => server,
+            Err(error) => return fail(&options::explain(&error), exit_code(&error)),
+        };
+        let shutdown = match watch_signals(server.handle()) {
+            Ok(shutdown) => shutdown,
+            Err(error) => return fail(&format!("cannot watch for signals: {error}"), 1),
+        };
+        let mut stdout = io::stdout().lock();
+        for url in server.local_urls() {
+            // Nobody reads it: the server serves all the same.
+            let _ = writeln!(stdout, "listening on {url}");
+        }
+        let _ = stdout.flush();
+        drop(stdout);
+        match server.run(shutdown).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("cannot serve: {error}"), 1),
+        }
+    })
+}
+
+/// Returns what completes on the first SIGTERM or SIGINT; the second ends the process at once.
+/// SIGHUP reads the certificate again.
+fn watch_signals(handle: ServerHandle) -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            match handle.reload_certificate() {
+                Ok(()) => tracing::info!("read the certificate again"),
+                Err(error) => tracing::error!(%error, "keeping the certificate in use"),
+            }
+        }
+    });
+    Ok(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "shutting down; another signal ends it at once");
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            std::process::exit(1);
+        });
+    })
+}
+
+fn start_logging(options: &Options) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(options.log)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false);
+    match options.log_format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+}
+
+fn exit_code(error: &BindError) -> u8 {
+    match error {
+        // The configuration is fine, the machine is not free to follow it.
+        BindError::Listen { source, .. }
+            if matches!(
+                source.kind(),
+                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            1
+        }
+        _ => BAD_CONFIGURATION,
+    }
+}
+
+fn fail(message: &str, code: u8) -> ExitCode {
+    eprintln!("waddell-server: {message}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,89 @@
+//! Counters, named as in the logs.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a server has counted since it started.
+        ///
+        /// Frames that came in are each counted once more, by what became of them:
+        /// `frames_in = frames_forwarded + keep_alives + frames_rejected_* + frames_dropped_*`.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct MetricsSnapshot {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        /// The counters themselves; shared by all workers.
+        #[derive(Debug, Default)]
+        pub(crate) struct Metrics {
+            $(pub(crate) $name: Counter,)*
+        }
+
+        impl Metrics {
+            pub(crate) fn snapshot(&self) -> MetricsSnapshot {
+                MetricsSnapshot { $($name: self.$name.get(),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    connections_accepted,
+    /// Connections refused because [`max_connections`](crate::ServerConfig::max_connections) or
+    /// [`max_connections_per_address`](crate::ServerConfig::max_connections_per_address) was reached.
+    connections_refused,
+    /// Errors while accepting, such as no descriptors left.
+    accept_errors,
+    /// Connections that ended before they became a peer: handshake errors and time-outs.
+    handshakes_failed,
+    /// Peers that were given an id.
+    peers_connected,
+    /// Peers whose id is gone again.
+    peers_disconnected,
+    /// Peers hung up because they took no byte for too long.
+    peers_stalled,
+    /// Peers hung up because they broke the protocol.
+    peers_misbehaved,
+    /// Peers hung up because they gave no sign of life.
+    peers_timed_out,
+    /// Whole frames received, keep-alives included.
+    frames_in,
+    /// Bytes of those, prefixes included.
+    bytes_in,
+    /// Frames put into their recipient's outbox.
+    frames_forwarded,
+    /// Bytes of those, prefixes included.
+    bytes_forwarded,
+    /// Keep-alive frames received.
+    keep_alives,
+    /// Frames shorter than a header that are no keep-alive.
+    frames_rejected_short,
+    /// Frames to the nil id.
+    frames_rejected_reserved,
+    /// Frames to an id that is not connected.
+    frames_dropped_unknown,
+    /// Frames for which their recipient's outbox had no room.
+    frames_dropped_full,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, count: u64) {
+        if count > 0 {
+            self.0.fetch_add(count, Relaxed);
+        }
+    }
+
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}

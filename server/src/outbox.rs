@@ -1,0 +1,294 @@
+//! Bytes that wait for one peer: whole frames, bounded.
+//!
+//! ```text
+//!   bytes   [ written | sealed: as it goes on the wire | room | open batch: frames ]
+//!                     ^ head                           ^ open
+//! ```
+//!
+//! Over TCP and TLS everything is sealed as it is: the stream is the frames. Over WebSocket the
+//! frames that pile up between two writes share one binary message: they are collected in a batch
+//! with room for the message's header before it, and the header is written when the batch is
+//! sealed, that is when the bytes are asked for. So one write takes whatever has piled up, and a
+//! message always ends on a frame boundary.
+
+use std::mem;
+
+use crate::transport::ws;
+
+/// What stands around the frames on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Nothing: the frames are the stream.
+    Raw,
+    /// WebSocket messages.
+    WebSocket,
+}
+
+/// Bytes that wait for one peer. An empty one owns no memory.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    /// Where the bytes begin that are still to be written.
+    head: u32,
+    /// The message that is still open for further frames; it is the end of `bytes`.
+    batch: Option<Batch>,
+    framing: Framing,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Batch {
+    /// Where the room for the message's header begins.
+    start: u32,
+    /// How long that room is.
+    room: u32,
+}
+
+impl Outbox {
+    pub(crate) const fn new(framing: Framing) -> Self {
+        Self { bytes: Vec::new(), head: 0, batch: None, framing }
+    }
+
+    /// Appends a whole frame, prefix included, unless more than `limit` bytes would wait then.
+    pub(crate) fn push(
+        &mut self,
+        frame: &[u8],
+        limit: usize,
+        spares: &mut Spares,
+    ) -> Result<(), OutboxFull> {
+        if self.len() + frame.len() > limit {
+            return Err(OutboxFull);
+        }
+        self.reserve(ws::MAX_HEADER_LEN + frame.len(), limit, spares);
+        match self.framing {
+            Framing::Raw => {}
+            Framing::WebSocket => self.make_room_in_batch(frame.len()),
+        }
+        self.bytes.extend_from_slice(frame);
+        Ok(())
+    }
+
+    /// Appends a WebSocket control frame, which goes out between two messages. Not bounded here:
+    /// a peer is sent few of them, each for something it did or failed to do.
+    pub(crate) fn push_control(&mut self, frame: &[u8], spares: &mut Spares) {
+        self.seal();
+        self.reserve(frame.len(), usize::MAX, spares);
+        self.bytes.extend_from_slice(frame);
+    }
+
+    /// Returns all that waits, as it goes on the wire. Say with [`Outbox::advance`] how much went.
+    pub(crate) fn sealed(&mut self) -> &[u8] {
+        self.seal();
+        &self.bytes[self.head as usize..]
+    }
+
+    /// Takes note that the first `len` bytes of [`Outbox::sealed`] are written.
+    pub(crate) fn advance(&mut self, len: usize, spares: &mut Spares) {
+        self.head += len as u32;
+        if self.is_empty() {
+            self.clear(spares);
+        }
+    }
+
+    /// Forgets all that waits.
+    pub(crate) fn clear(&mut self, spares: &mut Spares) {
+        spares.give_back(mem::take(&mut self.bytes));
+        self.head = 0;
+        self.batch = None;
+    }
+
+    /// Returns how many bytes wait, those around the frames included.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.head as usize
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Makes room for `more` bytes: borrows a buffer, moves what waits to the front, or grows.
+    fn reserve(&mut self, more: usize, limit: usize, spares: &mut Spares) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spares.lend();
+        }
+        if self.bytes.capacity() - self.bytes.len() >= more {
+            return;
+        }
+        // Once a quarter is written the rest moves to the front: a byte moves three times at most.
+        let head = self.head as usize;
+        if head >= self.bytes.len() / 4 {
+            self.bytes.drain(..head);
+            self.head = 0;
+            if let Some(batch) = &mut self.batch {
+                batch.start -= head as u32;
+            }
+        }
+        // Doubling, but not beyond what may wait and the quarter that may be written of it: so the
+        // bound on what waits bounds the memory too.
+        let most = limit.saturating_add(limit / 3);
+        let doubled = (self.bytes.capacity() * 2).min(most).saturating_sub(self.bytes.len());
+        self.bytes.reserve_exact(doubled.max(more));
+    }
+
+    /// Goes on with the open batch, or opens one, for a frame of that length.
+    fn make_room_in_batch(&mut self, frame_len: usize) {
+        if let Some(Batch { start, room }) = self.batch {
+            let batch_len = self.bytes.len() - (start + room) as usize;
+            if batch_len + frame_len <= ws::MAX_SHORT_MESSAGE {
+                return;
+            }
+            self.seal();
+        }
+        let room = ws::header_room(frame_len);
+        self.batch = Some(Batch { start: self.bytes.len() as u32, room: room as u32 });
+        self.bytes.resize(self.bytes.len() + room, 0);
+    }
+
+    /// Writes the header of the open batch into the room before it.
+    fn seal(&mut self) {
+        let Some(Batch { start, room }) = self.batch.take() else { return };
+        let (start, room) = (start as usize, room as usize);
+        let payload = start + room;
+        let header = ws::Header::binary(self.bytes.len() - payload);
+        let surplus = room - header.len();
+        if surplus > 0 {
+            // Only before a message of at most 125 bytes, which moves cheaply.
+            self.bytes.copy_within(payload.., payload - surplus);
+            self.bytes.truncate(self.bytes.len() - surplus);
+        }
+        self.bytes[start..start + header.len()].copy_from_slice(&header);
+    }
+}
+
+/// The peer has so much waiting already that the frame does not fit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OutboxFull;
+
+/// Buffers that no outbox needs right now; one worker's own.
+///
+/// Most outboxes hold something for the microseconds between two writes only. They borrow their
+/// memory here, so that the steady state allocates nothing and an idle peer owns nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Spares {
+    buffers: Vec<Vec<u8>>,
+}
+
+impl Spares {
+    /// Most buffers kept.
+    const MAX_BUFFERS: usize = 256;
+    /// Largest buffer kept, in bytes: with [`Spares::MAX_BUFFERS`], 16 MiB in the worst case.
+    const MAX_CAPACITY: usize = 64 * 1024;
+    /// Capacity of a new buffer, in bytes: the largest number of frames that piles up often.
+    const NEW_CAPACITY: usize = 1024;
+
+    fn lend(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(Self::NEW_CAPACITY))
+    }
+
+    fn give_back(&mut self, mut buffer: Vec<u8>) {
+        let fits = (1..=Self::MAX_CAPACITY).contains(&buffer.capacity());
+        if fits && self.buffers.len() < Self::MAX_BUFFERS {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
+        let mut spares = Spares::default();
+        let mut out = Vec::new();
+        while !outbox.is_empty() {
+            let bytes = outbox.sealed();
+            let len = step.min(bytes.len());
+            out.extend_from_slice(&bytes[..len]);
+            outbox.advance(len, &mut spares);
+        }
+        out
+    }
+
+    #[test]
+    fn raw_frames_are_the_stream() {
+        let mut spares = Spares::default();
+        let mut outbox = Outbox::new(Framing::Raw);
+        outbox.push(b"one", 100, &mut spares).unwrap();
+        outbox.push(b"two", 100, &mut spares).unwrap();
+        assert_eq!(drain(&mut outbox, 2), b"onetwo");
+        assert_eq!(outbox.bytes.capacity(), 0, "an empty outbox owns no memory");
+    }
+
+    #[test]
+    fn frames_that_pile_up_share_a_message() {
+        let mut spares = Spares::default();
+        let mut outbox = Outbox::new(Framing::WebSocket);
+        outbox.push(b"one", 100, &mut spares).unwrap();
+        outbox.push(b"two", 100, &mut spares).unwrap();
+        assert_eq!(outbox.sealed(), b"\x82\x06onetwo");
+        outbox.push(b"three", 100, &mut spares).unwrap();
+        outbox.push_control(b"\x89\x00", &mut spares);
+        outbox.push(b"four", 100, &mut spares).unwrap();
+        assert_eq!(drain(&mut outbox, 3), b"\x82\x06onetwo\x82\x05three\x89\x00\x82\x04four");
+    }
+
+    #[test]
+    fn messages_of_every_length_get_the_shortest_header() {
+        for len in [1, 125, 126, 65_535, 65_536, 65_537] {
+            let mut spares = Spares::default();
+            let mut outbox = Outbox::new(Framing::WebSocket);
+            let frame = vec![7; len];
+            outbox.push(&frame, 1 << 20, &mut spares).unwrap();
+            let header = ws::Header::binary(len);
+            assert_eq!(drain(&mut outbox, 10_000), [&header, &frame[..]].concat(), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_message_does_not_grow_beyond_the_short_form() {
+        let mut spares = Spares::default();
+        let mut outbox = Outbox::new(Framing::WebSocket);
+        let frame = vec![7; 40_000];
+        outbox.push(&frame, 1 << 20, &mut spares).unwrap();
+        outbox.push(&frame, 1 << 20, &mut spares).unwrap();
+        let header = ws::Header::binary(40_000);
+        assert_eq!(drain(&mut outbox, 777), [&header, &frame[..], &header, &frame[..]].concat());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_the_rest_stays() {
+        let mut spares = Spares::default();
+        let mut outbox = Outbox::new(Framing::Raw);
+        outbox.push(&[1; 60], 100, &mut spares).unwrap();
+        assert_eq!(outbox.push(&[2; 60], 100, &mut spares), Err(OutboxFull));
+        outbox.push(&[3; 40], 100, &mut spares).unwrap();
+        assert_eq!(drain(&mut outbox, 100), [vec![1; 60], vec![3; 40]].concat());
+    }
+
+    #[test]
+    fn memory_is_bounded_by_what_may_wait() {
+        let limit = 1 << 20;
+        let mut spares = Spares::default();
+        for framing in [Framing::Raw, Framing::WebSocket] {
+            let mut outbox = Outbox::new(framing);
+            let mut pushed = 0_usize;
+            let mut taken = 0_usize;
+            for round in 0..10_000 {
+                if outbox.push(&[0; 997], limit, &mut spares).is_ok() {
+                    pushed += 1;
+                }
+                if round % 3 == 0 {
+                    let len = outbox.sealed().len().min(1500);
+                    outbox.advance(len, &mut spares);
+                    taken += len;
+                }
+                assert!(
+                    outbox.bytes.capacity() <= limit / 3 * 4 + 4096,
+                    "{}",
+                    outbox.bytes.capacity()
+                );
+            }
+            assert!(pushed > 1000 && taken > 1_000_000);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A server's life: bind, run, shut down.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::ServerConfig;
+use crate::http::Site;
+use crate::listen_url::ListenUrl;
+use crate::listener::Listener;
+use crate::metrics::MetricsSnapshot;
+use crate::shared::{Phase, Shared};
+use crate::tls::{Acceptors, TlsError};
+use crate::worker::Workers;
+
+/// A server that is bound to its addresses. Nobody is served before [`Server::run`].
+pub struct Server {
+    listeners: Vec<Listener>,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Loads the certificate and binds every listener.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] says what is wrong; nothing is bound then.
+    pub fn bind(config: ServerConfig) -> Result<Self, BindError> {
+        if config.listen.is_empty() {
+            return Err(BindError::NoListener);
+        }
+        let tls = config.identity.as_ref().map(Acceptors::load).transpose()?;
+        if let Some(url) = config.listen.iter().find(|url| url.scheme.requires_certificate())
+            && tls.is_none()
+        {
+            return Err(BindError::NoCertificate { url: url.clone() });
+        }
+        let listeners = config
+            .listen
+            .iter()
+            .map(|url| {
+                Listener::bind(url).map_err(|source| BindError::Listen { url: url.clone(), source })
+            })
+            .collect::<Result<_, _>>()?;
+        let site = Site::new(&config);
+        Ok(Self { listeners, shared: Arc::new(Shared::new(config, tls, site)) })
+    }
+
+    /// Returns the listeners' addresses, in the order of the configuration, with their real ports.
+    pub fn local_urls(&self) -> impl Iterator<Item = &ListenUrl> {
+        self.listeners.iter().map(|listener| &listener.url)
+    }
+
+    /// Returns what a running server can be asked and told.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Serves until `shutdown` completes, then shuts down in order: accepts no more, takes in what
+    /// has already arrived, delivers what waits, closes WebSockets with 1001, and returns once all
+    /// connections are closed, or after [`ServerConfig::drain_timeout`].
+    ///
+    /// Dropping the future closes all connections at once; it blocks for as long as the workers
+    /// need to stop, which is no longer than they need for one turn.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if it refuses threads or runtimes.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let Self { listeners, shared } = self;
+        let workers = Workers::start(shared.config.workers, &shared)?;
+        let dispatcher = Arc::new(workers.dispatcher());
+        let (stop, stopped) = watch::channel(false);
+        workers.on_first(move |worker| {
+            for listener in listeners {
+                let url = listener.url.clone();
+                if let Err(error) = listener.start(worker, Arc::clone(&dispatcher), stopped.clone())
+                {
+                    tracing::error!(listener = %url, %error, "cannot serve a listener");
+                }
+            }
+        });
+        shutdown.await;
+        let deadline = Instant::now() + shared.config.drain_timeout;
+        // Nobody listens any more if the accept loops could not be started.
+        let _ = stop.send(true);
+        if timeout_at(deadline, drain(&shared, &workers)).await.is_err() {
+            let left = shared.registry.len();
+            tracing::warn!(connections = left, "the drain timeout has passed; hanging up");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("listeners", &self.listeners).finish_non_exhaustive()
+    }
+}
+
+/// Lets what has arrived be forwarded, then what waits be delivered, then all hang up.
+async fn drain(shared: &Shared, workers: &Workers) {
+    shared.begin_phase(Phase::Settling);
+    workers.barrier().await;
+    shared.begin_phase(Phase::Closing);
+    shared.all_gone().await;
+}
+
+/// What a running server can be asked and told.
+#[derive(Clone, Debug)]
+pub struct ServerHandle {
+    shared: Arc<Shared>,
+}
+
+impl ServerHandle {
+    /// Returns the counters as they are.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        self.shared.metrics.snapshot()
+    }
+
+    /// Returns how many peers can be reached.
+    pub fn peers(&self) -> usize {
+        self.shared.registry.len()
+    }
+
+    /// Reads the certificate and key again. Connections stay as they are; later ones get the new
+    /// certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] says what is wrong with the new one; the old one stays in use then.
+    pub fn reload_certificate(&self) -> Result<(), TlsError> {
+        match (&self.shared.tls, &self.shared.config.identity) {
+            (Some(tls), Some(identity)) => tls.reload(identity),
+            (None, _) | (_, None) => Ok(()),
+        }
+    }
+}
+
+/// The server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// There is nothing to listen on.
+    #[error("there is no address to listen on")]
+    NoListener,
+    /// A listener speaks TLS, but there is no certificate.
+    #[error("{url} needs a certificate and a key")]
+    NoCertificate {
+        /// The listener.
+        url: ListenUrl,
+    },
+    /// The certificate or the key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address cannot be bound.
+    #[error("cannot listen on {url}: {source}")]
+    Listen {
+        /// The listener.
+        url: ListenUrl,
+        /// Why not.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,122 @@
+//! The seam between frames and sockets: what a connection is once its handshakes are done.
+
+pub(crate) mod rewind;
+pub(crate) mod ws;
+
+use std::io::{self, IoSlice, Write};
+
+use rustls::ServerConnection;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::outbox::Framing;
+use rewind::Rewind;
+
+/// A connection that is ready to carry frames.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    pub(crate) socket: TcpStream,
+    pub(crate) tls: Option<Box<ServerConnection>>,
+    pub(crate) framing: Framing,
+    pub(crate) early: Early,
+}
+
+/// Bytes that were read during the handshakes and belong to what comes after.
+#[derive(Debug, Default)]
+pub(crate) struct Early {
+    /// As they came from the socket: still encrypted if there is TLS.
+    pub(crate) wire: Vec<u8>,
+    /// As they are inside TLS.
+    pub(crate) plain: Vec<u8>,
+}
+
+/// Which of the transports a connection came over; the names are those in logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransportKind {
+    /// Frames over TCP.
+    Tcp,
+    /// Frames over TLS.
+    Tls,
+    /// Frames in WebSocket messages.
+    Ws,
+    /// Frames in WebSocket messages over TLS.
+    Wss,
+}
+
+impl TransportKind {
+    /// Returns the name that logs and metrics use.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    pub(crate) const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    pub(crate) const fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+}
+
+impl Transport {
+    pub(crate) fn kind(&self) -> TransportKind {
+        match (self.framing, &self.tls) {
+            (Framing::Raw, None) => TransportKind::Tcp,
+            (Framing::Raw, Some(_)) => TransportKind::Tls,
+            (Framing::WebSocket, None) => TransportKind::Ws,
+            (Framing::WebSocket, Some(_)) => TransportKind::Wss,
+        }
+    }
+}
+
+/// A stream that handshakes were spoken over, and that comes apart when they are done.
+pub(crate) trait HandshakeStream {
+    fn into_transport(self, framing: Framing) -> Transport;
+}
+
+impl HandshakeStream for TcpStream {
+    fn into_transport(self, framing: Framing) -> Transport {
+        Transport { socket: self, tls: None, framing, early: Early::default() }
+    }
+}
+
+impl<S: HandshakeStream> HandshakeStream for TlsStream<S> {
+    fn into_transport(self, framing: Framing) -> Transport {
+        let (stream, tls) = self.into_inner();
+        let Transport { socket, early, .. } = stream.into_transport(framing);
+        // What lay in front of the socket is what TLS has not read yet.
+        let early = Early { wire: [early.wire, early.plain].concat(), plain: Vec::new() };
+        Transport { socket, tls: Some(Box::new(tls)), framing, early }
+    }
+}
+
+impl<S: HandshakeStream> HandshakeStream for Rewind<S> {
+    fn into_transport(self, framing: Framing) -> Transport {
+        let (head, stream) = self.into_parts();
+        let mut transport = stream.into_transport(framing);
+        transport.early.plain.extend_from_slice(&head);
+        transport
+    }
+}
+
+/// Writes to a socket without waiting, for rustls, which knows `io::Write` only.
+pub(crate) struct NonBlocking<'a>(pub(crate) &'a TcpStream);
+
+impl Write for NonBlocking<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(parts)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,328 @@
+//! A thread that serves connections, and what its connections share.
+//!
+//! Each worker runs a single-threaded runtime, so that a message costs no hand-over between
+//! threads: the worker that read it writes it to its recipient. Scratch space belongs to the
+//! worker, not to the connections.
+//!
+//! One turn of a worker: the runtime asks the kernel which sockets are ready, each connection
+//! that has something to read reads it and fills outboxes, then the flusher writes each outbox
+//! that was filled, once. So whatever piled up for a peer in one turn goes out in one write.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Waker};
+use std::thread;
+
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::{mpsc, oneshot};
+use waddell_core::PeerId;
+
+use crate::connection::Tally;
+use crate::handshake::{self, Accepted};
+use crate::outbox::Spares;
+use crate::peer::{Peer, Pushed};
+use crate::shared::Shared;
+
+/// What a worker's connections share; never leaves its thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    load: Arc<AtomicUsize>,
+    scratch: RefCell<Scratch>,
+    spares: RefCell<Spares>,
+    to_flush: RefCell<Vec<Arc<Peer>>>,
+    flusher: RefCell<Option<Waker>>,
+}
+
+/// Space to read into, lent to one connection at a time.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    /// For what comes from a socket.
+    pub(crate) wire: Box<[u8]>,
+    /// For what TLS makes of it.
+    pub(crate) plain: Box<[u8]>,
+}
+
+impl Scratch {
+    /// Sixteen of the largest TLS records: many frames in one read, and still in the cache.
+    const LEN: usize = 256 * 1024;
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, load: Arc<AtomicUsize>) -> Self {
+        let scratch = Scratch {
+            wire: vec![0; Scratch::LEN].into_boxed_slice(),
+            plain: vec![0; Scratch::LEN].into_boxed_slice(),
+        };
+        Self {
+            shared,
+            load,
+            scratch: RefCell::new(scratch),
+            spares: RefCell::default(),
+            to_flush: RefCell::default(),
+            flusher: RefCell::default(),
+        }
+    }
+
+    /// Takes a connection on: from here on it is this worker's.
+    pub(crate) fn adopt(self: &Rc<Self>, accepted: Accepted) {
+        let guard = LoadGuard(Arc::clone(&self.load));
+        self.load.fetch_add(1, Ordering::Relaxed);
+        handshake::begin(self, accepted, guard);
+    }
+
+    /// Puts a frame into its recipient's outbox, and counts what became of it.
+    ///
+    /// `recent` is the recipient of the frame before: frames to the same peer tend to come in rows.
+    pub(crate) fn forward(
+        &self,
+        to: PeerId,
+        frame: &[u8],
+        recent: &mut Option<Arc<Peer>>,
+        tally: &mut Tally,
+    ) {
+        if recent.as_ref().is_none_or(|peer| peer.id() != to) {
+            *recent = self.shared.registry.get(to);
+        }
+        let Some(peer) = recent else {
+            tally.dropped_unknown += 1;
+            return;
+        };
+        let limit = self.shared.config.outbox_bytes;
+        match peer.push(frame, limit, &mut self.spares.borrow_mut()) {
+            Ok(Pushed::Flush) => self.flush_soon(peer),
+            Ok(Pushed::Waits) => {}
+            Ok(Pushed::Gone) => {
+                tally.dropped_unknown += 1;
+                return;
+            }
+            Err(_full) => {
+                tally.dropped_full += 1;
+                return;
+            }
+        }
+        tally.forwarded += 1;
+        tally.bytes_forwarded += frame.len() as u64;
+    }
+
+    /// Sends a WebSocket control frame, unless so much waits already that it makes no difference.
+    pub(crate) fn send_control(&self, peer: &Arc<Peer>, frame: &[u8]) {
+        let mut link = peer.link();
+        if link.outbox.len() >= self.shared.config.outbox_bytes {
+            return;
+        }
+        link.outbox.push_control(frame, &mut self.spares.borrow_mut());
+        if link.queue() == Pushed::Flush {
+            drop(link);
+            self.flush_soon(peer);
+        }
+    }
+
+    /// Writes the peer's outbox at the end of this turn.
+    pub(crate) fn flush_soon(&self, peer: &Arc<Peer>) {
+        let mut to_flush = self.to_flush.borrow_mut();
+        if to_flush.is_empty()
+            && let Some(flusher) = &*self.flusher.borrow()
+        {
+            flusher.wake_by_ref();
+        }
+        to_flush.push(Arc::clone(peer));
+    }
+
+    pub(crate) fn with_spares<T>(&self, use_them: impl FnOnce(&mut Spares) -> T) -> T {
+        use_them(&mut self.spares.borrow_mut())
+    }
+
+    pub(crate) fn with_scratch<T>(&self, use_it: impl FnOnce(&mut Scratch) -> T) -> T {
+        use_it(&mut self.scratch.borrow_mut())
+    }
+
+    /// Writes what was filled in a turn, at its end: whoever is woken first is polled first, so
+    /// the flusher, woken by the first connection that filled an outbox, comes after all others.
+    async fn flush_each_turn(self: Rc<Self>) {
+        let mut list = Vec::new();
+        poll_fn(|cx| {
+            let mut flusher = self.flusher.borrow_mut();
+            if flusher.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+                *flusher = Some(cx.waker().clone());
+            }
+            std::mem::swap(&mut list, &mut self.to_flush.borrow_mut());
+            let mut spares = self.spares.borrow_mut();
+            for peer in list.drain(..) {
+                peer.flush(&mut spares);
+            }
+            Poll::<()>::Pending
+        })
+        .await;
+    }
+
+    /// Serves connections until there will be no more commands.
+    async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
+        tokio::task::spawn_local(Rc::clone(&self).flush_each_turn());
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Adopt(accepted) => self.adopt(*accepted),
+                Command::Do(job) => job(&self),
+                Command::Barrier(done) => {
+                    // Tasks run in the order in which they were woken: twice round, and all that
+                    // were woken before have run, and what they filled is written.
+                    tokio::task::yield_now().await;
+                    tokio::task::yield_now().await;
+                    // Whoever waited for it may have given up.
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+}
+
+/// Counts a connection for as long as its worker serves it.
+#[derive(Debug)]
+pub(crate) struct LoadGuard(Arc<AtomicUsize>);
+
+impl Drop for LoadGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a worker can be told from other threads.
+enum Command {
+    /// Serve this connection.
+    Adopt(Box<Accepted>),
+    /// Run this on the worker's thread.
+    Do(Box<dyn FnOnce(&Rc<Worker>) + Send>),
+    /// Say when every task that was woken before has run.
+    Barrier(oneshot::Sender<()>),
+}
+
+/// All workers of a server. Dropping them ends their threads, and with them every connection.
+pub(crate) struct Workers {
+    threads: Vec<Thread>,
+}
+
+struct Thread {
+    commands: Option<mpsc::UnboundedSender<Command>>,
+    load: Arc<AtomicUsize>,
+    handle: Option<thread::JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts `count` workers, or one for each processor if that is 0.
+    pub(crate) fn start(count: usize, shared: &Arc<Shared>) -> io::Result<Self> {
+        let count = match count {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let threads =
+            (0..count).map(|index| Thread::start(index, shared)).collect::<Result<_, _>>()?;
+        Ok(Self { threads })
+    }
+
+    /// Runs a job on the first worker's thread: the accept loops live there.
+    pub(crate) fn on_first(&self, job: impl FnOnce(&Rc<Worker>) + Send + 'static) {
+        if let Some(first) = self.threads.first() {
+            first.command(Command::Do(Box::new(job)));
+        }
+    }
+
+    /// Returns what hands connections to the least busy worker.
+    pub(crate) fn dispatcher(&self) -> Dispatcher {
+        let workers = self
+            .threads
+            .iter()
+            .filter_map(|thread| {
+                Some((thread.commands.clone()?.downgrade(), Arc::clone(&thread.load)))
+            })
+            .collect();
+        Dispatcher { workers }
+    }
+
+    /// Waits until every task that was woken before has run, on every worker.
+    pub(crate) async fn barrier(&self) {
+        let waits: Vec<_> = self
+            .threads
+            .iter()
+            .map(|thread| {
+                let (done, wait) = oneshot::channel();
+                thread.command(Command::Barrier(done));
+                wait
+            })
+            .collect();
+        for wait in waits {
+            // A worker that is gone has nothing left to run.
+            let _ = wait.await;
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        for thread in &mut self.threads {
+            thread.commands = None;
+        }
+        for thread in &mut self.threads {
+            if let Some(handle) = thread.handle.take() {
+                // A worker that panicked has said so itself.
+                let _ = handle.join();
+            }
+        }
+    }
+}
+
+impl Thread {
+    fn start(index: usize, shared: &Arc<Shared>) -> io::Result<Self> {
+        let load = Arc::new(AtomicUsize::new(0));
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (shared, worker_load) = (Arc::clone(shared), Arc::clone(&load));
+        let (started, wait) = std::sync::mpsc::channel();
+        let handle = thread::Builder::new().name(format!("waddell-{index}")).spawn(move || {
+            let runtime = match runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            drop(started.send(Ok(())));
+            let worker = Rc::new(Worker::new(shared, worker_load));
+            runtime.block_on(worker.run(receiver));
+        })?;
+        wait.recv().unwrap_or_else(|_| Err(io::Error::other("a worker did not start")))?;
+        Ok(Self { commands: Some(commands), load, handle: Some(handle) })
+    }
+
+    fn command(&self, command: Command) {
+        if let Some(commands) = &self.commands {
+            // Fails only for a worker that panicked; then there is nobody to tell.
+            let _ = commands.send(command);
+        }
+    }
+}
+
+fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
+/// Hands connections to the least busy worker.
+pub(crate) struct Dispatcher {
+    workers: Vec<(mpsc::WeakUnboundedSender<Command>, Arc<AtomicUsize>)>,
+}
+
+impl Dispatcher {
+    /// Gives a connection to `here` if no other worker has less to do.
+    pub(crate) fn dispatch(&self, here: &Rc<Worker>, accepted: Accepted) {
+        let load = |load: &AtomicUsize| load.load(Ordering::Relaxed);
+        let least = self.workers.iter().min_by_key(|(_, other)| load(other));
+        match least {
+            Some((worker, other)) if load(other) < load(&here.load) => {
+                let Some(commands) = worker.upgrade() else { return };
+                // Counted by the worker once it is there; a burst is spread all the same, since
+                // it is `here` that falls behind.
+                let _ = commands.send(Command::Adopt(Box::new(accepted)));
+            }
+            Some(_) | None => here.adopt(accepted),
+        }
+    }
+}
