@@ -208,13 +208,13 @@ impl Call {
                 }
                 2 => Self::Frame {
                     from: take(data).unwrap_or(0),
-                    body_len: take_u16(data),
+                    body_len: take_body_len(data) as u16,
                     cut: u16::from(take(data).unwrap_or(0)),
                 },
                 3 => Self::Disconnected,
                 4 => Self::Timeout { after_ms: take_u16(data) },
                 5 => Self::TimeoutWhenDue,
-                6 => Self::Send { body_len: u32::from(take_u16(data)) * 2 },
+                6 => Self::Send { body_len: take_body_len(data) },
                 7 => Self::SendKeepAlive,
                 8 => Self::RetryNow,
                 _ => Self::Close,
@@ -521,6 +521,14 @@ fn take(data: &mut &[u8]) -> Option<u8> {
 
 fn take_u16(data: &mut &[u8]) -> u16 {
     u16::from_le_bytes([take(data).unwrap_or(0), take(data).unwrap_or(0)])
+}
+
+/// Mostly short, because long ones only take time; now and then about the longest there is.
+fn take_body_len(data: &mut &[u8]) -> u32 {
+    match take(data).unwrap_or(0) {
+        len @ 0..250 => u32::from(len),
+        len @ 250.. => MAX_BODY_LEN as u32 + u32::from(len) - 253,
+    }
 }
 
 fn at_ms(ms: u64) -> Instant {
