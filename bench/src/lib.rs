@@ -1,0 +1,1 @@
+//! What waddell costs; see `benches/`.
