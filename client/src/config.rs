@@ -1,0 +1,222 @@
+//! How a client connects, and every default with its reason.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use uuid::Uuid;
+use waddell_core::{InboxConfig, PeerId};
+
+use crate::client::ConnectError;
+use crate::dial::{CustomDial, Dialer};
+use crate::driver::OnId;
+use crate::tls::{CertificateError, parse_pinned};
+use crate::transport::BoxedStream;
+use crate::url::{ParseServerUrlError, ServerUrl};
+
+/// How a client connects, and how it stays connected.
+///
+/// ```
+/// use std::time::Duration;
+/// use waddell_client::ClientConfig;
+///
+/// let config = ClientConfig::new("wss://relay.example/ws")?
+///     .reconnect_attempts(u32::MAX)
+///     .keep_alive_interval(Duration::from_secs(25))
+///     .on_id(|id| println!("known as {id}"));
+/// # Ok::<_, waddell_client::ParseServerUrlError>(())
+/// ```
+#[derive(Clone)]
+pub struct ClientConfig {
+    url: Option<ServerUrl>,
+    dialer: Option<CustomDial>,
+    server_cert: Option<CertificateDer<'static>>,
+    reconnect_attempts: u32,
+    connect_timeout: Option<Duration>,
+    keep_alive_interval: Option<Duration>,
+    pub(crate) inbox: InboxConfig,
+    pub(crate) outgoing_capacity: usize,
+    pub(crate) on_id: Option<OnId>,
+}
+
+impl ClientConfig {
+    /// Connects to an address such as `tcp://host` or `wss://host/ws`.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseServerUrlError`] if it is not one.
+    pub fn new(url: &str) -> Result<Self, ParseServerUrlError> {
+        Ok(Self::from(url.parse::<ServerUrl>()?))
+    }
+
+    /// Speaks bare frames, as over TCP, over whatever stream `dial` connects.
+    ///
+    /// To dial under TLS or a WebSocket, give the address and a [`dialer`](Self::dialer).
+    pub fn from_dialer<F, D, S>(dial: F) -> Self
+    where
+        F: Fn() -> D + Send + Sync + 'static,
+        D: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        Self::with_url(None).dialer(dial)
+    }
+
+    /// Calls `dial` for each connection instead of connecting a TCP socket: through a proxy, say.
+    /// What the address says of TLS and WebSocket happens over the stream it gives.
+    ///
+    /// Its future is dropped when the attempt takes longer than the
+    /// [`connect_timeout`](Self::connect_timeout), or when the client is closed.
+    #[must_use]
+    pub fn dialer<F, D, S>(mut self, dial: F) -> Self
+    where
+        F: Fn() -> D + Send + Sync + 'static,
+        D: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.dialer = Some(Arc::new(move || {
+            let dialing = dial();
+            Box::pin(async move { Ok(Box::new(dialing.await?) as BoxedStream) })
+        }));
+        self
+    }
+
+    /// Trusts the server that presents exactly this certificate (PEM), and no other; whether it
+    /// is its own authority, which names it bears, and whether it has expired do not matter.
+    /// Without: whom the system trusts. Only for `tls` and `wss`.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError`] if `pem` is not exactly one certificate.
+    pub fn server_cert(mut self, pem: impl AsRef<[u8]>) -> Result<Self, CertificateError> {
+        self.server_cert = Some(parse_pinned(pem.as_ref())?);
+        Ok(self)
+    }
+
+    /// How many further dials follow one that failed before the client gives up; 0: none,
+    /// `u32::MAX`: no end. A connection that was ready and is lost is always dialed again.
+    /// Default 10. The n-th comes after n x 100 ms, at most 5 s, and up to half as much again.
+    #[must_use]
+    pub fn reconnect_attempts(mut self, attempts: u32) -> Self {
+        self.reconnect_attempts = attempts;
+        self
+    }
+
+    /// Longest time from a dial to the greeting before the attempt counts as failed.
+    /// `None`: for ever. Default 10 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.connect_timeout = timeout.into();
+        self
+    }
+
+    /// How often a keep-alive is sent while connected; at least every millisecond.
+    /// Default `None`: only by [`Client::send_keep_alive`](crate::Client::send_keep_alive).
+    #[must_use]
+    pub fn keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.keep_alive_interval = interval.into();
+        self
+    }
+
+    /// How much waits for the application. Default 1 MiB for each topic, and 1 MiB for all
+    /// topics together that nobody has opened.
+    #[must_use]
+    pub fn inbox(mut self, inbox: InboxConfig) -> Self {
+        self.inbox = inbox;
+        self
+    }
+
+    /// How many bytes may wait to go out before senders have to wait; a message counts its frame
+    /// plus 64. At least one of the largest messages. Default 1 MiB.
+    #[must_use]
+    pub fn outgoing_capacity(mut self, bytes: usize) -> Self {
+        self.outgoing_capacity = bytes;
+        self
+    }
+
+    /// Calls `on_id` with each id that the server gives this client: at first and after every
+    /// reconnect. It runs in the client's task and must not block.
+    #[must_use]
+    pub fn on_id(mut self, on_id: impl Fn(PeerId) + Send + Sync + 'static) -> Self {
+        self.on_id = Some(Arc::new(on_id));
+        self
+    }
+
+    pub(crate) fn core(&self) -> waddell_core::ClientConfig {
+        let (seed, _) = Uuid::new_v4().as_u64_pair();
+        waddell_core::ClientConfig {
+            reconnect_attempts: self.reconnect_attempts,
+            connect_timeout: self.connect_timeout,
+            keep_alive_interval: self.keep_alive_interval.map(|it| it.max(MIN_KEEP_ALIVE)),
+            jitter_seed: seed,
+        }
+    }
+
+    pub(crate) fn into_dialer(self) -> Result<Dialer, ConnectError> {
+        let is_tls = self.url.as_ref().is_some_and(|url| url.scheme().is_tls());
+        if self.server_cert.is_some() && !is_tls {
+            return Err(ConnectError::CertificateWithoutTls);
+        }
+        Ok(Dialer::new(self.url, self.dialer, self.server_cert))
+    }
+
+    fn with_url(url: Option<ServerUrl>) -> Self {
+        let core = waddell_core::ClientConfig::default();
+        Self {
+            url,
+            dialer: None,
+            server_cert: None,
+            reconnect_attempts: core.reconnect_attempts,
+            connect_timeout: core.connect_timeout,
+            keep_alive_interval: core.keep_alive_interval,
+            inbox: InboxConfig::default(),
+            outgoing_capacity: DEFAULT_OUTGOING_CAPACITY,
+            on_id: None,
+        }
+    }
+}
+
+impl From<ServerUrl> for ClientConfig {
+    fn from(url: ServerUrl) -> Self {
+        Self::with_url(Some(url))
+    }
+}
+
+impl TryFrom<&str> for ClientConfig {
+    type Error = ParseServerUrlError;
+
+    fn try_from(url: &str) -> Result<Self, Self::Error> {
+        Self::new(url)
+    }
+}
+
+impl TryFrom<&String> for ClientConfig {
+    type Error = ParseServerUrlError;
+
+    fn try_from(url: &String) -> Result<Self, Self::Error> {
+        Self::new(url)
+    }
+}
+
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConfig")
+            .field("url", &self.url)
+            .field("custom_dialer", &self.dialer.is_some())
+            .field("pinned_certificate", &self.server_cert.is_some())
+            .field("reconnect_attempts", &self.reconnect_attempts)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("keep_alive_interval", &self.keep_alive_interval)
+            .field("inbox", &self.inbox)
+            .field("outgoing_capacity", &self.outgoing_capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sixteen of the largest messages, like the server's outbox of a peer.
+const DEFAULT_OUTGOING_CAPACITY: usize = 1 << 20;
+
+/// An interval of zero would keep the client busy with nothing else.
+const MIN_KEEP_ALIVE: Duration = Duration::from_millis(1);

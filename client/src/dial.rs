@@ -1,0 +1,104 @@
+//! From an address to a byte stream.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::BoxFuture;
+use rustls::pki_types::CertificateDer;
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
+use tokio_rustls::TlsConnector;
+
+use crate::tls;
+use crate::transport::ws::{HandshakeError, WsStream};
+use crate::transport::{BoxedStream, tcp};
+use crate::url::ServerUrl;
+
+/// Connects in place of TCP.
+pub(crate) type CustomDial =
+    Arc<dyn Fn() -> BoxFuture<'static, io::Result<BoxedStream>> + Send + Sync>;
+
+/// Makes connected byte streams, one after the other.
+pub(crate) struct Dialer {
+    /// `None`: waddell's frames are spoken right over what `custom` connects.
+    url: Option<ServerUrl>,
+    custom: Option<CustomDial>,
+    /// Whom to trust; the system's roots are read at the first dial that needs them.
+    tls: OnceCell<TlsConnector>,
+    /// Cleared once the server has turned out not to know the subprotocol.
+    offer_subprotocol: AtomicBool,
+}
+
+impl Dialer {
+    pub(crate) fn new(
+        url: Option<ServerUrl>,
+        custom: Option<CustomDial>,
+        pinned: Option<CertificateDer<'static>>,
+    ) -> Self {
+        let alpn = alpn(url.as_ref());
+        let tls = OnceCell::new_with(pinned.map(|pinned| tls::pinned_connector(pinned, alpn)));
+        Self { url, custom, tls, offer_subprotocol: AtomicBool::new(true) }
+    }
+
+    /// Connects, with all that lies between TCP and waddell's frames. Dropping the future hangs up.
+    pub(crate) async fn dial(self: Arc<Self>) -> io::Result<BoxedStream> {
+        let Some(url) = &self.url else { return self.connect().await };
+        if !url.scheme().is_websocket() {
+            return self.connect_secured(url).await;
+        }
+        loop {
+            let stream = self.connect_secured(url).await?;
+            let uri = url.to_string().parse().map_err(io::Error::other)?;
+            let offer = self.offer_subprotocol.load(Ordering::Relaxed);
+            match WsStream::handshake(stream, uri, offer).await {
+                Ok(stream) => return Ok(Box::new(stream)),
+                // A plain bridge to a TCP server does not know it. RFC 6455 lets a server answer
+                // without it, tungstenite does not let a client go on then.
+                Err(HandshakeError::NoSubprotocol) => {
+                    self.offer_subprotocol.store(false, Ordering::Relaxed);
+                }
+                Err(HandshakeError::Failed(error)) => return Err(error),
+            }
+        }
+    }
+
+    async fn connect_secured(&self, url: &ServerUrl) -> io::Result<BoxedStream> {
+        let stream = self.connect().await?;
+        if !url.scheme().is_tls() {
+            return Ok(stream);
+        }
+        let connector = self.tls.get_or_try_init(|| async {
+            let alpn = alpn(Some(url));
+            spawn_blocking(|| tls::system_connector(alpn)).await.map_err(io::Error::other)?
+        });
+        let connector = connector.await?;
+        Ok(Box::new(tls::handshake(connector, url.host(), stream).await?))
+    }
+
+    async fn connect(&self) -> io::Result<BoxedStream> {
+        match (&self.custom, &self.url) {
+            (Some(dial), _) => dial().await,
+            (None, Some(url)) => Ok(Box::new(tcp::connect(url.host(), url.port()).await?)),
+            (None, None) => unreachable!("a configuration has an address, a dialer or both"),
+        }
+    }
+}
+
+impl fmt::Display for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.url {
+            Some(url) => url.fmt(f),
+            None => f.write_str("the server behind the dialer"),
+        }
+    }
+}
+
+/// What an `auto` listener tells WebSockets from bare frames by: those who say nothing get frames.
+fn alpn(url: Option<&ServerUrl>) -> Vec<Vec<u8>> {
+    match url {
+        Some(url) if url.scheme().is_websocket() => vec![b"http/1.1".to_vec()],
+        Some(_) | None => Vec::new(),
+    }
+}

@@ -1,0 +1,265 @@
+//! The task behind a client: feeds the state machine and does what it says.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+use waddell_core::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output, PeerId};
+
+use crate::connection::Connection;
+use crate::dial::Dialer;
+use crate::inbox::SharedInbox;
+use crate::queue::{Command, QueueReceiver};
+use crate::state::{Closed, Disconnected, State};
+use crate::transport::BoxedStream;
+
+/// Called with every new id.
+pub(crate) type OnId = Arc<dyn Fn(PeerId) + Send + Sync>;
+
+/// Owns the state machine, the transport and the clock.
+pub(crate) struct Driver {
+    core: waddell_core::Client,
+    /// Time zero of the state machine.
+    epoch: Instant,
+    dialer: Arc<Dialer>,
+    transport: Transport,
+    /// What the transport said when it failed last.
+    error: Option<Arc<io::Error>>,
+    /// The application wants no more: a hang-up is a goodbye.
+    closing: bool,
+    shared: Shared,
+}
+
+/// What the driver shares with the handles.
+pub(crate) struct Shared {
+    pub(crate) queue: QueueReceiver,
+    pub(crate) inbox: Arc<SharedInbox>,
+    pub(crate) state: watch::Sender<State>,
+    pub(crate) close: Arc<Notify>,
+    pub(crate) on_id: Option<OnId>,
+}
+
+enum Transport {
+    None,
+    Dialing(BoxFuture<'static, io::Result<BoxedStream>>),
+    Connected(Connection),
+    /// Hung up: what was sent is still to be written.
+    Leaving(Connection),
+}
+
+/// What the transport did.
+enum Happened<'a> {
+    Dialed(io::Result<BoxedStream>),
+    Read(&'a mut [u8]),
+    Written,
+    Failed(io::Error),
+}
+
+impl Driver {
+    pub(crate) fn new(
+        config: waddell_core::ClientConfig,
+        dialer: Arc<Dialer>,
+        shared: Shared,
+    ) -> Self {
+        Self {
+            core: waddell_core::Client::new(config, waddell_core::Instant::default()),
+            epoch: Instant::now(),
+            dialer,
+            transport: Transport::None,
+            error: None,
+            closing: false,
+            shared,
+        }
+    }
+
+    /// Lives the client's life to its end.
+    pub(crate) async fn run(mut self) {
+        self.handle_outputs();
+        while self.core.state() != ClientState::Closed {
+            self.step().await;
+            self.handle_outputs();
+        }
+        if let Transport::Leaving(connection) = self.transport.take() {
+            connection.finish().await;
+        }
+    }
+
+    /// Waits for one thing to happen and tells the state machine.
+    async fn step(&mut self) {
+        // A time too far off to be told is one that never comes.
+        let timeout = self.core.poll_timeout();
+        let timeout = timeout.and_then(|at| self.epoch.checked_add(at.elapsed_since_epoch()));
+        let timer = async {
+            match timeout {
+                Some(timeout) => sleep_until(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        let can_send = self.can_send();
+        tokio::select! {
+            () = self.shared.close.notified() => self.close().await,
+            () = timer => self.core.handle_timeout(now(self.epoch)),
+            Some(command) = self.shared.queue.recv(), if can_send => {
+                self.handle_command(command);
+                while self.can_send() && let Some(command) = self.shared.queue.try_recv() {
+                    self.handle_command(command);
+                }
+            }
+            happened = self.transport.happened() => match happened {
+                Happened::Read(input) if !input.is_empty() => {
+                    self.core.handle_bytes(input, now(self.epoch));
+                }
+                Happened::Written => {}
+                Happened::Dialed(Ok(stream)) => {
+                    self.transport = Transport::Connected(Connection::new(stream));
+                    self.core.handle_connected(now(self.epoch));
+                }
+                Happened::Dialed(Err(error)) | Happened::Failed(error) => {
+                    self.handle_disconnected(Some(error));
+                }
+                Happened::Read(_end) => self.handle_disconnected(None),
+            },
+        }
+    }
+
+    fn handle_disconnected(&mut self, error: Option<io::Error>) {
+        self.transport = Transport::None;
+        self.error = error.map(Arc::new);
+        self.core.handle_disconnected(now(self.epoch));
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        let result = match command {
+            Command::Send(message) => self.core.send(&message),
+            Command::KeepAlive => self.core.send_keep_alive(),
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "not sent");
+        }
+        self.handle_outputs();
+    }
+
+    /// Sends what was accepted, if there is a connection, and ends the client's life.
+    async fn close(&mut self) {
+        self.shared.queue.close();
+        if self.core.state() == ClientState::Ready {
+            while let Some(command) = self.shared.queue.recv().await {
+                self.handle_command(command);
+            }
+        }
+        self.closing = true;
+        self.core.close();
+    }
+
+    fn handle_outputs(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Dial => {
+                    tracing::debug!(server = %self.dialer, "dialing");
+                    self.error = None;
+                    self.shared.state.send_replace(State::Connecting);
+                    self.transport = Transport::Dialing(Box::pin(Arc::clone(&self.dialer).dial()));
+                }
+                Output::Transmit(bytes) => {
+                    if let Transport::Connected(connection) = &mut self.transport {
+                        connection.write(&bytes);
+                    }
+                }
+                Output::HangUp => {
+                    self.transport = match self.transport.take() {
+                        Transport::Connected(connection) if self.closing => {
+                            Transport::Leaving(connection)
+                        }
+                        // Nothing was sent before the greeting, and a server that breaks the
+                        // protocol is owed nothing.
+                        _dropped => Transport::None,
+                    };
+                }
+                Output::Event(event) => self.handle_event(event),
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: ClientEvent) {
+        match event {
+            ClientEvent::Connected { id } => {
+                tracing::info!(server = %self.dialer, %id, "connected");
+                if let Some(on_id) = &self.shared.on_id {
+                    on_id(id);
+                }
+                self.shared.state.send_replace(State::Ready { id });
+            }
+            ClientEvent::Message(message) => self.shared.inbox.push(message),
+            ClientEvent::Disconnected { reason, retry_at } => {
+                let reason = self.disconnected(reason);
+                tracing::info!(server = %self.dialer, %reason, "disconnected");
+                let retry_at = self.epoch + retry_at.elapsed_since_epoch();
+                self.shared.state.send_replace(State::Waiting { reason, retry_at });
+            }
+            ClientEvent::Closed { reason } => {
+                let reason = match reason {
+                    CloseReason::AttemptsExhausted { last } => {
+                        Closed::AttemptsExhausted { last: self.disconnected(last) }
+                    }
+                    CloseReason::ByApplication | _ => Closed::ByApplication,
+                };
+                tracing::info!(server = %self.dialer, %reason, "closed");
+                self.shared.state.send_replace(State::Closed { reason });
+                self.shared.queue.close();
+                self.shared.inbox.close();
+            }
+        }
+    }
+
+    fn disconnected(&mut self, reason: DisconnectReason) -> Disconnected {
+        Disconnected::new(reason, self.error.take())
+    }
+
+    fn can_send(&self) -> bool {
+        match &self.transport {
+            Transport::Connected(connection) => {
+                self.core.state() == ClientState::Ready && !connection.is_congested()
+            }
+            Transport::None | Transport::Dialing(_) | Transport::Leaving(_) => false,
+        }
+    }
+}
+
+impl Transport {
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::None)
+    }
+
+    /// Waits for the transport to do something. Nothing is lost when the future is dropped.
+    async fn happened(&mut self) -> Happened<'_> {
+        match self {
+            Self::Dialing(dial) => Happened::Dialed(dial.await),
+            Self::Connected(connection) => match connection.advance().await {
+                Ok(Some(input)) => Happened::Read(input),
+                Ok(None) => Happened::Written,
+                Err(error) => Happened::Failed(error),
+            },
+            Self::None | Self::Leaving(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Shared {
+    /// Says that the task is gone, if it did not come to its end.
+    fn drop(&mut self) {
+        self.state.send_if_modified(|state| match state {
+            State::Closed { .. } => false,
+            State::Connecting | State::Ready { .. } | State::Waiting { .. } => {
+                *state = State::Closed { reason: Closed::TaskGone };
+                true
+            }
+        });
+        self.inbox.close();
+    }
+}
+
+fn now(epoch: Instant) -> waddell_core::Instant {
+    waddell_core::Instant::since_epoch(epoch.elapsed())
+}

@@ -1,0 +1,121 @@
+//! What the application has sent and the driver has not taken yet; bounded in bytes.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use waddell_core::{HEADER_LEN, KEEP_ALIVE_FRAME, MAX_BODY_LEN, MessageOut, PREFIX_LEN};
+
+/// Makes a queue that holds `capacity` bytes, and at least one of the largest messages.
+pub(crate) fn queue(capacity: usize) -> (QueueSender, QueueReceiver) {
+    let capacity = capacity.clamp(LARGEST_COST as usize, Semaphore::MAX_PERMITS);
+    let room = Arc::new(Semaphore::new(capacity));
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (QueueSender { sender, room: Arc::clone(&room) }, QueueReceiver { receiver, room })
+}
+
+/// The applications' end.
+#[derive(Clone, Debug)]
+pub(crate) struct QueueSender {
+    sender: mpsc::UnboundedSender<Queued>,
+    room: Arc<Semaphore>,
+}
+
+/// The driver's end. Closing it, or dropping it, wakes the senders that wait for room.
+#[derive(Debug)]
+pub(crate) struct QueueReceiver {
+    receiver: mpsc::UnboundedReceiver<Queued>,
+    room: Arc<Semaphore>,
+}
+
+/// One thing to send.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Send(MessageOut),
+    KeepAlive,
+}
+
+/// A command, and the room it takes up until the driver takes it.
+#[derive(Debug)]
+struct Queued {
+    command: Command,
+    _room: OwnedSemaphorePermit,
+}
+
+/// The receiver is closed.
+#[derive(Debug)]
+pub(crate) struct QueueClosed;
+
+impl QueueSender {
+    /// Waits until there is room for the message, then queues it.
+    pub(crate) async fn send(&self, message: MessageOut) -> Result<(), QueueClosed> {
+        let room = Arc::clone(&self.room);
+        let room = room.acquire_many_owned(cost(&message)).await.map_err(|_| QueueClosed)?;
+        self.push(Command::Send(message), room)
+    }
+
+    /// Queues a message in room that was reserved for one of the largest.
+    pub(crate) fn send_reserved(
+        &self,
+        message: MessageOut,
+        mut reserved: OwnedSemaphorePermit,
+    ) -> Result<(), QueueClosed> {
+        let cost = cost(&message) as usize;
+        let room = reserved.split(cost).expect("no message costs more than the largest");
+        self.push(Command::Send(message), room)
+    }
+
+    /// Queues a keep-alive, unless so much is queued that the path will not fall silent anyway.
+    pub(crate) fn send_keep_alive(&self) -> Result<(), QueueClosed> {
+        let cost = KEEP_ALIVE_FRAME.len() as u32 + MESSAGE_COST;
+        match Arc::clone(&self.room).try_acquire_many_owned(cost) {
+            Ok(room) => self.push(Command::KeepAlive, room),
+            Err(_) if self.sender.is_closed() => Err(QueueClosed),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// What says how many bytes there is room for; closed with the queue.
+    pub(crate) fn room(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.room)
+    }
+
+    fn push(&self, command: Command, room: OwnedSemaphorePermit) -> Result<(), QueueClosed> {
+        self.sender.send(Queued { command, _room: room }).map_err(|_| QueueClosed)
+    }
+}
+
+impl QueueReceiver {
+    /// Waits for the next command. `None` when the queue is closed and empty.
+    pub(crate) async fn recv(&mut self) -> Option<Command> {
+        self.receiver.recv().await.map(|queued| queued.command)
+    }
+
+    /// Takes the next command if there is one.
+    pub(crate) fn try_recv(&mut self) -> Option<Command> {
+        self.receiver.try_recv().ok().map(|queued| queued.command)
+    }
+
+    /// Takes no more commands; those that were accepted can still be received.
+    pub(crate) fn close(&mut self) {
+        self.room.close();
+        self.receiver.close();
+    }
+}
+
+impl Drop for QueueReceiver {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// What a message takes up besides its frame, in bytes, so that empty ones are bounded too.
+const MESSAGE_COST: u32 = 64;
+
+/// What one of the largest messages takes up.
+pub(crate) const LARGEST_COST: u32 = (PREFIX_LEN + HEADER_LEN + MAX_BODY_LEN) as u32 + MESSAGE_COST;
+
+/// What a message takes up; its body is no longer than a frame can carry.
+fn cost(message: &MessageOut) -> u32 {
+    let frame_len = u32::try_from(message.frame_len()).unwrap_or(u32::MAX);
+    frame_len.saturating_add(MESSAGE_COST).min(LARGEST_COST)
+}

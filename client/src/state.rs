@@ -1,0 +1,86 @@
+//! What is true of a client's connection, and why.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use waddell_core::{DisconnectReason, PeerId};
+
+/// Where in its life a client is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum State {
+    /// Dialing, or waiting for the server's greeting.
+    Connecting,
+    /// Greeted: messages flow.
+    Ready {
+        /// The id by which others reach this client, until the connection is lost.
+        id: PeerId,
+    },
+    /// Waiting to dial again.
+    Waiting {
+        /// Why there is no connection.
+        reason: Disconnected,
+        /// When the next dial is due.
+        retry_at: Instant,
+    },
+    /// Closed for good.
+    Closed {
+        /// Why.
+        reason: Closed,
+    },
+}
+
+/// Why a connection ended, or did not come about.
+#[derive(Clone, Debug)]
+pub struct Disconnected {
+    reason: DisconnectReason,
+    error: Option<Arc<io::Error>>,
+}
+
+impl Disconnected {
+    pub(crate) fn new(reason: DisconnectReason, error: Option<Arc<io::Error>>) -> Self {
+        Self { reason, error }
+    }
+
+    /// Returns what happened.
+    pub fn reason(&self) -> DisconnectReason {
+        self.reason
+    }
+
+    /// Returns what the system, TLS, the WebSocket or the caller's dialer said of it, if anything.
+    pub fn io_error(&self) -> Option<&io::Error> {
+        self.error.as_deref()
+    }
+}
+
+impl std::fmt::Display for Disconnected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.error {
+            Some(error) => write!(f, "{}: {error}", self.reason),
+            None => self.reason.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Disconnected {}
+
+/// Why a client's life is over.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Closed {
+    /// [`Client::close`](crate::Client::close) was called, or the last handle was dropped.
+    #[error("the client is closed")]
+    ByApplication,
+    /// One more dial failed than [`ClientConfig::reconnect_attempts`] allows.
+    ///
+    /// [`ClientConfig::reconnect_attempts`]: crate::ClientConfig::reconnect_attempts
+    #[error("the client is closed, no reconnect attempt is left: {last}")]
+    AttemptsExhausted {
+        /// What became of the last one.
+        last: Disconnected,
+    },
+    /// The client's task is gone: its tokio runtime was shut down, or a callback panicked.
+    #[error("the client is closed, its task is gone")]
+    TaskGone,
+}

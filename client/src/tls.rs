@@ -1,0 +1,182 @@
+//! Whom to trust: one pinned certificate, or the system's roots.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+    WantsVerifier,
+};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::transport::ByteStream;
+
+/// Reads the one certificate of a PEM text.
+pub(crate) fn parse_pinned(pem: &[u8]) -> Result<CertificateDer<'static>, CertificateError> {
+    let mut certificates = CertificateDer::pem_slice_iter(pem);
+    let certificate = match certificates.next() {
+        Some(Ok(certificate)) => certificate,
+        Some(Err(error)) => return Err(CertificateError::Pem(error.to_string())),
+        None => return Err(CertificateError::Missing),
+    };
+    // What a server presents after its own certificate is not compared, so pinning it would
+    // be an option without effect.
+    match certificates.next() {
+        None => Ok(certificate),
+        Some(_) => Err(CertificateError::SeveralCertificates),
+    }
+}
+
+/// Trusts one certificate and no other, byte for byte.
+pub(crate) fn pinned_connector(
+    certificate: CertificateDer<'static>,
+    alpn: Vec<Vec<u8>>,
+) -> TlsConnector {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = PinnedCertificate { certificate, provider: Arc::clone(&provider) };
+    let config = builder(provider)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    connector(config, alpn)
+}
+
+/// Trusts what the system trusts. Reads files.
+///
+/// # Errors
+///
+/// If the system has no usable root certificate.
+pub(crate) fn system_connector(alpn: Vec<Vec<u8>>) -> io::Result<TlsConnector> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, _unusable) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        let mut text = "the system has no root certificates; install them, name a file in \
+                        SSL_CERT_FILE, or pin the server's certificate"
+            .to_owned();
+        if let Some(error) = found.errors.first() {
+            text = format!("{text} ({error})");
+        }
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+    }
+    let provider = Arc::new(ring::default_provider());
+    let config = builder(provider).with_root_certificates(roots).with_no_client_auth();
+    Ok(connector(config, alpn))
+}
+
+/// Shakes hands with the server called `host` over a connected stream.
+pub(crate) async fn handshake<S: ByteStream>(
+    connector: &TlsConnector,
+    host: &str,
+    stream: S,
+) -> io::Result<TlsStream<S>> {
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    connector.connect(name, stream).await.map_err(explain)
+}
+
+fn builder(provider: Arc<CryptoProvider>) -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default protocol versions")
+}
+
+fn connector(mut config: ClientConfig, alpn: Vec<Vec<u8>>) -> TlsConnector {
+    config.alpn_protocols = alpn;
+    TlsConnector::from(Arc::new(config))
+}
+
+/// Adds to the errors that users meet what to do about them.
+fn explain(error: io::Error) -> io::Error {
+    let advice = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(_))) => {
+            return error;
+        }
+        Some(rustls::Error::InvalidCertificate(_)) => "to trust a self-signed certificate, pin it",
+        Some(rustls::Error::InvalidMessage(_)) => "the server does not speak TLS on this port",
+        Some(_) | None => return error,
+    };
+    io::Error::new(error.kind(), format!("{error}; {advice}"))
+}
+
+/// Compares the server's own certificate with the pinned one. Names, dates, purposes and issuers
+/// do not matter: the holder of that certificate's key is who the caller wants to talk to.
+///
+/// waddell's `ServerCert` makes the certificate the only trusted root and checks its name, so a
+/// certificate that is no authority, or bears its name only as CN, would not do in today's TLS.
+struct PinnedCertificate {
+    certificate: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinnedCertificate {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if *end_entity == self.certificate {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            let error = OtherError(Arc::new(NotThePinnedCertificate));
+            Err(rustls::CertificateError::Other(error).into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl fmt::Debug for PinnedCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PinnedCertificate").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the server does not present the pinned certificate")]
+struct NotThePinnedCertificate;
+
+/// The text is not a certificate to pin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// There is no `BEGIN CERTIFICATE` in it.
+    #[error("no certificate: expected PEM text with a BEGIN CERTIFICATE line")]
+    Missing,
+    /// It is not PEM.
+    #[error("not a certificate in PEM form: {0}")]
+    Pem(String),
+    /// More than one certificate: it is not clear which is the server's own.
+    #[error("more than one certificate: pin the server's own, without its chain")]
+    SeveralCertificates,
+}

@@ -1,0 +1,185 @@
+//! The end of a client: by hand, by dropping, or with its runtime.
+
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use waddell_client::{Client, ClientConfig, Closed, NotSent, SendError, State};
+
+use crate::relay::{Relay, TOPIC};
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_goes_out_before_the_connection_closes() {
+    let relay = Relay::new();
+    let (alice, bob) = (relay.client().await, relay.client().await);
+    let to = bob.id().unwrap();
+    let outgoing = alice.topic(TOPIC);
+    for number in 0..10_u8 {
+        outgoing.send_to(to, vec![number; 50_000]).await.unwrap();
+    }
+    alice.close().await;
+    let mut arriving = bob.topic(TOPIC);
+    for number in 0..10_u8 {
+        assert_eq!(arriving.recv().await.unwrap().body, vec![number; 50_000]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_takes_no_time_and_closes_the_connection() {
+    let relay = Relay::new();
+    let client = relay.client().await;
+    relay.wait_for_connections(1).await;
+    let start = Instant::now();
+    client.close().await;
+    relay.wait_for_connections(0).await;
+    client.close().await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_on_a_closed_client_says_so() {
+    let client = Relay::new().client().await;
+    let me = client.id().unwrap();
+    let (mut topic, mut waiting) = (client.topic(TOPIC), client.topic(TOPIC));
+    let waiting = tokio::spawn(async move { waiting.recv().await });
+    tokio::task::yield_now().await;
+    client.close().await;
+
+    assert!(matches!(waiting.await.unwrap(), Err(Closed::ByApplication)));
+    assert!(matches!(client.state(), State::Closed { reason: Closed::ByApplication }));
+    assert_eq!(client.id(), None);
+    let error = client.send_keep_alive().unwrap_err();
+    assert!(matches!(error, NotSent::Closed(Closed::ByApplication)), "{error:?}");
+    for mut topic in [topic.clone(), client.topic(TOPIC)] {
+        let error = topic.send_to(me, "x").await.unwrap_err();
+        assert!(matches!(error, SendError::Closed(Closed::ByApplication)), "{error:?}");
+        let error = topic.send((me, Bytes::new())).await.unwrap_err();
+        assert_eq!(error.to_string(), "the client is closed");
+        assert!(matches!(topic.recv().await, Err(Closed::ByApplication)));
+    }
+    assert!(topic.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_arrived_can_be_received_after_the_close() {
+    let client = Relay::new().client().await;
+    let me = client.id().unwrap();
+    let (mut topic, mut other) = (client.topic(TOPIC), client.topic(waddell_client::TopicId(8)));
+    topic.send_to(me, "kept").await.unwrap();
+    other.send_to(me, "seen").await.unwrap();
+    other.recv().await.unwrap();
+    client.close().await;
+    assert_eq!(topic.next().await.unwrap().body, "kept");
+    assert!(topic.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn sender_that_waits_for_room_is_told_of_the_close() {
+    let relay = Relay::new();
+    let client = Client::connect(relay.config().outgoing_capacity(0)).await.unwrap();
+    relay.stall(true);
+    let me = client.id().unwrap();
+    let topic = client.topic(TOPIC);
+    let sending = tokio::spawn(async move {
+        loop {
+            if let Err(error) = topic.send_to(me, vec![0; 60_000]).await {
+                return error;
+            }
+        }
+    });
+    timeout(Duration::from_secs(1), pending::<()>()).await.unwrap_err();
+    let start = Instant::now();
+    client.close().await;
+    assert_eq!(start.elapsed().as_secs(), 5, "a server that takes nothing is given up");
+    let error = sending.await.unwrap();
+    assert!(matches!(error, SendError::Closed(Closed::ByApplication)), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_that_never_says_goodbye_does_not_hold_up_the_close() {
+    let (give, mut take) = mpsc::unbounded_channel();
+    let config = ClientConfig::from_dialer(move || {
+        let (near, far) = duplex(4096);
+        give.send(far).unwrap();
+        async { Ok(near) }
+    });
+    let serving = tokio::spawn(async move {
+        let mut server: DuplexStream = take.recv().await.unwrap();
+        server.write_all(b"\x12\x00IIIIIIIIIIIIIIII\x00\x00").await.unwrap();
+        let mut received = Vec::new();
+        server.read_to_end(&mut received).await.unwrap();
+        // Still holds its end.
+        (server, received)
+    });
+    let client = Client::connect(config).await.unwrap();
+    client.topic(TOPIC).send_to(client.id().unwrap(), "bye").await.unwrap();
+    let start = Instant::now();
+    client.close().await;
+    assert_eq!(start.elapsed().as_secs(), 1);
+    let (_server, received) = serving.await.unwrap();
+    assert_eq!(received, b"\x15\x00IIIIIIIIIIIIIIII\x07\x00bye");
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_while_dialing_again_gives_up_the_dial() {
+    let relay = Relay::new();
+    let (alive, mut gone) = mpsc::channel::<()>(1);
+    let mut streams = vec![relay.dial()];
+    let streams = std::sync::Mutex::new(std::mem::take(&mut streams));
+    let config = ClientConfig::from_dialer(move || {
+        let (stream, alive) = (streams.lock().unwrap().pop(), alive.clone());
+        async move {
+            let _alive = alive;
+            match stream {
+                Some(stream) => Ok(stream),
+                None => pending::<io::Result<DuplexStream>>().await,
+            }
+        }
+    });
+    let client = Client::connect(config.connect_timeout(None)).await.unwrap();
+    relay.cut();
+    let mut states = client.watch();
+    drop(states.wait_for(|state| matches!(state, State::Connecting)).await.unwrap());
+    let start = Instant::now();
+    client.close().await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(gone.recv().await, None, "the dial and the dialer are dropped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_last_handle_sends_what_was_sent_and_leaks_no_task() {
+    let relay = Relay::new();
+    let bob = relay.client().await;
+    relay.wait_for_connections(1).await;
+    let tasks = Handle::current().metrics().num_alive_tasks();
+
+    let alice = relay.client().await;
+    let topic = alice.topic(TOPIC);
+    drop(alice);
+    topic.send_to(bob.id().unwrap(), "a topic keeps its client").await.unwrap();
+    relay.wait_for_connections(2).await;
+    drop(topic);
+    relay.wait_for_connections(1).await;
+    assert_eq!(bob.topic(TOPIC).recv().await.unwrap().body, "a topic keeps its client");
+    while Handle::current().metrics().num_alive_tasks() > tasks {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn client_says_that_its_runtime_is_gone() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let client = runtime.block_on(async { Relay::new().client().await });
+    let mut topic = client.topic(TOPIC);
+    drop(runtime);
+    assert!(matches!(client.state(), State::Closed { reason: Closed::TaskGone }));
+    let runtime = Builder::new_current_thread().build().unwrap();
+    let error = runtime.block_on(topic.recv()).unwrap_err();
+    assert!(matches!(error, Closed::TaskGone), "{error:?}");
+}

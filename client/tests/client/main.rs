@@ -1,0 +1,8 @@
+//! The client against a small relay that is made of the same core, in memory where that will do.
+
+mod close;
+mod connect;
+mod manager;
+mod reconnect;
+mod relay;
+mod topics;

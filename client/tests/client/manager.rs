@@ -1,0 +1,162 @@
+//! One client for many users of one address.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::io::DuplexStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use waddell_client::{ClientConfig, ClientManager, ConnectError, State};
+
+use crate::relay::{Relay, TOPIC};
+
+#[tokio::test(start_paused = true)]
+async fn users_of_one_address_share_one_client() {
+    let relay = Relay::new();
+    let manager = manager(&relay);
+    let clients = join_all((0..10).map(|_| manager.client("a"))).await;
+    let ids: Vec<_> = clients.into_iter().map(|client| client.unwrap().id().unwrap()).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_eq!(manager.client("a").await.unwrap().id(), Some(ids[0]));
+    assert_eq!(relay.dials(), 1);
+    assert_ne!(manager.client("b").await.unwrap().id(), Some(ids[0]));
+    assert_eq!(relay.dials(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_are_told_with_their_address() {
+    let relay = Relay::new();
+    let (seen, mut ids) = mpsc::unbounded_channel();
+    let manager = ClientManager::new(move |address| {
+        let (seen, address) = (seen.clone(), address.to_owned());
+        Ok(relay.config().on_id(move |id| seen.send((address.clone(), id)).unwrap()))
+    });
+    for address in ["a", "b"] {
+        let id = manager.client(address).await.unwrap().id().unwrap();
+        assert_eq!(ids.recv().await, Some((address.to_owned(), id)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failure_is_shared_by_those_who_wait_and_then_forgotten() {
+    let relay = Relay::new();
+    let (up, is_up) = watch::channel(false);
+    let dials = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&dials);
+    let manager = ClientManager::new(move |_address| {
+        let (relay, is_up, dials) = (relay.clone(), is_up.clone(), Arc::clone(&counted));
+        let config = ClientConfig::from_dialer(move || {
+            dials.fetch_add(1, Ordering::Relaxed);
+            let dialed: io::Result<DuplexStream> = match *is_up.borrow() {
+                true => Ok(relay.dial()),
+                false => Err(io::Error::other("down")),
+            };
+            async { dialed }
+        });
+        Ok(config.reconnect_attempts(0))
+    });
+    for result in join_all((0..5).map(|_| manager.client("a"))).await {
+        assert!(result.unwrap_err().to_string().contains("down"));
+    }
+    assert_eq!(dials.load(Ordering::Relaxed), 1);
+    up.send_replace(true);
+    manager.client("a").await.unwrap();
+    assert_eq!(dials.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dial_goes_on_for_the_others_when_the_first_to_ask_gives_up() {
+    let (relay, (go, gate)) = (Relay::new(), watch::channel(false));
+    let manager = gated(&relay, gate);
+    let second = tokio::spawn({
+        let manager = manager.clone();
+        async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            manager.client("a").await
+        }
+    });
+    timeout(Duration::from_secs(2), manager.client("a")).await.unwrap_err();
+    go.send_replace(true);
+    second.await.unwrap().unwrap();
+    assert_eq!(relay.dials(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dial_is_given_up_when_nobody_waits_for_it() {
+    let (relay, (go, gate)) = (Relay::new(), watch::channel(false));
+    let manager = gated(&relay, gate);
+    timeout(Duration::from_secs(2), manager.client("a")).await.unwrap_err();
+    while go.receiver_count() > 1 {
+        tokio::task::yield_now().await;
+    }
+    go.send_replace(true);
+    manager.client("a").await.unwrap();
+    assert_eq!(relay.dials(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_client_is_replaced() {
+    let relay = Relay::new();
+    let manager = manager(&relay);
+    manager.client("a").await.unwrap().close().await;
+    let client = manager.client("a").await.unwrap();
+    assert!(client.id().is_some());
+    assert_eq!(relay.dials(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_all_closes_connected_and_coming_clients() {
+    let (relay, (go, gate)) = (Relay::new(), watch::channel(true));
+    let manager = gated(&relay, gate);
+    let (a, b) = (manager.client("a").await.unwrap(), manager.client("b").await.unwrap());
+    go.send_replace(false);
+    let coming = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.client("c").await }
+    });
+    tokio::task::yield_now().await;
+    manager.close_all().await;
+    for client in [a, b] {
+        assert!(matches!(client.state(), State::Closed { .. }));
+        let error = client.topic(TOPIC).recv().await.unwrap_err();
+        assert_eq!(error.to_string(), "the client is closed");
+    }
+    go.send_replace(true);
+    let error = coming.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "c: the client is closed");
+    relay.wait_for_connections(0).await;
+    assert!(manager.client("c").await.unwrap().id().is_some(), "the manager goes on");
+}
+
+#[tokio::test]
+async fn default_manager_connects_to_addresses() {
+    let address = Relay::new().listen().await;
+    let manager = ClientManager::default();
+    assert!(manager.client(&format!("tcp://{address}")).await.unwrap().id().is_some());
+    let error = manager.client("nowhere").await.unwrap_err();
+    assert!(matches!(error, ConnectError::Url(_)), "{error:?}");
+}
+
+fn manager(relay: &Relay) -> ClientManager {
+    let relay = relay.clone();
+    ClientManager::new(move |_address| Ok(relay.config()))
+}
+
+/// Dials only once the gate is open.
+fn gated(relay: &Relay, gate: watch::Receiver<bool>) -> ClientManager {
+    let relay = relay.clone();
+    ClientManager::new(move |_address| {
+        let (relay, gate) = (relay.clone(), gate.clone());
+        let config = ClientConfig::from_dialer(move || {
+            let (relay, mut gate) = (relay.clone(), gate.clone());
+            async move {
+                drop(gate.wait_for(|open| *open).await);
+                Ok(relay.dial())
+            }
+        });
+        Ok(config.connect_timeout(None))
+    })
+}

@@ -1,0 +1,162 @@
+//! Connections that are lost, and what keeps them.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use waddell_client::{Client, ClientConfig, Closed, DisconnectReason, NotSent, State};
+
+use crate::relay::{Relay, TOPIC, next_id};
+
+#[tokio::test(start_paused = true)]
+async fn lost_connection_is_dialed_again_at_once_and_gives_a_new_id() {
+    let relay = Relay::new();
+    let (seen, mut ids) = mpsc::unbounded_channel();
+    let config = relay.config().on_id(move |id| seen.send(id).unwrap());
+    let client = Client::connect(config).await.unwrap();
+    let first = client.id().unwrap();
+    let start = Instant::now();
+    relay.cut();
+    let second = next_id(&client, first).await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!((ids.recv().await, ids.recv().await), (Some(first), Some(second)));
+
+    let mut topic = client.topic(TOPIC);
+    topic.send_to(second, "still here").await.unwrap();
+    assert_eq!(topic.recv().await.unwrap().body, "still here");
+}
+
+#[tokio::test(start_paused = true)]
+async fn topic_waits_through_a_reconnect() {
+    let relay = Relay::new();
+    let client = relay.client().await;
+    let mut topic = client.topic(TOPIC);
+    let waiting = tokio::spawn(async move { topic.recv().await });
+    let first = client.id().unwrap();
+    relay.cut();
+    let id = next_id(&client, first).await;
+    client.topic(TOPIC).send_to(id, "for whom it waits").await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap().body, "for whom it waits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_sent_while_there_is_no_connection_go_out_on_the_next() {
+    let relay = Relay::new();
+    let bob = relay.client().await;
+    let down = Arc::new(AtomicBool::new(false));
+    let alice = Client::connect(switched(&relay, &down)).await.unwrap();
+
+    down.store(true, Ordering::Relaxed);
+    let (to, old) = (bob.id().unwrap(), alice.id().unwrap());
+    relay.cut();
+    let to = next_id(&bob, to).await;
+    let mut states = alice.watch();
+    drop(states.wait_for(|state| matches!(state, State::Waiting { .. })).await.unwrap());
+    assert_eq!(alice.id(), None);
+    assert!(matches!(alice.send_keep_alive(), Err(NotSent::NotConnected)));
+    alice.topic(TOPIC).send_to(to, "while away").await.unwrap();
+
+    down.store(false, Ordering::Relaxed);
+    let new = next_id(&alice, old).await;
+    let message = bob.topic(TOPIC).recv().await.unwrap();
+    assert_eq!((message.from, &message.body[..]), (new, &b"while away"[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_that_stays_away_closes_the_client() {
+    let relay = Relay::new();
+    let down = Arc::new(AtomicBool::new(false));
+    let config = switched(&relay, &down).reconnect_attempts(2);
+    let client = Client::connect(config).await.unwrap();
+    let mut topic = client.topic(TOPIC);
+    down.store(true, Ordering::Relaxed);
+    relay.cut();
+    let closed = topic.recv().await.unwrap_err();
+    assert!(matches!(closed, Closed::AttemptsExhausted { .. }), "{closed:?}");
+    assert!(closed.to_string().contains("could not connect: the server is down"), "{closed}");
+    let error = topic.send_to(relay.client().await.id().unwrap(), "x").await.unwrap_err();
+    assert_eq!(error.to_string(), closed.to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_frame_is_answered_with_a_new_connection() {
+    let relay = Relay::new();
+    let client = relay.client().await;
+    let first = client.id().unwrap();
+    relay.send_raw(first, b"\x03\x00abc");
+    let second = next_id(&client, first).await;
+    assert_eq!(relay.dials(), 2);
+
+    // The next dial after a second short-lived connection is not at once.
+    let mut states = client.watch();
+    relay.send_raw(second, b"\x00\x00");
+    let waiting = states.wait_for(|state| matches!(state, State::Waiting { .. })).await;
+    let State::Waiting { reason, .. } = waiting.unwrap().clone() else { unreachable!() };
+    assert_eq!(reason.reason(), DisconnectReason::ServerMisbehaved);
+    next_id(&client, second).await;
+    assert_eq!(relay.dials(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keep_alives_go_out_at_their_interval() {
+    let relay = Relay::new();
+    let config = relay.config().keep_alive_interval(Duration::from_secs(25));
+    let client = Client::connect(config).await.unwrap();
+    sleep(Duration::from_secs(101)).await;
+    assert_eq!(relay.keep_alives(), 4);
+    client.send_keep_alive().unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(relay.keep_alives(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keep_alive_is_no_trouble_while_much_is_queued() {
+    let relay = Relay::new();
+    let client = Client::connect(relay.config().outgoing_capacity(0)).await.unwrap();
+    relay.stall(true);
+    let topic = client.topic(TOPIC);
+    let me = client.id().unwrap();
+    while timeout(Duration::from_secs(1), topic.send_to(me, vec![0; 60_000])).await.is_ok() {}
+    for _ in 0..10_000 {
+        client.send_keep_alive().unwrap();
+    }
+    relay.stall(false);
+    sleep(Duration::from_secs(1)).await;
+    assert!(relay.keep_alives() < 100, "{}", relay.keep_alives());
+}
+
+/// Dials the relay unless it is said to be down.
+fn switched(relay: &Relay, down: &Arc<AtomicBool>) -> ClientConfig {
+    let (relay, down) = (relay.clone(), Arc::clone(down));
+    ClientConfig::from_dialer(move || {
+        let dialed: io::Result<DuplexStream> = match down.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("the server is down")),
+            false => Ok(relay.dial()),
+        };
+        async { dialed }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn greeting_in_single_bytes_is_understood() {
+    let id = waddell_client::PeerId::from_random([7; 16]);
+    let config = ClientConfig::from_dialer(move || async move {
+        let (near, mut far) = tokio::io::duplex(64);
+        tokio::spawn(async move {
+            let mut greeting = vec![18, 0];
+            greeting.extend_from_slice(id.as_bytes());
+            greeting.extend_from_slice(&[0, 0]);
+            for byte in greeting {
+                far.write_all(&[byte]).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            std::future::pending::<()>().await;
+        });
+        Ok(near)
+    });
+    assert_eq!(Client::connect(config).await.unwrap().id(), Some(id));
+}
