@@ -1,8 +1,12 @@
 //! The task that owns a connection: reads, decides, forwards; and everything that takes time.
 
+mod end;
+mod heartbeat;
+mod inbound;
+mod timer;
+
 use std::fmt;
 use std::future::Future;
-use std::io::{self, Read};
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,17 +14,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustls::ServerConnection as TlsConnection;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::time::{Instant, Sleep, sleep_until};
-use waddell_core::{FrameDecoder, FrameTooLong, Liveness, PeerId, Rejected, ServerConnection};
+use tokio::time::Instant;
+use waddell_core::{FrameDecoder, Liveness, PeerId, ServerConnection};
+
+use end::End;
+use heartbeat::{Beat, Heartbeat};
+use inbound::{Inbound, WebSocket};
+use timer::Timer;
 
 use crate::admission::Admission;
 use crate::outbox::Framing;
 use crate::peer::{LinkStatus, Peer, Pushed};
 use crate::registry::Registration;
-use crate::shared::{Phase, Shared};
+use crate::shared::Phase;
+use crate::tally::Tally;
+use crate::transport::tls::{Decrypted, decrypt};
 use crate::transport::{Early, Transport, TransportKind, ws};
 use crate::worker::{LoadGuard, Scratch, Worker};
 
@@ -56,7 +66,7 @@ enum Stage {
     Opening(Box<Early>),
     Open,
     /// Delivering what waits, then hanging up.
-    Finishing(Finish),
+    Finishing(Box<Finish>),
 }
 
 #[derive(Debug)]
@@ -65,52 +75,6 @@ struct Finish {
     deadline: Instant,
     /// All is written and the peer knows that nothing more comes.
     shut_down: bool,
-}
-
-/// Why a connection ends. The words are those that logs and metrics use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// The peer closed.
-    Closed(Option<ws::Close>),
-    /// The socket broke.
-    Broken,
-    /// The peer took no byte for too long.
-    Stalled,
-    /// The peer gave no sign of life.
-    TimedOut,
-    /// The peer broke the rules of TLS, of WebSocket or of waddell.
-    Misbehaved(ws::Close),
-    /// The server shuts down.
-    Shutdown,
-}
-
-impl End {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed(_) => "closed",
-            Self::Broken => "broken",
-            Self::Stalled => "stalled",
-            Self::TimedOut => "timed out",
-            Self::Misbehaved(_) => "misbehaved",
-            Self::Shutdown => "shutdown",
-        }
-    }
-
-    /// What a WebSocket peer is told; `None` if it cannot be told anything.
-    const fn close(self) -> Option<ws::Close> {
-        match self {
-            Self::Closed(close) => close,
-            Self::Misbehaved(close) => Some(close),
-            Self::Shutdown => Some(ws::Close::GOING_AWAY),
-            Self::Broken | Self::Stalled | Self::TimedOut => None,
-        }
-    }
-}
-
-impl From<FrameTooLong> for End {
-    fn from(_: FrameTooLong) -> Self {
-        Self::Misbehaved(ws::Close::TOO_BIG)
-    }
 }
 
 /// Longest time for a peer that was told of the end to hang up too.
@@ -147,13 +111,12 @@ impl Connection {
         let registration = shared.registry.register(Arc::clone(&peer));
         shared.metrics.peers_connected.increment();
         tracing::info!(peer = %Short(id), transport = kind.as_str(), "connected");
-        let heartbeat = match framing {
-            Framing::Raw => None,
-            Framing::WebSocket => Some(Heartbeat::new(shared, id, now)),
-        };
         let websocket = match framing {
             Framing::Raw => None,
-            Framing::WebSocket => Some(Box::default()),
+            Framing::WebSocket => Some(Box::new(WebSocket {
+                decoder: ws::Decoder::default(),
+                heartbeat: Heartbeat::new(shared, id, now),
+            })),
         };
         Self {
             peer,
@@ -165,7 +128,7 @@ impl Connection {
             },
             registration: Some(registration),
             stage: Stage::Opening(Box::new(early)),
-            timer: Timer { heartbeat, sleep: None },
+            timer: Timer::default(),
             kind,
             worker,
             _admission: admission,
@@ -229,7 +192,7 @@ impl Connection {
         if wire.is_empty() {
             return Poll::Ready(Err(End::Closed(None)));
         }
-        self.timer.heard();
+        self.inbound.heard();
         let mut tally = Tally::default();
         let result = self.take_wire(wire, &mut scratch.plain, Instant::now(), &mut tally);
         tally.settle(&self.worker.shared);
@@ -288,9 +251,9 @@ impl Connection {
         loop {
             let stalled_at = stalled_since.map(|since| since + shared.config.write_timeout);
             let idle_at = self.inbound.state.poll_timeout().map(|at| shared.tokio_time(at));
-            let heartbeat_at = self.timer.heartbeat.as_ref().map(Heartbeat::due);
+            let heartbeat_at = self.inbound.websocket.as_ref().map(|ws| ws.heartbeat.due());
             let Some(due) = [stalled_at, idle_at, heartbeat_at].into_iter().flatten().min() else {
-                self.timer.sleep = None;
+                self.timer.cancel();
                 return None;
             };
             if self.timer.poll_until(cx, due).is_pending() {
@@ -304,12 +267,12 @@ impl Connection {
                 Liveness::Alive => {}
                 Liveness::Expired => return Some(End::TimedOut),
             }
-            if let Some(heartbeat) = &mut self.timer.heartbeat {
-                match heartbeat.beat(shared, self.peer.id(), now) {
+            if let Some(websocket) = &mut self.inbound.websocket {
+                match websocket.heartbeat.beat(shared, self.peer.id(), now) {
                     Beat::Wait => {}
                     // Behind much that waits a ping would come too late to ask anything; whether
                     // the peer takes what waits shows that it lives.
-                    Beat::Ping if stalled_since.is_some() => heartbeat.pong_by = None,
+                    Beat::Ping if stalled_since.is_some() => websocket.heartbeat.heard(),
                     Beat::Ping => self.worker.send_control(&self.peer, &ws::ping()),
                     Beat::Dead => return Some(End::TimedOut),
                 }
@@ -318,7 +281,7 @@ impl Connection {
     }
 
     /// Takes nothing more for the peer, and sets about delivering what waits.
-    fn begin_finish(&mut self, end: End) -> Finish {
+    fn begin_finish(&mut self, end: End) -> Box<Finish> {
         self.registration = None;
         let shared = &self.worker.shared;
         match end {
@@ -335,7 +298,7 @@ impl Connection {
             self.worker.with_spares(|spares| link.outbox.push_control(&ws::close(close), spares));
         }
         let deadline = Instant::now() + shared.config.write_timeout;
-        Finish { end, deadline, shut_down: false }
+        Box::new(Finish { end, deadline, shut_down: false })
     }
 
     /// Delivers what waits, says that nothing more comes, and gives the peer time to hang up too:
@@ -445,206 +408,6 @@ impl Drop for Connection {
     }
 }
 
-/// What the peer sends, on its way to becoming frames.
-#[derive(Debug)]
-struct Inbound {
-    websocket: Option<Box<ws::Decoder>>,
-    frames: FrameDecoder,
-    state: ServerConnection,
-}
-
-impl Inbound {
-    /// Takes bytes as they are inside TLS.
-    fn take(
-        &mut self,
-        mut bytes: &mut [u8],
-        peer: &Arc<Peer>,
-        worker: &Worker,
-        now: Instant,
-        tally: &mut Tally,
-    ) -> Result<(), End> {
-        let now = worker.shared.core_time(now);
-        let Some(decoder) = &mut self.websocket else {
-            return take_frames(&mut self.frames, &mut self.state, bytes, worker, now, tally);
-        };
-        while let Some(event) = decoder.next(&mut bytes).map_err(End::Misbehaved)? {
-            match event {
-                ws::Event::Bytes(bytes) => {
-                    take_frames(&mut self.frames, &mut self.state, bytes, worker, now, tally)?;
-                }
-                ws::Event::Ping(payload) => worker.send_control(peer, &ws::pong(&payload)),
-                // Any byte counts as a sign of life; see `Timer::heard`.
-                ws::Event::Pong => {}
-                ws::Event::Close(close) => return Err(End::Closed(Some(close))),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Takes bytes of the stream of frames: decides on each whole frame, and forwards it.
-fn take_frames(
-    frames: &mut FrameDecoder,
-    state: &mut ServerConnection,
-    mut bytes: &mut [u8],
-    worker: &Worker,
-    now: waddell_core::Instant,
-    tally: &mut Tally,
-) -> Result<(), End> {
-    let mut recent = None;
-    while let Some(mut frame) = frames.next_frame(&mut bytes)? {
-        tally.frames_in += 1;
-        tally.bytes_in += frame.as_bytes().len() as u64;
-        match state.handle_frame(&mut frame, now) {
-            Ok(Some(to)) => worker.forward(to, frame.as_bytes(), &mut recent, tally),
-            Ok(None) => tally.keep_alives += 1,
-            Err(Rejected::ShortFrame { .. }) => tally.rejected_short += 1,
-            Err(Rejected::ReservedRecipient | _) => tally.rejected_reserved += 1,
-        }
-    }
-    Ok(())
-}
-
-/// What became of the frames of one read; added to the counters once.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) frames_in: u64,
-    pub(crate) bytes_in: u64,
-    pub(crate) keep_alives: u64,
-    pub(crate) forwarded: u64,
-    pub(crate) bytes_forwarded: u64,
-    pub(crate) rejected_short: u64,
-    pub(crate) rejected_reserved: u64,
-    pub(crate) dropped_unknown: u64,
-    pub(crate) dropped_full: u64,
-}
-
-impl Tally {
-    fn settle(self, shared: &Shared) {
-        let metrics = &shared.metrics;
-        metrics.frames_in.add(self.frames_in);
-        metrics.bytes_in.add(self.bytes_in);
-        metrics.keep_alives.add(self.keep_alives);
-        metrics.frames_forwarded.add(self.forwarded);
-        metrics.bytes_forwarded.add(self.bytes_forwarded);
-        metrics.frames_rejected_short.add(self.rejected_short);
-        metrics.frames_rejected_reserved.add(self.rejected_reserved);
-        metrics.frames_dropped_unknown.add(self.dropped_unknown);
-        metrics.frames_dropped_full.add(self.dropped_full);
-    }
-}
-
-/// Wakes a connection for what is due next. Most need no waking and own no timer.
-#[derive(Debug)]
-struct Timer {
-    /// Only WebSocket peers can be asked whether they live.
-    heartbeat: Option<Heartbeat>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Timer {
-    /// The peer has sent something: it lives.
-    fn heard(&mut self) {
-        if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.pong_by = None;
-        }
-    }
-
-    /// Ready once `due` has passed; otherwise the task is woken then, or earlier.
-    fn poll_until(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if sleep.deadline() > due {
-            sleep.as_mut().reset(due);
-        }
-        // A sleep that ends early is not worth moving each time: it wakes the task, which then
-        // looks up what is due next.
-        while sleep.as_mut().poll(cx).is_ready() {
-            if sleep.deadline() >= due {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(due);
-        }
-        Poll::Pending
-    }
-}
-
-/// Finds out whether a WebSocket peer lives.
-#[derive(Debug)]
-struct Heartbeat {
-    ping_at: Instant,
-    /// When to give up unless something is heard before.
-    pong_by: Option<Instant>,
-}
-
-enum Beat {
-    Wait,
-    Ping,
-    Dead,
-}
-
-impl Heartbeat {
-    fn new(shared: &Shared, peer: PeerId, now: Instant) -> Self {
-        Self { ping_at: now + Self::interval(shared, peer), pong_by: None }
-    }
-
-    /// The time between two pings of one peer: the configured one, give or take a tenth, so that
-    /// peers that came together do not stay together.
-    fn interval(shared: &Shared, peer: PeerId) -> Duration {
-        let [.., random] = *peer.as_bytes();
-        shared.config.ping_interval * (921 + u32::from(random)) / 1024
-    }
-
-    fn due(&self) -> Instant {
-        self.pong_by.map_or(self.ping_at, |by| by.min(self.ping_at))
-    }
-
-    fn beat(&mut self, shared: &Shared, peer: PeerId, now: Instant) -> Beat {
-        if self.pong_by.is_some_and(|by| by <= now) {
-            return Beat::Dead;
-        }
-        if now < self.ping_at {
-            return Beat::Wait;
-        }
-        self.ping_at = now + Self::interval(shared, peer);
-        // A ping that is due while an answer is awaited does not put off the end.
-        self.pong_by = self.pong_by.or(Some(now + shared.config.pong_timeout));
-        Beat::Ping
-    }
-}
-
-struct Decrypted {
-    /// How many bytes of plain text there are.
-    len: usize,
-    /// The peer has said that nothing more comes.
-    closed: bool,
-}
-
-/// Decrypts until the input is used up or the space for plain text is.
-fn decrypt(
-    tls: &mut TlsConnection,
-    wire: &mut &[u8],
-    plain: &mut [u8],
-) -> Result<Decrypted, rustls::Error> {
-    let mut len = 0;
-    loop {
-        match tls.reader().read(&mut plain[len..]) {
-            Ok(0) if len < plain.len() => return Ok(Decrypted { len, closed: true }),
-            Ok(0) => return Ok(Decrypted { len, closed: false }),
-            Ok(more) => {
-                len += more;
-                continue;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return Ok(Decrypted { len, closed: true }),
-        }
-        if wire.is_empty() {
-            return Ok(Decrypted { len, closed: false });
-        }
-        tls.read_tls(wire).map_err(|error| rustls::Error::General(error.to_string()))?;
-        tls.process_new_packets()?;
-    }
-}
-
 /// The first half of a peer id: enough to follow a peer in the log, too little to write to it.
 pub(crate) struct Short(pub(crate) PeerId);
 
@@ -652,5 +415,17 @@ impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, ..] = *self.0.as_bytes();
         write!(f, "{a:02x}{b:02x}{c:02x}{d:02x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_stays_small() {
+        // There may be a hundred thousand of them; a byte more is 100 KB.
+        assert!(size_of::<Connection>() <= 232, "{}", size_of::<Connection>());
+        assert!(size_of::<Peer>() <= 144, "{}", size_of::<Peer>());
     }
 }

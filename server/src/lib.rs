@@ -46,6 +46,7 @@ mod peer;
 mod registry;
 mod server;
 mod shared;
+mod tally;
 mod tls;
 mod transport;
 mod worker;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use waddell_core::PeerId;
 
 use crate::outbox::{Framing, Outbox, OutboxFull, Spares};
-use crate::transport::NonBlocking;
+use crate::transport::tls;
 
 /// A connected peer, as the registry holds it.
 #[derive(Debug)]
@@ -193,7 +193,7 @@ impl Link {
         let result = match &mut self.tls {
             None => write_plain(self.socket.as_ref(), &mut self.outbox, spares, &mut progress),
             Some(tls) => {
-                write_tls(self.socket.as_ref(), tls, &mut self.outbox, spares, &mut progress)
+                tls::write(self.socket.as_ref(), tls, &mut self.outbox, spares, &mut progress)
             }
         };
         match result {
@@ -231,27 +231,4 @@ fn write_plain(
         outbox.advance(len, spares);
     }
     Ok(())
-}
-
-fn write_tls(
-    socket: &TcpStream,
-    tls: &mut ServerConnection,
-    outbox: &mut Outbox,
-    spares: &mut Spares,
-    progress: &mut bool,
-) -> io::Result<()> {
-    loop {
-        while !outbox.is_empty() {
-            // Takes up to the limit of its own buffer, which bounds what TLS holds.
-            match io::Write::write(&mut tls.writer(), outbox.sealed())? {
-                0 => break,
-                len => outbox.advance(len, spares),
-            }
-        }
-        if !tls.wants_write() {
-            return Ok(());
-        }
-        tls.write_tls(&mut NonBlocking(socket))?;
-        *progress = true;
-    }
 }

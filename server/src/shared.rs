@@ -11,6 +11,7 @@ use crate::admission::Admissions;
 use crate::config::ServerConfig;
 use crate::http::Site;
 use crate::metrics::Metrics;
+use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::tls::Acceptors;
 
@@ -68,7 +69,7 @@ impl Shared {
     /// Begins a phase, and wakes every connection to take part in it.
     pub(crate) fn begin_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
-        self.registry.for_each(|peer| peer.wake_owner());
+        self.registry.for_each(Peer::wake_owner);
     }
 
     /// Takes note that a connection has ended.

@@ -1,9 +1,8 @@
 //! The seam between frames and sockets: what a connection is once its handshakes are done.
 
 pub(crate) mod rewind;
+pub(crate) mod tls;
 pub(crate) mod ws;
-
-use std::io::{self, IoSlice, Write};
 
 use rustls::ServerConnection;
 use tokio::net::TcpStream;
@@ -101,22 +100,5 @@ impl<S: HandshakeStream> HandshakeStream for Rewind<S> {
         let mut transport = stream.into_transport(framing);
         transport.early.plain.extend_from_slice(&head);
         transport
-    }
-}
-
-/// Writes to a socket without waiting, for rustls, which knows `io::Write` only.
-pub(crate) struct NonBlocking<'a>(pub(crate) &'a TcpStream);
-
-impl Write for NonBlocking<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(parts)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -21,17 +21,17 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use waddell_core::PeerId;
 
-use crate::connection::Tally;
 use crate::handshake::{self, Accepted};
 use crate::outbox::Spares;
 use crate::peer::{Peer, Pushed};
 use crate::shared::Shared;
+use crate::tally::Tally;
 
 /// What a worker's connections share; never leaves its thread.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
-    load: Arc<AtomicUsize>,
+    load: Load,
     scratch: RefCell<Scratch>,
     spares: RefCell<Spares>,
     to_flush: RefCell<Vec<Arc<Peer>>>,
@@ -53,7 +53,7 @@ impl Scratch {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, load: Arc<AtomicUsize>) -> Self {
+    fn new(shared: Arc<Shared>, load: Load) -> Self {
         let scratch = Scratch {
             wire: vec![0; Scratch::LEN].into_boxed_slice(),
             plain: vec![0; Scratch::LEN].into_boxed_slice(),
@@ -66,13 +66,6 @@ impl Worker {
             to_flush: RefCell::default(),
             flusher: RefCell::default(),
         }
-    }
-
-    /// Takes a connection on: from here on it is this worker's.
-    pub(crate) fn adopt(self: &Rc<Self>, accepted: Accepted) {
-        let guard = LoadGuard(Arc::clone(&self.load));
-        self.load.fetch_add(1, Ordering::Relaxed);
-        handshake::begin(self, accepted, guard);
     }
 
     /// Puts a frame into its recipient's outbox, and counts what became of it.
@@ -165,7 +158,7 @@ impl Worker {
         tokio::task::spawn_local(Rc::clone(&self).flush_each_turn());
         while let Some(command) = commands.recv().await {
             match command {
-                Command::Adopt(accepted) => self.adopt(*accepted),
+                Command::Adopt(accepted, load) => handshake::begin(&self, *accepted, load),
                 Command::Do(job) => job(&self),
                 Command::Barrier(done) => {
                     // Tasks run in the order in which they were woken: twice round, and all that
@@ -180,22 +173,41 @@ impl Worker {
     }
 }
 
+/// How many connections a worker serves; shared with whoever hands them out.
+#[derive(Clone, Debug, Default)]
+struct Load(Arc<AtomicUsize>);
+
+impl Load {
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add_connection(&self) -> LoadGuard {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        LoadGuard(self.clone())
+    }
+}
+
 /// Counts a connection for as long as its worker serves it.
 #[derive(Debug)]
-pub(crate) struct LoadGuard(Arc<AtomicUsize>);
+pub(crate) struct LoadGuard(Load);
 
 impl Drop for LoadGuard {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let Load(count) = &self.0;
+        count.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// Something to be done on a worker's thread.
+type Job = Box<dyn FnOnce(&Rc<Worker>) + Send>;
 
 /// What a worker can be told from other threads.
 enum Command {
     /// Serve this connection.
-    Adopt(Box<Accepted>),
+    Adopt(Box<Accepted>, LoadGuard),
     /// Run this on the worker's thread.
-    Do(Box<dyn FnOnce(&Rc<Worker>) + Send>),
+    Do(Job),
     /// Say when every task that was woken before has run.
     Barrier(oneshot::Sender<()>),
 }
@@ -207,7 +219,7 @@ pub(crate) struct Workers {
 
 struct Thread {
     commands: Option<mpsc::UnboundedSender<Command>>,
-    load: Arc<AtomicUsize>,
+    load: Load,
     handle: Option<thread::JoinHandle<()>>,
 }
 
@@ -235,9 +247,7 @@ impl Workers {
         let workers = self
             .threads
             .iter()
-            .filter_map(|thread| {
-                Some((thread.commands.clone()?.downgrade(), Arc::clone(&thread.load)))
-            })
+            .filter_map(|thread| Some((thread.commands.clone()?.downgrade(), thread.load.clone())))
             .collect();
         Dispatcher { workers }
     }
@@ -276,9 +286,9 @@ impl Drop for Workers {
 
 impl Thread {
     fn start(index: usize, shared: &Arc<Shared>) -> io::Result<Self> {
-        let load = Arc::new(AtomicUsize::new(0));
+        let load = Load::default();
         let (commands, receiver) = mpsc::unbounded_channel();
-        let (shared, worker_load) = (Arc::clone(shared), Arc::clone(&load));
+        let (shared, worker_load) = (Arc::clone(shared), load.clone());
         let (started, wait) = std::sync::mpsc::channel();
         let handle = thread::Builder::new().name(format!("waddell-{index}")).spawn(move || {
             let runtime = match runtime() {
@@ -307,22 +317,20 @@ fn runtime() -> io::Result<LocalRuntime> {
 
 /// Hands connections to the least busy worker.
 pub(crate) struct Dispatcher {
-    workers: Vec<(mpsc::WeakUnboundedSender<Command>, Arc<AtomicUsize>)>,
+    workers: Vec<(mpsc::WeakUnboundedSender<Command>, Load)>,
 }
 
 impl Dispatcher {
-    /// Gives a connection to `here` if no other worker has less to do.
+    /// Gives a connection to `here` unless another worker has less to do.
     pub(crate) fn dispatch(&self, here: &Rc<Worker>, accepted: Accepted) {
-        let load = |load: &AtomicUsize| load.load(Ordering::Relaxed);
-        let least = self.workers.iter().min_by_key(|(_, other)| load(other));
+        let least = self.workers.iter().min_by_key(|(_, load)| load.get());
         match least {
-            Some((worker, other)) if load(other) < load(&here.load) => {
-                let Some(commands) = worker.upgrade() else { return };
-                // Counted by the worker once it is there; a burst is spread all the same, since
-                // it is `here` that falls behind.
-                let _ = commands.send(Command::Adopt(Box::new(accepted)));
+            Some((commands, load)) if load.get() < here.load.get() => {
+                let Some(commands) = commands.upgrade() else { return };
+                // Fails only if the worker is gone; then the connection is dropped, and closes.
+                let _ = commands.send(Command::Adopt(Box::new(accepted), load.add_connection()));
             }
-            Some(_) | None => here.adopt(accepted),
+            Some(_) | None => handshake::begin(here, accepted, here.load.add_connection()),
         }
     }
 }

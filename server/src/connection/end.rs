@@ -1,0 +1,51 @@
+//! Why a connection ends.
+
+use waddell_core::FrameTooLong;
+
+use crate::transport::ws;
+
+/// Why a connection ends. The words are those that logs and metrics use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The peer closed.
+    Closed(Option<ws::Close>),
+    /// The socket broke.
+    Broken,
+    /// The peer took no byte for too long.
+    Stalled,
+    /// The peer gave no sign of life.
+    TimedOut,
+    /// The peer broke the rules of TLS, of WebSocket or of waddell.
+    Misbehaved(ws::Close),
+    /// The server shuts down.
+    Shutdown,
+}
+
+impl End {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed(_) => "closed",
+            Self::Broken => "broken",
+            Self::Stalled => "stalled",
+            Self::TimedOut => "timed out",
+            Self::Misbehaved(_) => "misbehaved",
+            Self::Shutdown => "shutdown",
+        }
+    }
+
+    /// What a WebSocket peer is told; `None` if it cannot be told anything.
+    pub(super) const fn close(self) -> Option<ws::Close> {
+        match self {
+            Self::Closed(close) => close,
+            Self::Misbehaved(close) => Some(close),
+            Self::Shutdown => Some(ws::Close::GOING_AWAY),
+            Self::Broken | Self::Stalled | Self::TimedOut => None,
+        }
+    }
+}
+
+impl From<FrameTooLong> for End {
+    fn from(_: FrameTooLong) -> Self {
+        Self::Misbehaved(ws::Close::TOO_BIG)
+    }
+}

@@ -1,0 +1,32 @@
+//! What became of the frames of one read.
+
+use crate::shared::Shared;
+
+/// What became of the frames of one read; added to the counters once.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) frames_in: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) keep_alives: u64,
+    pub(crate) forwarded: u64,
+    pub(crate) bytes_forwarded: u64,
+    pub(crate) rejected_short: u64,
+    pub(crate) rejected_reserved: u64,
+    pub(crate) dropped_unknown: u64,
+    pub(crate) dropped_full: u64,
+}
+
+impl Tally {
+    pub(crate) fn settle(self, shared: &Shared) {
+        let metrics = &shared.metrics;
+        metrics.frames_in.add(self.frames_in);
+        metrics.bytes_in.add(self.bytes_in);
+        metrics.keep_alives.add(self.keep_alives);
+        metrics.frames_forwarded.add(self.forwarded);
+        metrics.bytes_forwarded.add(self.bytes_forwarded);
+        metrics.frames_rejected_short.add(self.rejected_short);
+        metrics.frames_rejected_reserved.add(self.rejected_reserved);
+        metrics.frames_dropped_unknown.add(self.dropped_unknown);
+        metrics.frames_dropped_full.add(self.dropped_full);
+    }
+}

@@ -1,0 +1,83 @@
+//! The byte stream inside TLS, between rustls, which does no I/O, and a socket.
+
+use std::io::{self, IoSlice, Read, Write};
+
+use rustls::ServerConnection;
+use tokio::net::TcpStream;
+
+use crate::outbox::{Outbox, Spares};
+
+/// Writes what waits until nothing does or the socket takes no more.
+pub(crate) fn write(
+    socket: &TcpStream,
+    tls: &mut ServerConnection,
+    outbox: &mut Outbox,
+    spares: &mut Spares,
+    progress: &mut bool,
+) -> io::Result<()> {
+    loop {
+        while !outbox.is_empty() {
+            // Takes up to the limit of its own buffer, which bounds what TLS holds.
+            match tls.writer().write(outbox.sealed())? {
+                0 => break,
+                len => outbox.advance(len, spares),
+            }
+        }
+        if !tls.wants_write() {
+            return Ok(());
+        }
+        tls.write_tls(&mut NonBlocking(socket))?;
+        *progress = true;
+    }
+}
+
+/// What came of bytes from the socket.
+pub(crate) struct Decrypted {
+    /// How many bytes of plain text there are.
+    pub(crate) len: usize,
+    /// The peer has said that nothing more comes.
+    pub(crate) closed: bool,
+}
+
+/// Decrypts until the input is used up or the space for plain text is.
+pub(crate) fn decrypt(
+    tls: &mut ServerConnection,
+    wire: &mut &[u8],
+    plain: &mut [u8],
+) -> Result<Decrypted, rustls::Error> {
+    let mut len = 0;
+    loop {
+        match tls.reader().read(&mut plain[len..]) {
+            Ok(0) if len < plain.len() => return Ok(Decrypted { len, closed: true }),
+            Ok(0) => return Ok(Decrypted { len, closed: false }),
+            Ok(more) => {
+                len += more;
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Ok(Decrypted { len, closed: true }),
+        }
+        if wire.is_empty() {
+            return Ok(Decrypted { len, closed: false });
+        }
+        tls.read_tls(wire).map_err(|error| rustls::Error::General(error.to_string()))?;
+        tls.process_new_packets()?;
+    }
+}
+
+/// Writes to a socket without waiting, for rustls, which knows `io::Write` only.
+struct NonBlocking<'a>(&'a TcpStream);
+
+impl Write for NonBlocking<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(parts)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
