@@ -61,11 +61,11 @@ impl FromStr for PeerId {
 
     /// Reads the 36 hyphenated or the 32 plain hexadecimal digits of a UUID, in either case.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // `Uuid::parse_str` also takes braces and `urn:uuid:`, which no waddell ever printed.
+        // `Uuid::try_parse` also takes braces and `urn:uuid:`, which no waddell ever printed.
         if text.len() != 36 && text.len() != 32 {
             return Err(ParsePeerIdError);
         }
-        Uuid::parse_str(text).map(Self).map_err(|_| ParsePeerIdError)
+        Uuid::try_parse(text).map(Self).map_err(|_| ParsePeerIdError)
     }
 }
 

@@ -4,6 +4,7 @@ mod command;
 mod deny;
 mod fuzz;
 mod install;
+mod package;
 mod serve;
 mod test;
 
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     let result = match name.as_str() {
         "serve" => serve::serve(&args),
         "test" => test::test(&args),
+        "package" => package::build().map(drop),
         "deny" => deny::deny(),
         "fuzz" => fuzz::fuzz(&args),
         "help" | "--help" | "-h" => {
@@ -46,6 +48,7 @@ usage: cargo xtask COMMAND
 
   serve [--release] [ARG]...  build the page and the server, and run it; ARGs are the server's own
   test [STEP]...              run every check, or only the steps named; `test --list` lists them
+  package                     build the npm package in wasm-client/pkg
   deny                        check licences, duplicate and banned crates, and sources
   fuzz [SECONDS]              run each fuzz target for 60 s, or as long as told
 ";

@@ -1,0 +1,332 @@
+//! The core's client and inbox, driven by a WebSocket and a timer.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::{Rc, Weak};
+
+use js_sys::{Array, Math, Uint8Array};
+use waddell_core::{
+    Arrival, BodyTooLong, Client, ClientConfig, ClientEvent, ClientState, CloseReason,
+    DisconnectReason, Inbox, InboxConfig, Instant, MAX_BODY_LEN, MessageIn, MessageOut, Output,
+    PeerId, SendError, TopicId,
+};
+use wasm_bindgen::JsValue;
+
+use crate::socket::Socket;
+use crate::timer::{Timer, from_ms, now, to_ms};
+use crate::{Handler, WaddellError, to_js};
+
+/// What `client.js` has made of an application's options. Infinity: without end, or never.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    pub(crate) reconnect_attempts: f64,
+    pub(crate) connect_timeout_ms: f64,
+    pub(crate) keep_alive_ms: f64,
+    pub(crate) max_buffered_amount: f64,
+}
+
+/// Feeds a [`Client`] with what happens to a WebSocket and a timer, and does what it says.
+///
+/// JavaScript may call in again while it is being called, so no `RefCell` is borrowed meanwhile:
+/// what is needed is taken or cloned out first.
+pub(crate) struct Driver {
+    /// Told of everything, until the client is closed. Keeps the application's object alive.
+    handler: RefCell<Option<Rc<Handler>>>,
+    client: RefCell<Client>,
+    inbox: RefCell<Inbox>,
+    /// The transport of the latest dial, until it is hung up or lost.
+    socket: RefCell<Option<Socket>>,
+    /// How many sockets there have been.
+    sockets: Cell<u32>,
+    /// Absent once the client is closed.
+    timer: RefCell<Option<Timer>>,
+    /// Whether a call further up the stack is draining the client's outputs.
+    draining: Cell<bool>,
+    /// Bytes of messages that are accepted but not yet with the socket.
+    unsent: Cell<usize>,
+    max_buffered_amount: f64,
+    me: Weak<Self>,
+}
+
+impl Driver {
+    /// Makes a driver that dials when it is first drained.
+    pub(crate) fn new(handler: Handler, config: Config) -> Rc<Self> {
+        let Config { reconnect_attempts, connect_timeout_ms, keep_alive_ms, .. } = config;
+        let client_config = ClientConfig {
+            // Casts of floats saturate: infinity is u32::MAX, which the core takes for no end.
+            reconnect_attempts: reconnect_attempts as u32,
+            connect_timeout: connect_timeout_ms.is_finite().then(|| from_ms(connect_timeout_ms)),
+            keep_alive_interval: keep_alive_ms.is_finite().then(|| from_ms(keep_alive_ms)),
+            jitter_seed: (Math::random() * u64::MAX as f64) as u64,
+        };
+        Rc::new_cyclic(|me: &Weak<Self>| {
+            let driver = me.clone();
+            let timer = Timer::new(move || {
+                if let Some(driver) = driver.upgrade() {
+                    driver.timer_fired();
+                }
+            });
+            Self {
+                handler: RefCell::new(Some(Rc::new(handler))),
+                client: RefCell::new(Client::new(client_config, now())),
+                inbox: RefCell::new(Inbox::new(InboxConfig::default())),
+                socket: RefCell::new(None),
+                sockets: Cell::new(0),
+                timer: RefCell::new(Some(timer)),
+                draining: Cell::new(false),
+                unsent: Cell::new(0),
+                max_buffered_amount: config.max_buffered_amount,
+                me: me.clone(),
+            }
+        })
+    }
+
+    /// Sends a message whose body is `parts` joined.
+    pub(crate) fn send(
+        &self,
+        to: &str,
+        topic: TopicId,
+        parts: &Array<Uint8Array>,
+    ) -> Result<(), WaddellError> {
+        let to: PeerId = to.parse().map_err(|error| error_of("invalid-peer-id", &error))?;
+        // A body that is too long is refused before it is copied.
+        let len =
+            parts.iter().fold(0_usize, |len, part| len.saturating_add(part.length() as usize));
+        if len > MAX_BODY_LEN {
+            return Err(send_error(SendError::BodyTooLong(BodyTooLong { len })));
+        }
+        let mut body = Vec::with_capacity(len);
+        for part in parts.iter() {
+            body.extend(part.to_vec());
+        }
+        let message = MessageOut::new(to, topic, body);
+
+        let frame_len = message.frame_len();
+        if self.client.borrow().state() == ClientState::Ready {
+            let buffered = self.buffered_amount();
+            if buffered > 0.0 && buffered + frame_len as f64 > self.max_buffered_amount {
+                return Err(WaddellError::new(
+                    "buffer-full",
+                    "too much waits to be sent already: try again later",
+                ));
+            }
+        }
+        self.step(|client, _| {
+            client.send(&message)?;
+            self.unsent.set(self.unsent.get() + frame_len);
+            Ok(())
+        })
+        .map_err(send_error)
+    }
+
+    /// Begins to keep a topic's messages for the application.
+    pub(crate) fn open_topic(&self, topic: TopicId) {
+        self.inbox.borrow_mut().open(topic);
+    }
+
+    /// Takes out the oldest message that waits on an open topic.
+    pub(crate) fn pop(&self, topic: TopicId) -> Option<MessageIn> {
+        self.inbox.borrow_mut().pop(topic)
+    }
+
+    /// Returns how many messages of an open topic were dropped because too many waited.
+    pub(crate) fn lost(&self, topic: TopicId) -> u64 {
+        self.inbox.borrow().lost(topic)
+    }
+
+    /// Returns whether the client's life is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.borrow().state() == ClientState::Closed
+    }
+
+    /// Calls the client, then does what it says.
+    pub(crate) fn step<T>(&self, call: impl FnOnce(&mut Client, Instant) -> T) -> T {
+        let result = call(&mut self.client.borrow_mut(), now());
+        self.drain();
+        result
+    }
+
+    /// Does what the client says, in that order, then sets the timer.
+    ///
+    /// A call from within (a listener sends, or closes) leaves its outputs to the loop further up:
+    /// otherwise the second listener of an event would hear of a later event first.
+    pub(crate) fn drain(&self) {
+        if self.draining.replace(true) {
+            return;
+        }
+        loop {
+            let output = self.client.borrow_mut().poll_output();
+            let Some(output) = output else { break };
+            self.perform(output);
+        }
+        self.draining.set(false);
+        let due = self.client.borrow().poll_timeout();
+        if let Some(timer) = &mut *self.timer.borrow_mut() {
+            timer.set(due);
+        }
+    }
+
+    /// The socket is connected.
+    pub(crate) fn socket_opened(&self, number: u32) {
+        if self.is_current(number) {
+            self.step(Client::handle_connected);
+        }
+    }
+
+    /// The socket has received a message.
+    pub(crate) fn socket_received(&self, number: u32, data: &JsValue) {
+        if data.is_string() {
+            // No waddell server sends text. Whatever this is, there is no stream of frames here.
+            self.socket_closed(number);
+            return;
+        }
+        let bytes = Uint8Array::new(data);
+        let mut rest = 0..bytes.length();
+        // Memory that a module has grown by is never given back: a giant message passes through in
+        // pieces. A listener may hang up between two of them.
+        while !rest.is_empty() && self.is_current(number) {
+            let end = rest.end.min(rest.start.saturating_add(PIECE_LEN));
+            let mut piece = bytes.subarray(rest.start, end).to_vec();
+            rest.start = end;
+            self.step(|client, now| client.handle_bytes(&mut piece, now));
+        }
+    }
+
+    /// The socket is closed, or is of no use any more.
+    pub(crate) fn socket_closed(&self, number: u32) {
+        if self.is_current(number) {
+            self.hang_up();
+            self.step(Client::handle_disconnected);
+        }
+    }
+
+    fn timer_fired(&self) {
+        if let Some(timer) = &mut *self.timer.borrow_mut() {
+            timer.fired();
+        }
+        self.step(Client::handle_timeout);
+    }
+
+    fn perform(&self, output: Output) {
+        match output {
+            Output::Dial => self.dial(),
+            Output::Transmit(bytes) => self.transmit(&bytes),
+            Output::HangUp => self.hang_up(),
+            Output::Event(event) => self.tell(event),
+        }
+    }
+
+    fn dial(&self) {
+        self.hang_up();
+        let Some(handler) = self.handler() else { return };
+        match handler.dial() {
+            Ok(web_socket) => {
+                let number = self.sockets.get().wrapping_add(1);
+                self.sockets.set(number);
+                let socket = Socket::new(web_socket, number, &self.me);
+                *self.socket.borrow_mut() = Some(socket);
+            }
+            // The constructor refuses the address, and would refuse it again.
+            Err(_) => self.client.borrow_mut().close(),
+        }
+    }
+
+    fn transmit(&self, bytes: &[u8]) {
+        self.unsent.set(self.unsent.get().saturating_sub(bytes.len()));
+        let socket = self.socket.borrow().as_ref().map(|s| (s.number(), s.web_socket()));
+        let Some((number, web_socket)) = socket else { return };
+        // A copy: an implementation may look at the bytes later, and wasm's memory moves on.
+        if web_socket.send_with_js_u8_array(&Uint8Array::from(bytes)).is_err() {
+            self.socket_closed(number);
+        }
+    }
+
+    fn hang_up(&self) {
+        let socket = self.socket.borrow_mut().take();
+        drop(socket);
+    }
+
+    fn tell(&self, event: ClientEvent) {
+        let Some(handler) = self.handler() else { return };
+        // Listeners' errors are reported by JavaScript's own event dispatch; the handler's methods
+        // throw nothing.
+        let _ = match event {
+            ClientEvent::Connected { id } => handler.connected(&id.to_string()),
+            ClientEvent::Message(message) => self.deliver(&handler, message),
+            ClientEvent::Disconnected { reason, retry_at } => {
+                let retry_in_ms = to_ms(retry_at - now()).ceil();
+                handler.disconnected(error_of(code_of(reason), &reason), retry_in_ms)
+            }
+            ClientEvent::Closed { reason } => {
+                self.hang_up();
+                let timer = self.timer.borrow_mut().take();
+                drop(timer);
+                let handler_of_a_closed_client = self.handler.borrow_mut().take();
+                drop(handler_of_a_closed_client);
+                handler.closed(match reason {
+                    CloseReason::ByApplication => None,
+                    reason => Some(error_of("connect-failed", &reason)),
+                })
+            }
+        };
+    }
+
+    /// Offers a message to the topic's listeners, and keeps it if it is still wanted then.
+    fn deliver(&self, handler: &Handler, message: MessageIn) -> Result<(), JsValue> {
+        if handler.message(message.topic.0, to_js(&message))? {
+            // The inbox counts what it drops.
+            let _: Arrival = self.inbox.borrow_mut().push(message);
+        }
+        Ok(())
+    }
+
+    /// Returns how many bytes wait to be sent.
+    fn buffered_amount(&self) -> f64 {
+        let web_socket = self.socket.borrow().as_ref().map(Socket::web_socket);
+        let in_socket =
+            web_socket.map_or(0.0, |web_socket| f64::from(web_socket.buffered_amount()));
+        in_socket + self.unsent.get() as f64
+    }
+
+    fn handler(&self) -> Option<Rc<Handler>> {
+        self.handler.borrow().clone()
+    }
+
+    fn is_current(&self, number: u32) -> bool {
+        self.socket.borrow().as_ref().is_some_and(|socket| socket.number() == number)
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+/// The code by which JavaScript tells reasons apart.
+fn code_of(reason: DisconnectReason) -> &'static str {
+    match reason {
+        DisconnectReason::DialFailed => "dial-failed",
+        DisconnectReason::TimedOut => "timed-out",
+        DisconnectReason::ServerMisbehaved => "server-misbehaved",
+        // The enum may grow; every reason is one of losing the connection.
+        _ => "connection-lost",
+    }
+}
+
+fn send_error(error: SendError) -> WaddellError {
+    let code = match error {
+        SendError::Closed => "closed",
+        SendError::BodyTooLong(_) => "body-too-long",
+        // The enum may grow; every reason is one of not being able to send right now.
+        _ => "not-connected",
+    };
+    error_of(code, &error)
+}
+
+fn error_of(code: &str, message: &dyn fmt::Display) -> WaddellError {
+    WaddellError::new(code, &message.to_string())
+}
+
+/// How many bytes of a WebSocket message are copied into wasm's memory at a time.
+const PIECE_LEN: u32 = 64 * 1024;

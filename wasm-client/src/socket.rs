@@ -1,0 +1,89 @@
+//! One WebSocket, and the closures that listen to it.
+
+use std::rc::Weak;
+
+use js_sys::Function;
+use wasm_bindgen::prelude::*;
+use web_sys::{BinaryType, MessageEvent, WebSocket};
+
+use crate::driver::Driver;
+
+#[wasm_bindgen(module = "/src/client.js")]
+extern "C" {
+    /// Listens to the errors of sockets, of which the close event tells as well. Node's `ws`
+    /// package takes an error that nobody listens to as a reason to end the process.
+    #[wasm_bindgen(thread_local_v2, js_name = ignore)]
+    static IGNORE: Function;
+}
+
+/// A WebSocket that reports to a [`Driver`]. Dropping it hangs up, and nothing more is reported.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    web_socket: WebSocket,
+    number: u32,
+    /// Dropped with the socket, and with them all ways for it to call.
+    _on_open_and_close: [Closure<dyn Fn()>; 2],
+    _on_message: Closure<dyn Fn(MessageEvent)>,
+}
+
+impl Socket {
+    /// Listens to a WebSocket that is still connecting. `number` tells it from others.
+    pub(crate) fn new(web_socket: WebSocket, number: u32, driver: &Weak<Driver>) -> Self {
+        // The closures hold the driver weakly: it owns them.
+        let on_open = {
+            let driver = driver.clone();
+            Closure::new(move || {
+                if let Some(driver) = driver.upgrade() {
+                    driver.socket_opened(number);
+                }
+            })
+        };
+        let on_message = {
+            let driver = driver.clone();
+            Closure::new(move |event: MessageEvent| {
+                if let Some(driver) = driver.upgrade() {
+                    driver.socket_received(number, &event.data());
+                }
+            })
+        };
+        let on_close = {
+            let driver = driver.clone();
+            Closure::new(move || {
+                if let Some(driver) = driver.upgrade() {
+                    driver.socket_closed(number);
+                }
+            })
+        };
+        web_socket.set_binary_type(BinaryType::Arraybuffer);
+        web_socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
+        web_socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        web_socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
+        IGNORE.with(|ignore| web_socket.set_onerror(Some(ignore)));
+        Self {
+            web_socket,
+            number,
+            _on_open_and_close: [on_open, on_close],
+            _on_message: on_message,
+        }
+    }
+
+    /// Returns the number that tells this socket from others.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Returns the WebSocket itself, to use it while nothing of the driver is borrowed.
+    pub(crate) fn web_socket(&self) -> WebSocket {
+        self.web_socket.clone()
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.web_socket.set_onopen(None);
+        self.web_socket.set_onmessage(None);
+        self.web_socket.set_onclose(None);
+        // What was sent before still goes out. 1000 is a valid code, so this cannot throw.
+        let _ = self.web_socket.close_with_code(1000);
+    }
+}
