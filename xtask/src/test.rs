@@ -132,7 +132,7 @@ fn interop() -> Result<()> {
     let dir = root().join("tests/interop");
     install::debian("openssl", "openssl")?;
     let python = install::python(&dir.join("requirements.txt"))?;
-    build_programs()?;
+    run(&mut cargo(["build", "-p", "waddell-server"]))?;
     let mut unittest = program(python, ["-m", "unittest", "discover", "--verbose"]);
     run(unittest.current_dir(dir).env(PROGRAMS, programs()))
 }
@@ -141,20 +141,15 @@ fn e2e() -> Result<()> {
     let dir = root().join("tests/e2e");
     install::debian("chromium", "chromium")?;
     install::npm_ci(&dir)?;
-    build_programs()?;
+    run(&mut cargo(["build", "-p", "waddell-server", "-p", "waddell-client"]))?;
     let mut tests = program("node", ["--test"]);
     run(tests.current_dir(dir).env(PROGRAMS, programs()))
 }
 
-/// Builds the programs that the tests in other languages start.
-fn build_programs() -> Result<()> {
-    run(&mut cargo(["build", "-p", "waddell-server", "-p", "waddell-client"]))
-}
-
-/// Returns the folder of those programs; the tests find it in the variable [`PROGRAMS`].
+/// Returns where the programs are that tests in other languages start.
 fn programs() -> PathBuf {
     target_dir().join("debug")
 }
 
-/// Environment variable that tells tests in other languages where the programs are.
+/// The environment variable that tells them so.
 const PROGRAMS: &str = "WADDELL_PROGRAMS";
