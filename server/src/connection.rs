@@ -102,13 +102,14 @@ impl Connection {
         let now = Instant::now();
         let state = ServerConnection::new(id, shared.connection_config(), shared.core_time(now));
         let greeting = state.greeting();
+        // The greeting is in the outbox before others can reach the peer, so it comes first; it is
+        // written after they can, so whoever is told the id can be written to at once.
         worker.with_spares(|spares| {
-            let mut link = peer.link();
             // The outbox is empty, and any limit has room for a greeting.
-            let _ = link.outbox.push(&greeting, usize::MAX, spares);
-            link.write_now(spares);
+            let _ = peer.link().outbox.push(&greeting, usize::MAX, spares);
         });
         let registration = shared.registry.register(Arc::clone(&peer));
+        worker.with_spares(|spares| peer.link().write_now(spares));
         shared.metrics.peers_connected.increment();
         tracing::info!(peer = %Short(id), transport = kind.as_str(), "connected");
         let websocket = match framing {

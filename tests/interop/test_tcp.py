@@ -56,6 +56,13 @@ class Tcp(TestCase):
         self.assertEqual(one.receive(), (one.id, 1, b"echo"))
         self.assertRaises(EOFError, one.receive)
 
+    def test_an_id_can_be_written_to_as_soon_as_its_peer_knows_it(self):
+        one = self.peer()
+        for number in range(200):
+            with SocketPeer(self.server.port()) as other:
+                one.send(other.id, number, b"at once")
+                self.assertEqual(other.receive(), (one.id, number, b"at once"))
+
     def test_a_peer_that_left_is_nobody(self):
         one, other = self.peer(), self.peer()
         one.close()
