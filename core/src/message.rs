@@ -75,6 +75,10 @@ impl MessageOut {
     /// # Errors
     ///
     /// [`BodyTooLong`] if the body exceeds [`MAX_BODY_LEN`]; nothing is appended then.
+    ///
+    /// # Panics
+    ///
+    /// If `out` cannot grow and has less room than [`frame_len`](Self::frame_len).
     pub fn encode(&self, out: &mut impl BufMut) -> Result<(), BodyTooLong> {
         let too_long = BodyTooLong { len: self.body.len() };
         let payload_len = u16::try_from(HEADER_LEN + self.body.len()).map_err(|_| too_long)?;

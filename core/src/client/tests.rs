@@ -262,12 +262,22 @@ fn client_gives_up_after_one_dial_more_than_its_attempts() {
 
 #[test]
 fn attempts_that_reach_the_server_but_get_no_greeting_count_as_failed() {
-    let mut client = Client::new(ClientConfig { reconnect_attempts: 0, ..config() }, at(0.0));
+    let mut client = Client::new(ClientConfig { reconnect_attempts: 1, ..config() }, at(0.0));
     client.handle_connected(at(1.0));
     client.handle_timeout(at(10.0));
+    client.retry_now(at(11.0));
+    client.handle_connected(at(12.0));
+    client.handle_timeout(at(21.0));
     assert_eq!(
         drain(&mut client),
-        ["Dial", "HangUp", "Closed(AttemptsExhausted { last: TimedOut })"]
+        [
+            "Dial",
+            "HangUp",
+            "Disconnected(TimedOut)",
+            "Dial",
+            "HangUp",
+            "Closed(AttemptsExhausted { last: TimedOut })"
+        ]
     );
 }
 
@@ -318,8 +328,14 @@ fn server_that_greets_and_hangs_up_is_dialed_ever_more_slowly() {
     // One connection that lasts makes good for all that did not.
     greet(&mut client, now);
     now = now + STABLE_AFTER;
-    client.handle_disconnected(now);
-    assert_eq!(client.poll_timeout(), Some(now));
+    for wait in [Duration::ZERO, Duration::ZERO, RETRY_STEP] {
+        client.handle_disconnected(now);
+        let due = client.poll_timeout().unwrap();
+        assert!(due >= now + wait && due <= now + wait + wait / 2);
+        now = due;
+        client.handle_timeout(now);
+        greet(&mut client, now);
+    }
 }
 
 #[test]
