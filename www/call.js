@@ -14,7 +14,7 @@ const CONNECT_WITHIN_MS = 20_000;
 /** A path often comes back by itself; looking for a new one any earlier only costs signals. */
 const RESTART_ICE_AFTER_MS = 3_000;
 const RECOVER_WITHIN_MS = 25_000;
-const PING_EVERY_MS = 2_000;
+const PING_EVERY_MS = 1_000;
 
 /** Longest chat message, in UTF-16 code units. */
 export const MAX_CHAT_LENGTH = 4_000;
@@ -95,7 +95,8 @@ export class Switchboard extends EventTarget {
 
 /**
  * Events: `state`, `chat` (detail: text), `rtt` (detail: milliseconds), `moved` (detail: the other
- * side's new id), `ice` (detail: part, value), `bytes` (detail: direction, bytes of a chat message).
+ * side's new id), `ice` (detail: part, value), `bytes` (detail: direction, bytes of a chat message),
+ * `trouble` (detail: an Error of the peer connection, which goes on as well as it can).
  */
 class Call extends EventTarget {
   state = "calling";
@@ -126,7 +127,7 @@ class Call extends EventTarget {
     });
     this.#peer.addEventListener("state", ({ detail }) => this.#handlePeerState(detail));
     this.#peer.addEventListener("ice", ({ detail }) => this.#emit("ice", detail));
-    this.#peer.addEventListener("error", ({ detail }) => console.warn("peer connection:", detail));
+    this.#peer.addEventListener("error", ({ detail }) => this.#emit("trouble", detail));
     const { talk } = this.#peer.channels;
     talk.onopen = () => this.#handleOpen();
     talk.onclose = () => this.isLive && this.#end("left");

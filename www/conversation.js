@@ -93,6 +93,7 @@ export class Conversation extends EventTarget {
   #addTransfer(transfers, transfer) {
     const name = make("span", "file-name", transfer.name);
     name.title = transfer.name;
+    const size = make("span", "file-size");
     const bar = make("progress", "");
     bar.max = Math.max(transfer.size, 1);
     bar.setAttribute("aria-label", `Progress of ${transfer.name}`);
@@ -106,7 +107,7 @@ export class Conversation extends EventTarget {
     const item = make(
       "li",
       `file ${transfer.outgoing ? "out" : "in"}`,
-      make("div", "file-head", name, make("span", "file-size", formatBytes(transfer.size))),
+      make("div", "file-head", name, size),
       bar,
       make("div", "file-foot", status, cancel),
       sum,
@@ -118,6 +119,7 @@ export class Conversation extends EventTarget {
     const update = () => {
       item.dataset.state = transfer.state;
       status.textContent = describe(transfer);
+      size.textContent = [formatBytes(transfer.size), ...speed(transfer)].join(" · ");
       bar.value = transfer.size ? transfer.bytes : Number(transfer.isOver);
       bar.hidden = transfer.isOver;
       if (!transfer.isOver) return;
@@ -161,22 +163,25 @@ export class Conversation extends EventTarget {
   }
 }
 
-function describe(transfer) {
-  const { state, outgoing, bytes, size, startedAt, endedAt } = transfer;
-  const seconds = Math.max(((endedAt ?? performance.now()) - startedAt) / 1000, 0.001);
-  const speed = `${formatBytes(Math.round(bytes / seconds))}/s`;
+function describe({ state, outgoing, bytes, size, reason }) {
   switch (state) {
     case "waiting":
       return "Waiting for its turn";
     case "active":
-      return `${outgoing ? "Sending" : "Receiving"} · ${size ? Math.floor((100 * bytes) / size) : 100} % · ${speed}`;
+      return `${outgoing ? "Sending" : "Receiving"} · ${size ? Math.floor((100 * bytes) / size) : 100} %`;
     case "checking":
       return "Waiting for their checksum";
     case "done":
-      return outgoing ? `Delivered, checksums match · ${speed}` : `Received, checksums match · ${speed}`;
+      return outgoing ? "Delivered, checksums match" : "Received, checksums match";
     default:
-      return transfer.reason;
+      return reason;
   }
+}
+
+/** Bytes a second over the whole transfer, once there is enough to tell. */
+function speed({ bytes, startedAt, endedAt }) {
+  const seconds = ((endedAt ?? performance.now()) - startedAt) / 1000;
+  return seconds > 0.2 ? [`${formatBytes(Math.round(bytes / seconds))}/s`] : [];
 }
 
 function saveLink(transfer) {

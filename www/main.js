@@ -3,7 +3,7 @@
 import { isPeerId, Switchboard } from "./call.js";
 import { Conversation } from "./conversation.js";
 import { drawPaths, pulseDirect, pulseSignal } from "./diagram.js";
-import { announce, find, shortId } from "./dom.js";
+import { announce, find, formatMilliseconds, shortId } from "./dom.js";
 import { dismiss, notify } from "./notices.js";
 import { Share } from "./share.js";
 import { Sha256 } from "./sha256.js";
@@ -19,7 +19,10 @@ const signaling = new Signaling(serverUrl());
 const switchboard = new Switchboard(signaling, { iceServers: iceServers() });
 const conversation = new Conversation();
 const share = new Share();
+let wasOpen = false;
+let isImpatient = false;
 let impatience;
+let conversing;
 let signalCount = 0;
 let unread = 0;
 
@@ -34,6 +37,9 @@ function start() {
   document.addEventListener("visibilitychange", () => showUnread(0));
   signaling.addEventListener("state", showServer);
   signaling.addEventListener("id", ({ detail }) => handleId(detail));
+  signaling.addEventListener("trouble", ({ detail }) =>
+    tell("signal", "note", `${detail.message}; next attempt in ${formatMilliseconds(detail.retryInMs)}`),
+  );
   signaling.addEventListener("traffic", ({ detail }) => handleTraffic(detail));
   signaling.addEventListener("rtt", ({ detail }) => signalFigure.rtt(detail));
   signaling.addEventListener("unreadable", ({ detail }) =>
@@ -55,7 +61,7 @@ function start() {
   }
   tell("page", "note", `connecting to ${signaling.url}`);
   signaling.connect().catch((error) => {
-    clearTimeout(impatience);
+    beAtEase();
     showStatus("closed", "Not connected");
     notify("server", error.code === "package" ? "package" : "refused", () => location.reload());
     tell("page", "note", `${error.message}`);
@@ -64,12 +70,7 @@ function start() {
 
 /** The server that served this page, or the one that `?server=` names. */
 function serverUrl() {
-  const other = query.get("server");
-  const url = new URL(other ? other : "ws", location.href);
-  if (other) return other;
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  url.search = url.hash = "";
-  return url.href;
+  return query.get("server") ?? new URL("ws", location.href).href.replace(/^http/, "ws");
 }
 
 /** From `?ice=stun:HOST:PORT` and `?ice=turn:USER:PASSWORD@HOST:PORT`, as often as given. */
@@ -147,9 +148,13 @@ function handleCall(call) {
   call.addEventListener("state", () => showCall(call));
   call.addEventListener("ice", ({ detail }) => {
     if (detail.part === "connection") showState("ice", detail.value);
-    if (detail.part === "signaling") showState("signaling", detail.value);
+    if (detail.part === "signaling") {
+      showState("signaling", detail.value);
+      showSafetyCode(call);
+    }
     tell("page", "note", `${detail.part === "connection" ? "ICE" : detail.part}: ${detail.value}`);
   });
+  call.addEventListener("trouble", ({ detail }) => tell("page", "note", detail.message));
   call.addEventListener("chat", ({ detail }) => {
     conversation.receive(detail);
     if (document.visibilityState === "hidden") showUnread(unread + 1);
@@ -190,13 +195,14 @@ function showCall(call) {
   if (state === "connected") handleConnected(call);
   if (state === "ended") handleEnded(call);
   find("talk").hidden = state === "ended" && conversation.isEmpty;
-  document.body.dataset.stage = ["connected", "interrupted"].includes(state) ? "together" : "alone";
+  const together = ["connected", "interrupted"].includes(state);
+  document.body.dataset.stage = together ? "together" : conversation.isEmpty ? "alone" : "after";
 }
 
 function handleConnected(call) {
   showPath(call);
-  if (call === handleConnected.call) return; // Back after an interruption.
-  handleConnected.call = call;
+  if (call === conversing) return; // Back after an interruption.
+  conversing = call;
   conversation.open(call);
   conversation.note(`Connected with ${shortId(call.remoteId)}`);
   announce("Connected directly. You can write and send files.");
@@ -211,7 +217,7 @@ function handleEnded(call) {
   conversation.close();
   directFigure.rtt(undefined);
   find("direct-path").textContent = "not connected";
-  find("safety-row").hidden = true;
+  find("safety-row").hidden = find("safety-help").hidden = true;
   showState("ice", "–");
   showState("signaling", "–");
   if (!conversation.isEmpty) conversation.note("The conversation ended");
@@ -229,12 +235,13 @@ async function showPath(call) {
 
 /** Both fingerprints in one short number: a server that sat in between could not keep it equal. */
 function showSafetyCode(call) {
-  const { fingerprints } = call;
-  if (!fingerprints) return;
+  const { fingerprints, state } = call;
+  // The channel can be open a moment before the browser knows the descriptions as settled.
+  if (!fingerprints || state !== "connected") return;
   const digest = new Sha256().update(new TextEncoder().encode(fingerprints.toSorted().join("\n"))).digest();
   const digits = String(BigInt(`0x${digest.slice(0, 16)}`) % 1_000_000_000_000n).padStart(12, "0");
   find("safety").textContent = digits.replace(/(.{4})(?=.)/g, "$1 ");
-  find("safety-row").hidden = false;
+  find("safety-row").hidden = find("safety-help").hidden = false;
 }
 
 function showServer() {
@@ -243,27 +250,38 @@ function showServer() {
   showState("server", state);
   drawPaths(state, call?.state ?? "none");
   document.body.dataset.server = state;
-  clearTimeout(impatience);
   switch (state) {
     case "open":
+      wasOpen = true;
+      beAtEase();
       showStatus("open", "Connected to the server");
       dismiss("server");
       break;
     case "closed":
+      beAtEase();
       share.show(undefined);
       showStatus("closed", "Not connected");
       notify("server", "closed", () => location.reload());
       break;
-    default: {
-      const before = Boolean(showServer.wasOpen);
+    default:
       share.show(undefined);
       signalFigure.rtt(undefined);
-      showStatus(state, before ? "Reconnecting…" : "Connecting to the server…");
-      const name = !before ? "unreachable" : call?.state === "connected" ? "reconnectingInCall" : "reconnecting";
-      impatience = setTimeout(() => notify("server", name), PATIENCE_MS);
-    }
+      showStatus(state, wasOpen ? "Reconnecting…" : "Connecting to the server…");
+      if (isImpatient) showTrouble();
+      else impatience ??= setTimeout(showTrouble, PATIENCE_MS);
   }
-  showServer.wasOpen ||= state === "open";
+}
+
+function showTrouble() {
+  isImpatient = true;
+  const inCall = switchboard.current?.state === "connected";
+  notify("server", !wasOpen ? "unreachable" : inCall ? "reconnectingInCall" : "reconnecting");
+}
+
+function beAtEase() {
+  clearTimeout(impatience);
+  impatience = undefined;
+  isImpatient = false;
 }
 
 function showStatus(state, text) {

@@ -81,7 +81,8 @@ export function notify(place, name, action) {
   if (known?.name === name) return;
   dismiss(place);
   const { title, text, action: label, mild } = TEXTS[name];
-  const element = make("div", mild ? "notice mild" : "notice", make("h2", "", title), make("p", "", text));
+  const words = make("div", "words", make("h2", "", title), make("p", "", text));
+  const element = make("div", mild ? "notice mild" : "notice", words);
   element.setAttribute("role", mild ? "status" : "alert");
   element.dataset.notice = name;
   const buttons = make("div", "actions");

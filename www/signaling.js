@@ -7,11 +7,12 @@ const SIGNALS = 1;
 const ECHOES = 2;
 /** Bytes of a frame around its body: length 2, peer id 16, topic 2. */
 const FRAME_OVERHEAD = 20;
-const ECHO_EVERY_MS = 2000;
+const ECHO_EVERY_MS = 1_000;
 
 /**
  * Events: `state` (detail: the client's state), `id` (detail: the new id), `signal` (detail: from,
  * signal), `traffic` (detail: direction, kind, peer, bytes), `rtt` (detail: milliseconds),
+ * `trouble` (detail: message, retryInMs; the connection is lost or could not be made),
  * `unreadable` (detail: from, bytes).
  */
 export class Signaling extends EventTarget {
@@ -43,6 +44,9 @@ export class Signaling extends EventTarget {
     this.#signals = this.#client.topic(SIGNALS);
     this.#echoes = this.#client.topic(ECHOES);
     this.#client.addEventListener("state", () => this.#emit("state", this.state));
+    this.#client.addEventListener("error", ({ detail: { error, retryInMs } }) =>
+      this.#emit("trouble", { message: error.message, retryInMs }),
+    );
     this.#client.addEventListener("id", ({ detail }) => this.#emit("id", detail.id));
     this.#signals.addEventListener("message", ({ detail }) => this.#handleSignal(detail));
     this.#echoes.addEventListener("message", ({ detail }) => this.#handleEcho(detail));

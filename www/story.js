@@ -47,10 +47,9 @@ export function showState(name, value) {
   find(`state-${name}`).textContent = value;
 }
 
-/** Adds an event. `path` is "signal", "direct" or "page"; `direction` "out", "in" or "note". */
+/** Adds an event above the earlier ones. `path` is "signal", "direct" or "page"; `direction` "out", "in" or "note". */
 export function tell(path, direction, what, bytes) {
   const list = find("event-list");
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 24;
   const arrow = make("span", "arrow", ARROWS[direction]);
   arrow.setAttribute("role", "img");
   arrow.setAttribute("aria-label", ARROW_WORDS[direction]);
@@ -62,9 +61,8 @@ export function tell(path, direction, what, bytes) {
     make("span", "what", what),
     make("span", "bytes", bytes === undefined ? "" : formatBytes(bytes)),
   );
-  list.append(item);
-  while (list.childElementCount > MOST_EVENTS) list.firstElementChild.remove();
-  if (atEnd) list.scrollTop = list.scrollHeight;
+  list.prepend(item);
+  while (list.childElementCount > MOST_EVENTS) list.lastElementChild.remove();
 }
 
 function clock() {

@@ -1,0 +1,224 @@
+// Two pages meet through the server, talk over a data channel, and part.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import jsQR from "jsqr";
+import { PNG } from "pngjs";
+import { Browser, hears, idOf, inCall, linkOf, openPair, say, Server } from "./harness.js";
+
+const NOBODY = "00000000-0000-4000-8000-000000000000";
+
+let server;
+let browser;
+
+before(async () => {
+  server = await Server.start();
+  browser = await Browser.launch();
+});
+afterEach(() => browser.closePages());
+after(async () => {
+  await browser.close();
+  assert.equal(await server.stop(), 0);
+});
+
+test("a page shows its id, and a link and a QR code that lead to it", async () => {
+  const page = await browser.open(server.page);
+  const id = await idOf(page);
+  assert.match(id, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+  const link = `${server.page}#peer=${id}`;
+  assert.equal(await linkOf(page), link);
+
+  const image = PNG.sync.read(await page.locator("#qr").screenshot());
+  const code = jsQR(new Uint8ClampedArray(image.data), image.width, image.height);
+  assert.equal(code?.data, link);
+});
+
+test("the QR code of a dark page can be read, too", async () => {
+  const page = await browser.open(server.page, { colorScheme: "dark" });
+  const link = await linkOf(page);
+  const image = PNG.sync.read(await page.locator("#qr").screenshot());
+  assert.equal(jsQR(new Uint8ClampedArray(image.data), image.width, image.height)?.data, link);
+});
+
+test("id and link are copied to the clipboard", async () => {
+  const page = await browser.open(server.page, { permissions: ["clipboard-read", "clipboard-write"] });
+  const id = await idOf(page);
+  await page.click("#copy-id");
+  await page.getByRole("button", { name: "Copied" }).waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), id);
+  await page.click("#copy-link");
+  await page.waitForFunction(async (link) => (await navigator.clipboard.readText()) === link, await linkOf(page));
+});
+
+test("two pages chat over a data channel, and the server sees nothing of it", async () => {
+  const frames = [];
+  const prepare = (page) =>
+    page.on("websocket", (socket) => {
+      for (const event of ["framesent", "framereceived"]) {
+        socket.on(event, ({ payload }) => frames.push(payload.toString("latin1")));
+      }
+    });
+  const [first, second] = await openPair(browser, server, { prepare });
+  await say(second, "Swim south.");
+  await hears(first, "Swim south.");
+  await say(first, "<b>On my way</b>");
+  await hears(second, "<b>On my way</b>");
+
+  assert.ok(frames.some((frame) => frame.includes('"type":"offer"')), "the offer went through the server");
+  assert.ok(!frames.some((frame) => /Swim south|On my way/.test(frame)), "the chat did not");
+  assert.equal(await first.locator("#remote-id").innerText(), await second.locator("#id").innerText());
+  await second.waitForFunction(() => document.querySelector("#direct-rtt").textContent.endsWith(" ms"));
+  await second.waitForFunction(() => document.querySelector("#signal-rtt").textContent.endsWith(" ms"));
+});
+
+test("both sides see the same safety code", async () => {
+  const [first, second] = await openPair(browser, server);
+  const code = await first.locator("#safety").innerText();
+  assert.match(code, /^\d{4} \d{4} \d{4}$/);
+  assert.equal(await second.locator("#safety").innerText(), code);
+});
+
+test("an id can be typed, with the keyboard alone", async () => {
+  const first = await browser.open(server.page);
+  const second = await browser.open(server.page);
+  const id = await idOf(first);
+  await idOf(second);
+  const reach = async (selector) => {
+    for (let presses = 0; presses < 20; presses++) {
+      if (await second.locator(selector).evaluate((element) => element === document.activeElement)) return;
+      await second.keyboard.press("Tab");
+    }
+    assert.fail(`twenty Tabs do not reach ${selector}`);
+  };
+  await reach("#dial-id");
+  await second.keyboard.type("no such id");
+  await second.keyboard.press("Enter");
+  await second.getByRole("alert").filter({ hasText: "That is no id" }).waitFor();
+  await second.keyboard.press("ControlOrMeta+a");
+  await second.keyboard.type(id.toUpperCase());
+  await second.keyboard.press("Enter");
+  await inCall(second, "connected");
+  await second.keyboard.type("Look, no mouse");
+  await second.keyboard.press("Enter");
+  await hears(first, "Look, no mouse");
+  await reach("#hang-up");
+  await second.keyboard.press("Space");
+  await inCall(first, "ended");
+});
+
+test("two pages that call each other at the same time end up in one call", async () => {
+  // Holds back what each page sends until both have made their offer, so that the offers cross.
+  let crossing = false;
+  const held = [];
+  const release = () => {
+    crossing = false;
+    for (const send of held.splice(0)) send();
+  };
+  const offers = new Set();
+  const prepare = (page) =>
+    page.routeWebSocket(/\/ws$/, (socket) => {
+      const upstream = socket.connectToServer();
+      socket.onMessage((message) => {
+        if (!crossing) return upstream.send(message);
+        held.push(() => upstream.send(message));
+        if (message.toString("latin1").includes('"type":"offer"')) offers.add(page);
+        if (offers.size === 2) release();
+      });
+    });
+  const pages = [await browser.open(server.page, { prepare }), await browser.open(server.page, { prepare })];
+  const ids = await Promise.all(pages.map(idOf));
+  crossing = true;
+  await Promise.all(pages.map((page, i) => page.evaluate((id) => (location.hash = `peer=${id}`), ids[1 - i])));
+  await Promise.all(pages.map((page) => inCall(page, "connected")));
+  assert.equal(offers.size, 2);
+  await say(pages[0], "You called?");
+  await hears(pages[1], "You called?");
+  await say(pages[1], "So did you.");
+  await hears(pages[0], "So did you.");
+});
+
+test("a page that is closed is missed at once, and can be called again by its successor", async () => {
+  const [first, second] = await openPair(browser, server);
+  await second.close({ runBeforeUnload: true });
+  await first.waitForSelector('[data-notice="left"]');
+  const third = await browser.open(await linkOf(first));
+  await Promise.all([inCall(first, "connected"), inCall(third, "connected")]);
+  await say(third, "Back again");
+  await hears(first, "Back again");
+});
+
+test("a reload calls again", async () => {
+  const [first, second] = await openPair(browser, server);
+  await second.reload();
+  await inCall(second, "connected");
+  await inCall(first, "connected");
+  await say(first, "Welcome back");
+  await hears(second, "Welcome back");
+});
+
+test("a third page is told that the other two are talking", async () => {
+  const [first] = await openPair(browser, server);
+  const third = await browser.open(await linkOf(first));
+  await third.getByRole("alert").filter({ hasText: "talking with somebody else" }).waitFor();
+  assert.equal(await first.locator("#talk").getAttribute("data-state"), "connected");
+});
+
+test("a link that leads to nobody says so, and what to do", async () => {
+  const page = await browser.open(`${server.page}#peer=${NOBODY}`, { prepare: (page) => page.clock.install() });
+  await inCall(page, "calling");
+  await page.clock.fastForward(10_000);
+  const notice = page.getByRole("alert").filter({ hasText: "Nobody answered" });
+  await notice.waitFor();
+  assert.match(await notice.innerText(), /fresh link/);
+  await notice.getByRole("button", { name: "Try again" }).click();
+  await inCall(page, "calling");
+});
+
+test("a page's own link, and half a link, are recognised", async () => {
+  const page = await browser.open(server.page);
+  const id = await idOf(page);
+  await page.evaluate((hash) => (location.hash = hash), `peer=${id}`);
+  await page.getByRole("alert").filter({ hasText: "your own link" }).waitFor();
+  await page.evaluate((hash) => (location.hash = hash), `peer=${id.slice(0, 30)}`);
+  await page.getByRole("alert").filter({ hasText: "not complete" }).waitFor();
+});
+
+test("networks that let nothing through are named as the reason", async () => {
+  // Neither side has a candidate: as good as a wall between them.
+  const prepare = (page) =>
+    page.addInitScript(() => {
+      RTCPeerConnection.prototype.addIceCandidate = async () => {};
+      const original = RTCPeerConnection.prototype.setRemoteDescription;
+      RTCPeerConnection.prototype.setRemoteDescription = function ({ type, sdp }) {
+        return original.call(this, { type, sdp: sdp.replace(/^a=candidate.*\r\n/gm, "") });
+      };
+    });
+  const first = await browser.open(server.page, { prepare });
+  const second = await browser.open(await linkOf(first), { prepare: async (page) => (await prepare(page), page.clock.install()) });
+  await inCall(second, "connecting");
+  await second.clock.fastForward(20_000);
+  await second.getByRole("alert").filter({ hasText: "No direct path" }).waitFor();
+});
+
+test("what strangers send is shown as unreadable, and does no harm", async () => {
+  const page = await browser.open(server.page);
+  const id = await idOf(page);
+  const stranger = await browser.open(server.page);
+  await idOf(stranger);
+  await stranger.evaluate(async (id) => {
+    const { Client } = await import("/pkg/waddell.js");
+    const client = await Client.connect(`ws://${location.host}/ws`);
+    const topic = client.topic(1);
+    topic.send(id, new Uint8Array([0xff, 0xfe, 0x00]));
+    topic.send(id, "null");
+    topic.send(id, "{}");
+    topic.send(id, JSON.stringify({ call: "x", kind: "description", opens: true, description: { type: "offer", sdp: "v=0" } }));
+    topic.send(id, JSON.stringify({ call: "x", kind: "candidate", candidate: { candidate: "nonsense" } }));
+    topic.send(id, JSON.stringify({ call: "x", kind: "bye" }));
+  }, id);
+  await page.waitForFunction(() => document.querySelectorAll("#event-list .what").length > 6);
+  await inCall(page, "ended");
+  assert.equal(await page.locator(".what", { hasText: "unreadable" }).count(), 3);
+  const friend = await browser.open(await linkOf(page));
+  await inCall(friend, "connected");
+});

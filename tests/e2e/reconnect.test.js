@@ -1,0 +1,79 @@
+// The server goes and comes back; pages see it through.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+import { Browser, hears, idOf, inCall, linkOf, openPair, say, Server } from "./harness.js";
+
+/** What Chromium itself writes when nobody listens. */
+const REFUSED = /WebSocket connection to .* failed|ERR_CONNECTION_REFUSED/;
+
+let server;
+let browser;
+
+before(async () => (browser = await Browser.launch()));
+beforeEach(async () => (server = await Server.start()));
+afterEach(async () => {
+  await server.kill();
+  await browser.closePages();
+});
+after(() => browser.close());
+
+test("a page reconnects by itself after the server was killed and started again, with a new id", async () => {
+  const page = await browser.open(server.page, { expect: REFUSED });
+  const id = await idOf(page);
+  await server.kill();
+  await page.getByRole("status").filter({ hasText: "Reconnecting" }).waitFor();
+  await page.getByRole("alert").filter({ hasText: "connection to the server is gone" }).waitFor();
+  assert.ok(await page.locator("#copy-link").isDisabled(), "a link that leads nowhere is not copied");
+
+  server = await Server.start({ listen: [server.ws.href] });
+  const newId = await idOf(page);
+  assert.notEqual(newId, id);
+  assert.match(await linkOf(page), new RegExp(`#peer=${newId}$`));
+  await page.getByRole("alert").waitFor({ state: "detached" });
+});
+
+test("a conversation outlives the server, and both sides learn each other's new id", async () => {
+  const pages = await openPair(browser, server, { expect: REFUSED });
+  const [first, second] = pages;
+  await server.kill();
+  for (const page of pages) await page.waitForSelector('body:not([data-server="open"])');
+  await say(first, "Still there?");
+  await hears(second, "Still there?");
+  await first.getByRole("alert").filter({ hasText: "Your conversation goes on" }).waitFor();
+
+  server = await Server.start({ listen: [server.ws.href] });
+  const ids = await Promise.all(pages.map(idOf));
+  for (const [i, page] of pages.entries()) {
+    await page.locator("#remote-id", { hasText: ids[1 - i] }).waitFor();
+  }
+  assert.match(second.url(), new RegExp(`#peer=${ids[0]}$`), "a reload would call the new id");
+  await second.reload();
+  await Promise.all(pages.map((page) => inCall(page, "connected")));
+  await say(second, "Here I am");
+  await hears(first, "Here I am");
+});
+
+test("a server that never answers is named, with what to check", async () => {
+  const page = await browser.open(`${server.page}?server=ws://127.0.0.1:9/ws`, { expect: /WebSocket connection|ERR_/ });
+  const notice = page.getByRole("alert").filter({ hasText: "The server does not answer" });
+  await notice.waitFor();
+  assert.match(await notice.innerText(), /waddell-server running/);
+});
+
+test("another server can be named in the address, and the link carries it on", async () => {
+  const other = await Server.start();
+  try {
+    const first = await browser.open(`${server.page}?server=${other.ws.href.replace(/\/$/, "")}/ws`);
+    const second = await browser.open(await linkOf(first));
+    await Promise.all([inCall(first, "connected"), inCall(second, "connected")]);
+  } finally {
+    await browser.closePages();
+    await other.kill();
+  }
+});
+
+test("an address that is none is named", async () => {
+  const page = await browser.open(`${server.page}?server=ftp://example.org`);
+  await page.getByRole("alert").filter({ hasText: "This server cannot be used" }).waitFor();
+});
