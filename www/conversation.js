@@ -63,7 +63,7 @@ export class Conversation extends EventTarget {
   }
 
   note(text) {
-    this.#append(make("li", "note", text));
+    this.#append(make("p", "note", text));
   }
 
   receive(text) {
@@ -87,7 +87,7 @@ export class Conversation extends EventTarget {
   }
 
   #bubble(text, direction, who) {
-    return make("li", `bubble ${direction}`, make("span", "hidden", `${who}: `), text);
+    return make("p", `bubble ${direction}`, make("span", "hidden", `${who}: `), text);
   }
 
   #addTransfer(transfers, transfer) {
@@ -105,13 +105,15 @@ export class Conversation extends EventTarget {
     cancel.setAttribute("aria-label", `Cancel ${transfer.name}`);
     cancel.addEventListener("click", () => transfers.cancel(transfer));
     const item = make(
-      "li",
+      "div",
       `file ${transfer.outgoing ? "out" : "in"}`,
       make("div", "file-head", name, size),
       bar,
       make("div", "file-foot", status, cancel),
       sum,
     );
+    item.setAttribute("role", "group");
+    item.setAttribute("aria-label", transfer.name);
     // Progress is for the eyes; start and end are announced.
     item.setAttribute("aria-live", "off");
     announce(`${transfer.outgoing ? "Sending" : "Receiving"} ${transfer.name}`);

@@ -17,11 +17,14 @@ export class Share {
     share.hidden = !navigator.share;
   }
 
-  /** Shows an id, or that there is none at the moment. */
+  /** Shows an id, or that the former one is no longer valid. */
   show(id) {
     for (const button of this.#buttons) button.disabled = !id;
-    this.#id.toggleAttribute("data-empty", !id);
-    if (!id) return;
+    if (!id) {
+      if (this.#id.dataset.state === "valid") this.#id.dataset.state = "gone";
+      return;
+    }
+    this.#id.dataset.state = "valid";
     const link = linkTo(id);
     this.#id.replaceChildren(...id.split(/(?<=-)/).flatMap((group) => [group, document.createElement("wbr")]));
     this.#link.href = link;

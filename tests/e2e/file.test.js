@@ -1,10 +1,10 @@
 // Files over the data channel: progress, checksums, cancelling.
 
 import assert from "node:assert/strict";
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { after, afterEach, before, test } from "node:test";
-import { Browser, openPair, Server } from "./harness.js";
+import { Browser, makeFile, openPair, Server } from "./harness.js";
 
 let server;
 let browser;
@@ -23,7 +23,7 @@ test("a file of several megabytes arrives whole in each direction, and both side
   const [first, second] = await openPair(browser, server);
   for (const [sender, receiver] of [[first, second], [second, first]]) {
     const file = makeFile("penguins.bin", 8_000_001);
-    await sender.setInputFiles("#files", file.input);
+    await sender.setInputFiles("#files", file.path);
     const sent = sender.locator('.file.out[data-state="done"]');
     const received = receiver.locator('.file.in[data-state="done"]');
     await Promise.all([sent.waitFor(), received.waitFor()]);
@@ -41,7 +41,7 @@ test("a file of several megabytes arrives whole in each direction, and both side
 test("files go both ways at once, several in a row, and an empty one", async () => {
   const [first, second] = await openPair(browser, server);
   const files = [3_000_000, 0, 65_536, 1].map((size, i) => makeFile(`file-${i}`, size));
-  await Promise.all([first, second].map((page) => page.setInputFiles("#files", files.map((file) => file.input))));
+  await Promise.all([first, second].map((page) => page.setInputFiles("#files", files.map((file) => file.path))));
   for (const page of [first, second]) {
     for (const direction of ["in", "out"]) {
       const done = page.locator(`.file.${direction}[data-state="done"]`);
@@ -54,14 +54,14 @@ test("files go both ways at once, several in a row, and an empty one", async () 
 for (const [who, canceller] of [["sender", 0], ["receiver", 1]]) {
   test(`the ${who} can cancel a file, and the next one arrives`, async () => {
     const pages = await openPair(browser, server);
-    await pages[0].setInputFiles("#files", makeFile("long.bin", 48_000_000).input);
+    await pages[0].setInputFiles("#files", makeFile("long.bin", 48_000_000).path);
     await pages[1].waitForFunction(() => document.querySelector("progress")?.value > 0);
     await pages[canceller].getByRole("button", { name: "Cancel long.bin" }).click();
     await pages[canceller].locator(".file-status", { hasText: /^Cancelled\.$/ }).waitFor();
     await pages[1 - canceller].locator(".file-status", { hasText: "Cancelled by the other side." }).waitFor();
 
     const next = makeFile("next.bin", 100_000);
-    await pages[0].setInputFiles("#files", next.input);
+    await pages[0].setInputFiles("#files", next.path);
     const received = pages[1].locator('.file[data-state="done"]');
     await received.waitFor();
     assert.equal(await received.locator("code").innerText(), next.sha256);
@@ -70,16 +70,11 @@ for (const [who, canceller] of [["sender", 0], ["receiver", 1]]) {
 
 test("a file that is on its way when the other side leaves is shown as lost", async () => {
   const [first, second] = await openPair(browser, server);
-  await first.setInputFiles("#files", makeFile("long.bin", 48_000_000).input);
+  await first.setInputFiles("#files", makeFile("long.bin", 48_000_000).path);
   await second.waitForFunction(() => document.querySelector("progress")?.value > 0);
   await second.click("#hang-up");
   await first.locator('.file[data-state="failed"]', { hasText: "The connection ended first." }).waitFor();
 });
-
-function makeFile(name, size) {
-  const buffer = randomBytes(size);
-  return { input: { name, mimeType: "application/octet-stream", buffer }, sha256: sha256(buffer) };
-}
 
 function sha256(bytes) {
   return createHash("sha256").update(bytes).digest("hex");

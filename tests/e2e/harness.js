@@ -14,8 +14,10 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
@@ -28,6 +30,9 @@ const START_WITHIN_MS = 10_000;
 
 export const artifacts = join(root, "artifacts");
 mkdirSync(artifacts, { recursive: true });
+
+const scratch = mkdtempSync(join(tmpdir(), "waddell-e2e-"));
+process.on("exit", () => rmSync(scratch, { recursive: true }));
 
 /** A server process and the addresses it listens on, which its standard output says. */
 export class Server {
@@ -192,4 +197,12 @@ export async function say(page, text) {
 /** Waits until a page shows a chat message from the other side. */
 export async function hears(page, text) {
   await page.locator(".bubble.in", { hasText: text }).waitFor();
+}
+
+/** Writes random bytes to a file that lasts as long as the tests. */
+export function makeFile(name, size) {
+  const bytes = randomBytes(size);
+  const path = join(mkdtempSync(join(scratch, "file-")), name);
+  writeFileSync(path, bytes);
+  return { path, sha256: createHash("sha256").update(bytes).digest("hex") };
 }

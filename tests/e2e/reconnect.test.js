@@ -30,7 +30,7 @@ test("a page reconnects by itself after the server was killed and started again,
   const newId = await idOf(page);
   assert.notEqual(newId, id);
   assert.match(await linkOf(page), new RegExp(`#peer=${newId}$`));
-  await page.getByRole("alert").waitFor({ state: "detached" });
+  await page.waitForSelector('[data-notice="reconnecting"]', { state: "detached" });
 });
 
 test("a conversation outlives the server, and both sides learn each other's new id", async () => {

@@ -1,0 +1,116 @@
+// How the page looks and reads in its main states: on a desk and on a phone, light and dark.
+//
+// Each state is checked for accessibility by axe, for fitting the screen's width, and kept as a
+// screenshot in artifacts/, for people to look at.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, afterEach, before, test } from "node:test";
+import axe from "axe-core";
+import { artifacts, Browser, hears, idOf, inCall, makeFile, openPair, say, Server } from "./harness.js";
+
+const WIDTHS = {
+  wide: { viewport: { width: 1280, height: 860 } },
+  narrow: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true },
+};
+const NOBODY = "00000000-0000-4000-8000-000000000000";
+
+let server;
+let browser;
+
+before(async () => {
+  server = await Server.start();
+  browser = await Browser.launch();
+});
+afterEach(() => browser.closePages());
+after(async () => {
+  await browser.close();
+  await server.stop();
+});
+
+for (const [width, size] of Object.entries(WIDTHS)) {
+  for (const colorScheme of ["light", "dark"]) {
+    const options = { ...size, colorScheme };
+    const look = (page, state) => inspect(page, `page-${state}-${width}-${colorScheme}`);
+
+    test(`alone, ${width}, ${colorScheme}`, async () => {
+      const page = await browser.open(server.page, options);
+      await idOf(page);
+      await page.waitForFunction(() => document.querySelector("#signal-rtt").textContent.endsWith(" ms"));
+      await look(page, "alone");
+    });
+
+    test(`calling and in error, ${width}, ${colorScheme}`, async () => {
+      const prepare = (page) => page.clock.install();
+      const page = await browser.open(`${server.page}#peer=${NOBODY}`, { ...options, prepare });
+      await inCall(page, "calling");
+      await look(page, "calling");
+      await page.clock.fastForward(10_000);
+      await page.getByRole("alert").filter({ hasText: "Nobody answered" }).waitFor();
+      await look(page, "error");
+    });
+
+    test(`connected, transferring and left, ${width}, ${colorScheme}`, async () => {
+      const [first, second] = await openPair(browser, server, options);
+      await say(second, "Hi! Did the link work on the first try?");
+      await hears(first, "Hi!");
+      await say(first, "It did. And look: nothing of this passes the server any more.");
+      await hears(second, "It did.");
+      await second.setInputFiles("#files", makeFile("emperor-penguins.jpg", 3_400_000).path);
+      await first.waitForSelector('.file.in[data-state="done"]');
+      await first.waitForFunction(() => document.querySelector("#direct-path").textContent.includes("host"));
+      await look(first, "connected");
+      await second.setInputFiles("#files", makeFile("march-of-the-waddle.mp4", 48_000_000).path);
+      await first.waitForFunction(() => document.querySelector(".file:not([data-state=done]) progress")?.value > 8e6);
+      await look(first, "transferring");
+      await second.click("#hang-up");
+      await first.waitForSelector('[data-notice="left"]');
+      await look(first, "left");
+    });
+
+    test(`without the server, ${width}, ${colorScheme}`, async () => {
+      const lost = await Server.start();
+      const expect = /WebSocket connection to .* failed|ERR_CONNECTION_REFUSED/;
+      const page = await browser.open(lost.page, { ...options, expect });
+      await idOf(page);
+      await lost.kill();
+      await page.getByRole("alert").filter({ hasText: "connection to the server is gone" }).waitFor();
+      await look(page, "reconnecting");
+    });
+  }
+}
+
+test("the page fits the narrowest phones", async () => {
+  const options = { viewport: { width: 320, height: 568 } };
+  const [first] = await openPair(browser, server, options);
+  await assertFits(first);
+  await say(first, "M".repeat(400));
+  await assertFits(first);
+  const alone = await browser.open(server.page, options);
+  await idOf(alone);
+  await assertFits(alone);
+});
+
+test("nothing moves for those who asked for stillness", async () => {
+  const [first, second] = await openPair(browser, server, { reducedMotion: "reduce" });
+  await say(second, "Hold still");
+  await hears(first, "Hold still");
+  assert.equal(await first.evaluate(() => document.getAnimations().length), 0);
+});
+
+async function inspect(page, name) {
+  await page.screenshot({ path: join(artifacts, `${name}.png`), fullPage: name.includes("narrow") });
+  await assertFits(page);
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => window.axe.run());
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(", ")}`);
+  assert.deepEqual(found, [], name);
+}
+
+async function assertFits(page) {
+  const { scrollWidth, clientWidth } = await page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    return { scrollWidth, clientWidth };
+  });
+  assert.equal(scrollWidth, clientWidth, "the page is wider than the screen");
+}

@@ -1,0 +1,73 @@
+// The server's own web pages: another folder in the page's place, and the client in a worker.
+
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, test } from "node:test";
+import { Browser, Server } from "./harness.js";
+
+const FILES = {
+  "index.html": `<!doctype html><title>Another page</title><link rel="icon" href="data:,">
+    <script type="module" src="page.js"></script>`,
+  "page.js": `
+    const worker = new Worker("worker.js", { type: "module" });
+    worker.onmessage = ({ data }) => (document.body.textContent = data);
+    worker.onerror = ({ message }) => (document.body.textContent = "error: " + message);`,
+  "worker.js": `
+    import init, { Client } from "/pkg/waddell.js";
+    await init();
+    const client = await Client.connect("ws://" + location.host + "/ws");
+    const topic = client.topic(7);
+    topic.send(client.id, ["from a ", new TextEncoder().encode("worker")]);
+    for await (const { from, topic: number, body } of topic) {
+      const itself = from === client.id ? "itself" : from;
+      postMessage(new TextDecoder().decode(body) + " to " + itself + " on " + number);
+      break;
+    }
+    client.close();
+    postMessage(client.state);`,
+};
+
+let folder;
+let server;
+let browser;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "waddell-www-"));
+  for (const [name, text] of Object.entries(FILES)) await writeFile(join(folder, name), text);
+  server = await Server.start({ args: ["--www", folder] });
+  browser = await Browser.launch();
+});
+afterEach(() => browser.closePages());
+after(async () => {
+  await browser.close();
+  await server.stop();
+  await rm(folder, { recursive: true });
+});
+
+test("--www DIR serves that folder, and the client runs in a dedicated worker", async () => {
+  const prepare = (page) =>
+    page.addInitScript(() => {
+      window.said = [];
+      addEventListener("DOMContentLoaded", () => {
+        new MutationObserver(() => window.said.push(document.body.textContent)).observe(document.body, {
+          childList: true,
+        });
+      });
+    });
+  const page = await browser.open(server.page, { prepare });
+  assert.equal(await page.title(), "Another page");
+  await page.waitForFunction(() => window.said.length === 2);
+  assert.deepEqual(await page.evaluate(() => window.said), ["from a worker to itself on 7", "closed"]);
+});
+
+test("--www off serves no page, and still the package", async () => {
+  const off = await Server.start({ args: ["--www", "off"] });
+  try {
+    assert.equal((await fetch(off.page)).status, 404);
+    assert.equal((await fetch(`${off.page}pkg/waddell.js`)).status, 200);
+  } finally {
+    await off.stop();
+  }
+});
