@@ -94,8 +94,10 @@ fn connector(mut config: ClientConfig, alpn: Vec<Vec<u8>>) -> TlsConnector {
 /// Adds to the errors that users meet what to do about them.
 fn explain(error: io::Error) -> io::Error {
     let advice = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(_))) => {
-            return error;
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(OtherError(
+            why,
+        )))) if why.is::<NotThePinnedCertificate>() => {
+            return io::Error::new(error.kind(), NotThePinnedCertificate);
         }
         Some(rustls::Error::InvalidCertificate(_)) => "to trust a self-signed certificate, pin it",
         Some(rustls::Error::InvalidMessage(_)) => "the server does not speak TLS on this port",

@@ -1,0 +1,154 @@
+//! `waddell listen`
+
+use std::fmt::Write;
+
+use clap::Args;
+use tokio::signal::ctrl_c;
+use tokio::sync::mpsc;
+use waddell_client::{MessageIn, PeerId, Topic, TopicId};
+
+use crate::output::{Failure, Output, warn};
+use crate::ping;
+use crate::server::Server;
+
+/// Prints this peer's id, then every message that arrives for a topic.
+///
+/// The first line is the id that others send to; another such line follows whenever the
+/// connection was lost and made again. Answers the pings of `waddell ping`.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Listen {
+    #[command(flatten)]
+    server: Server,
+
+    /// Topic to listen to, from 0 to 65535
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    topic: u16,
+
+    /// Exit after this many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// How many failed dials to follow with another, before the first connection and after a loss
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    reconnect_attempts: u32,
+}
+
+impl Listen {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        if TopicId(self.topic) == ping::TOPIC {
+            let text = format!("topic {} is that of waddell ping; choose another", self.topic);
+            return Err(Failure::Usage(text));
+        }
+        let output = self.server.output();
+        let (new_id, mut ids) = mpsc::unbounded_channel();
+        let connecting = self.server.connect(self.reconnect_attempts, |config| {
+            config.on_id(move |id| {
+                // Fails when the command has come to its end.
+                let _ = new_id.send(id);
+            })
+        });
+        let client = connecting.await?;
+        tokio::spawn(ping::answer(client.topic(ping::TOPIC)));
+        let mut topic = client.topic(TopicId(self.topic));
+        let mut received = 0;
+        let mut lost = 0;
+        while self.count.is_none_or(|count| received < count) {
+            tokio::select! {
+                biased;
+                Some(id) = ids.recv() => print_id(output, id)?,
+                message = topic.recv() => {
+                    print_message(output, &message?)?;
+                    received += 1;
+                    tell_of_losses(&topic, &mut lost);
+                }
+                _ = ctrl_c() => break,
+            }
+        }
+        client.close().await;
+        Ok(())
+    }
+}
+
+fn print_id(output: Output, id: PeerId) -> Result<(), Failure> {
+    output.line(format_args!("id {id}"), [("event", "id".into()), ("id", id.to_string().into())])
+}
+
+fn print_message(output: Output, message: &MessageIn) -> Result<(), Failure> {
+    let MessageIn { from, topic, body } = message;
+    let size = body.len();
+    let (name, content) = match str::from_utf8(body) {
+        Ok(text) => ("text", text.to_owned()),
+        Err(_) => ("hex", hex(body)),
+    };
+    let printable = match name {
+        "text" => printable(&content),
+        _hex => format!("0x{content}"),
+    };
+    output.line(
+        format_args!("from {from} topic {topic} size {size}: {printable}"),
+        [
+            ("event", "message".into()),
+            ("from", from.to_string().into()),
+            ("topic", topic.0.into()),
+            ("size", size.into()),
+            (name, content.into()),
+        ],
+    )
+}
+
+fn tell_of_losses(topic: &Topic, told: &mut u64) {
+    let lost = topic.lost();
+    if lost > *told {
+        warn(format_args!("{} messages came faster than they were printed, lost", lost - *told));
+        *told = lost;
+    }
+}
+
+/// Keeps a text on one line, and a sender from commanding the terminal.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || is_bidi_control(character) {
+            printable.extend(character.escape_default());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
+}
+
+/// Characters that make a terminal show text in another order than it was sent in.
+fn is_bidi_control(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  waddell listen tcp://127.0.0.1:62443 --topic 1
+  waddell listen wss://relay.example --cert server.pem --json
+  waddell listen ws://127.0.0.1 --count 1 --json | tail -n 1
+
+Lines, and with --json:
+  id ID                               {\"event\":\"id\",\"id\":ID}
+  from ID topic N size BYTES: BODY    {\"event\":\"message\",\"from\":ID,\"topic\":N,\"size\":BYTES,
+                                       \"text\":BODY}
+A body that is not UTF-8 is printed in hexadecimal, after 0x or as \"hex\".";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown_and_not_obeyed() {
+        assert_eq!(printable("a\n\u{1b}[2Jb\u{202e}é"), "a\\n\\u{1b}[2Jb\\u{202e}é");
+        assert_eq!(hex(&[0, 255, 16]), "00ff10");
+    }
+}

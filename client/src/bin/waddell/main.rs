@@ -1,0 +1,59 @@
+//! The `waddell` command: listen, send and ping through a waddell server.
+//!
+//! Standard output carries results alone, a line at a time and flushed; everything else goes to
+//! standard error. Exit codes: 0 done, 1 failed, 2 bad usage.
+
+mod listen;
+mod output;
+mod ping;
+mod send;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use crate::output::Failure;
+
+/// Exchanges messages with other peers through a waddell signaling server.
+#[derive(Parser)]
+#[command(name = "waddell", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Listen(listen::Listen),
+    Send(send::Send),
+    Ping(ping::Ping),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = Runtime::new().map_err(Failure::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match cli.command {
+                Command::Listen(listen) => listen.run().await,
+                Command::Send(send) => send.run().await,
+                Command::Ping(ping) => ping.run().await,
+            }
+        })
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  waddell listen tcp://relay.example --topic 1
+  waddell send wss://relay.example 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11 --topic 1 hello
+  waddell ping ws://127.0.0.1:62480 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11
+
+Addresses: tcp://HOST[:62443], tls://HOST[:62443], ws://HOST[:62480][/ws],
+wss://HOST[:62480][/ws].
+Exit codes: 0 done, 1 failed, 2 bad usage.";

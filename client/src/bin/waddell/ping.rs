@@ -1,0 +1,242 @@
+//! `waddell ping`, and the answers of `waddell listen`
+//!
+//! Between two of these commands, topic 65534 is reserved for pings. A ping's body is the 13 bytes
+//! `waddell ping `, a number of 8 bytes, little-endian, and any padding. The answer is the same
+//! body with `pong` in the place of `ping`, on the same topic, to the sender.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use clap::Args;
+use tokio::signal::ctrl_c;
+use tokio::time::{Instant, sleep_until, timeout};
+use waddell_client::{MAX_BODY_LEN, PeerId, Topic, TopicId};
+
+use crate::output::{Failure, Output};
+use crate::server::{Server, parse_peer};
+
+/// Measures round trips through the server to a peer that runs `waddell listen`, and back.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Ping {
+    #[command(flatten)]
+    server: Server,
+
+    /// Id of the peer, as its `waddell listen` prints it
+    #[arg(value_parser = parse_peer)]
+    peer: PeerId,
+
+    /// How many pings to send
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+
+    /// Time from one ping to the next; 0: as soon as the answer is there
+    #[arg(long, value_name = "SECONDS", default_value = "0.2", value_parser = parse_seconds)]
+    interval: Duration,
+
+    /// How long to wait for each answer
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
+    timeout: Duration,
+
+    /// Bytes in each ping, from 21 to 65517
+    #[arg(long, value_name = "BYTES", default_value_t = 64,
+          value_parser = clap::value_parser!(u32).range(MIN_SIZE as i64..=MAX_BODY_LEN as i64))]
+    size: u32,
+}
+
+impl Ping {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let output = self.server.output();
+        let client = self.server.connect(0, |config| config).await?;
+        let mut topic = client.topic(TOPIC);
+        let mut times = Vec::new();
+        let mut sent = 0;
+        while sent < self.count {
+            let next = Instant::now() + self.interval;
+            tokio::select! {
+                result = self.ping_once(&mut topic, sent) => {
+                    sent += 1;
+                    if let Some(time) = result? {
+                        print_time(output, self.peer, self.size, sent, time)?;
+                        times.push(time);
+                    }
+                }
+                _ = ctrl_c() => break,
+            }
+            if sent < self.count {
+                tokio::select! {
+                    () = sleep_until(next) => {}
+                    _ = ctrl_c() => break,
+                }
+            }
+        }
+        client.close().await;
+        print_summary(output, sent, times)
+    }
+
+    /// Sends a ping and waits for its answer: for how long, or `None` if that was too long.
+    async fn ping_once(&self, topic: &mut Topic, number: u64) -> Result<Option<Duration>, Failure> {
+        let start = Instant::now();
+        let body = encode(PING, number, self.size as usize);
+        let answer = async {
+            topic.send_to(self.peer, body).await?;
+            loop {
+                let message = topic.recv().await?;
+                if message.from == self.peer && decode(PONG, &message.body) == Some(number) {
+                    return Ok(start.elapsed());
+                }
+            }
+        };
+        timeout(self.timeout, answer).await.ok().transpose()
+    }
+}
+
+/// Answers pings until the client is closed.
+pub(crate) async fn answer(mut topic: Topic) {
+    while let Ok(message) = topic.recv().await {
+        if let Some(number) = decode(PING, &message.body) {
+            let pong = encode(PONG, number, message.body.len());
+            // Fails only when the client is closed, which ends the loop.
+            let _ = topic.send_to(message.from, pong).await;
+        }
+    }
+}
+
+fn print_time(
+    output: Output,
+    peer: PeerId,
+    size: u32,
+    number: u64,
+    time: Duration,
+) -> Result<(), Failure> {
+    let millis = millis(time);
+    output.line(
+        format_args!("{size} bytes from {peer}: ping {number} took {millis:.3} ms"),
+        [
+            ("event", "pong".into()),
+            ("from", peer.to_string().into()),
+            ("number", number.into()),
+            ("size", size.into()),
+            ("ms", millis.into()),
+        ],
+    )
+}
+
+fn print_summary(output: Output, sent: u64, mut times: Vec<Duration>) -> Result<(), Failure> {
+    times.sort_unstable();
+    let received = times.len();
+    let figure = |percent| percentile(&times, percent).map(millis);
+    let (min, median, p99) = (figure(0), figure(50), figure(99));
+    let text = match (min, median, p99) {
+        (Some(min), Some(median), Some(p99)) => format!(
+            "{sent} sent, {received} answered; min {min:.3} ms, median {median:.3} ms, \
+             p99 {p99:.3} ms"
+        ),
+        _none => format!("{sent} sent, none answered"),
+    };
+    output.line(
+        text,
+        [
+            ("event", "summary".into()),
+            ("sent", sent.into()),
+            ("received", received.into()),
+            ("min_ms", min.into()),
+            ("median_ms", median.into()),
+            ("p99_ms", p99.into()),
+        ],
+    )?;
+    if received == 0 {
+        let text = "no answer; does the peer run waddell listen, under this id?".to_owned();
+        return Err(Failure::Failed(text));
+    }
+    Ok(())
+}
+
+/// Returns the smallest time that so many percent of the sorted times do not exceed.
+fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn encode(kind: &[u8; KIND_LEN], number: u64, size: usize) -> Bytes {
+    let mut body = BytesMut::with_capacity(size);
+    body.put_slice(kind);
+    body.put_u64_le(number);
+    body.resize(size.max(MIN_SIZE), 0);
+    body.freeze()
+}
+
+fn decode(kind: &[u8; KIND_LEN], body: &[u8]) -> Option<u64> {
+    let number = body.strip_prefix(kind)?.first_chunk()?;
+    Some(u64::from_le_bytes(*number))
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "expected seconds, such as 0.5".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if time <= MAX_SECONDS => Ok(time),
+        Ok(_) | Err(_) => Err("expected seconds from 0 to 86400".to_owned()),
+    }
+}
+
+/// Reserved between `waddell` commands.
+pub(crate) const TOPIC: TopicId = TopicId(0xfffe);
+
+const KIND_LEN: usize = 13;
+const PING: &[u8; KIND_LEN] = b"waddell ping ";
+const PONG: &[u8; KIND_LEN] = b"waddell pong ";
+
+/// Kind and number.
+const MIN_SIZE: usize = KIND_LEN + size_of::<u64>();
+
+/// A day.
+const MAX_SECONDS: Duration = Duration::from_secs(86_400);
+
+const EXAMPLES: &str = "\
+Examples:
+  waddell ping tcp://127.0.0.1:62443 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11
+  waddell ping ws://127.0.0.1 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11 --count 1000 --interval 0
+
+With --json: {\"event\":\"pong\",\"from\":ID,\"number\":N,\"size\":BYTES,\"ms\":MILLISECONDS} for each, then
+{\"event\":\"summary\",\"sent\":N,\"received\":N,\"min_ms\":M,\"median_ms\":M,\"p99_ms\":M}.
+Pings travel on topic 65534, which is reserved for them: the 13 bytes \"waddell ping \", a number
+of 8 bytes, little-endian, and padding; the answer says \"pong\" in the place of \"ping\".
+Exit code 1 if no ping was answered.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_times_that_were_measured() {
+        let times: Vec<_> = (1..=100).map(Duration::from_millis).collect();
+        let millis = |percent| percentile(&times, percent).unwrap().as_millis();
+        assert_eq!((millis(0), millis(50), millis(99), millis(100)), (1, 50, 99, 100));
+        assert_eq!(percentile(&times[..1], 99), Some(times[0]));
+        assert_eq!(percentile(&[], 50), None);
+    }
+
+    #[test]
+    fn pings_keep_their_number_and_size() {
+        for size in [MIN_SIZE, 64, MAX_BODY_LEN] {
+            let body = encode(PING, 0x0102_0304_0506_0708, size);
+            assert_eq!(body.len(), size);
+            assert_eq!(decode(PING, &body), Some(0x0102_0304_0506_0708));
+            assert_eq!(decode(PONG, &body), None);
+        }
+        assert_eq!(decode(PING, b"waddell ping 1234567"), None);
+    }
+
+    #[test]
+    fn seconds_are_checked() {
+        assert_eq!(parse_seconds("0.25"), Ok(Duration::from_millis(250)));
+        for wrong in ["", "x", "-1", "nan", "inf", "1e9"] {
+            parse_seconds(wrong).unwrap_err();
+        }
+    }
+}

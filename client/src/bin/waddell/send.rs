@@ -1,0 +1,78 @@
+//! `waddell send`
+
+use std::io::{Read, stdin};
+
+use clap::Args;
+use waddell_client::{MAX_BODY_LEN, PeerId, TopicId};
+
+use crate::output::Failure;
+use crate::server::{Server, parse_peer};
+
+/// Sends one message to a peer.
+///
+/// Success says that the server took the message. Nobody is told whether a peer has that id.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Send {
+    #[command(flatten)]
+    server: Server,
+
+    /// Id of the recipient, as its `waddell listen` prints it
+    #[arg(value_parser = parse_peer)]
+    peer: PeerId,
+
+    /// What to send; - sends what standard input holds, at most 65517 bytes
+    text: String,
+
+    /// Topic to send on, from 0 to 65535
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    topic: u16,
+}
+
+impl Send {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let body = match self.text.as_str() {
+            "-" => read_stdin()?,
+            text => text.as_bytes().to_vec(),
+        };
+        let size = body.len();
+        if size > MAX_BODY_LEN {
+            let text =
+                format!("the message is longer than the {MAX_BODY_LEN} bytes of the largest");
+            return Err(Failure::Failed(text));
+        }
+        let client = self.server.connect(0, |config| config).await?;
+        let topic = client.topic(TopicId(self.topic));
+        let id = client.id();
+        topic.send_to(self.peer, body).await?;
+        client.close().await;
+        let (peer, topic) = (self.peer, self.topic);
+        self.server.output().line(
+            format_args!("sent {size} bytes to {peer} on topic {topic}"),
+            [
+                ("event", "sent".into()),
+                ("to", peer.to_string().into()),
+                ("topic", topic.into()),
+                ("size", size.into()),
+                ("from", id.map(|id| id.to_string()).into()),
+            ],
+        )
+    }
+}
+
+/// Reads what may be one byte too long to send, but not more.
+fn read_stdin() -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    let mut input = stdin().lock().take(MAX_BODY_LEN as u64 + 1);
+    input
+        .read_to_end(&mut body)
+        .map_err(|error| Failure::Failed(format!("cannot read standard input: {error}")))?;
+    Ok(body)
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  waddell send tcp://127.0.0.1:62443 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11 hello
+  waddell send ws://127.0.0.1 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11 --topic 7 - < offer.json
+
+With --json: {\"event\":\"sent\",\"to\":ID,\"topic\":N,\"size\":BYTES,\"from\":ID}";

@@ -1,0 +1,76 @@
+//! The arguments that say how to reach the server.
+
+use std::fs;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::watch;
+use waddell_client::{Client, ClientConfig, PeerId, ServerUrl, State};
+
+use crate::output::{Failure, Output, warn};
+
+/// How to reach the server, and how to print.
+#[derive(Args)]
+pub(crate) struct Server {
+    /// Address of the server, such as tcp://127.0.0.1:62443 or wss://relay.example/ws
+    url: ServerUrl,
+
+    /// Trust the server with exactly this certificate, in place of the system's roots
+    #[arg(long, value_name = "PEM", value_parser = read_certificate)]
+    cert: Option<String>,
+
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Server {
+    pub(crate) fn output(&self) -> Output {
+        Output { json: self.json }
+    }
+
+    /// Connects, trying again so many times.
+    pub(crate) async fn connect(
+        &self,
+        attempts: u32,
+        configure: impl FnOnce(ClientConfig) -> ClientConfig,
+    ) -> Result<Client, Failure> {
+        let mut config = ClientConfig::from(self.url.clone())
+            .reconnect_attempts(attempts)
+            .keep_alive_interval(KEEP_ALIVE);
+        if let Some(pem) = &self.cert {
+            config = config.server_cert(pem).map_err(|error| Failure::Usage(error.to_string()))?;
+        }
+        let client = Client::connect(configure(config)).await?;
+        tokio::spawn(tell_of_losses(client.watch()));
+        Ok(client)
+    }
+}
+
+/// Says on standard error when there is no connection.
+async fn tell_of_losses(mut states: watch::Receiver<State>) {
+    while states.changed().await.is_ok() {
+        if let State::Waiting { reason, .. } = &*states.borrow_and_update() {
+            warn(format_args!("{reason}; trying again"));
+        }
+    }
+}
+
+fn read_certificate(path: &str) -> Result<String, String> {
+    let pem = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let any = ClientConfig::new("tls://any").map_err(|error| error.to_string())?;
+    any.server_cert(&pem).map_err(|error| error.to_string())?;
+    Ok(pem)
+}
+
+/// Reads the id of a peer that can exist.
+pub(crate) fn parse_peer(text: &str) -> Result<PeerId, String> {
+    match text.parse() {
+        Ok(PeerId::NIL) => Err("no peer ever has the nil id".to_owned()),
+        Ok(peer) => Ok(peer),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Often enough for the address translators that forget soonest, about 30 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(25);

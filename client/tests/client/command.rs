@@ -1,0 +1,183 @@
+//! The `waddell` command, as a script would use it.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use waddell_client::{Client, MAX_BODY_LEN, PeerId, TopicId};
+
+use crate::relay::Relay;
+use crate::transports::{certificate, serve_tls, tls_config};
+
+#[tokio::test]
+async fn listen_prints_its_id_then_what_is_sent() {
+    let url = format!("tcp://{}", Relay::new().listen().await);
+    let mut listener = Listener::start(&["listen", &url, "--topic", "7", "--count", "3"]).await;
+    let id = listener.id.to_string();
+    let client = Client::connect(&url).await.unwrap();
+
+    let output = waddell(&["send", &url, &id, "--topic", "7", "hello\u{1b}"]).await;
+    assert_eq!(output, (0, format!("sent 6 bytes to {id} on topic 7\n"), String::new()));
+    let line = listener.line().await;
+    assert!(line.starts_with("from ") && line.ends_with(" topic 7 size 6: hello\\u{1b}"), "{line}");
+
+    let topic = client.topic(TopicId(7));
+    topic.send_to(listener.id, b"\xff\x00".as_slice()).await.unwrap();
+    let me = client.id().unwrap();
+    assert_eq!(listener.line().await, format!("from {me} topic 7 size 2: 0xff00"));
+    topic.send_to(listener.id, "").await.unwrap();
+    assert_eq!(listener.line().await, format!("from {me} topic 7 size 0: "));
+    assert!(listener.child.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn json_lines_are_for_scripts() {
+    let url = format!("tcp://{}", Relay::new().listen().await);
+    let mut child = command(&["listen", &url, "--json"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line: serde_json::Value =
+        serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+    assert_eq!(line["event"], "id");
+    let id = line["id"].as_str().unwrap().to_owned();
+
+    let (code, sent, _) = waddell(&["send", &url, &id, "\"quoted\"", "--json"]).await;
+    let sent: serde_json::Value = serde_json::from_str(&sent).unwrap();
+    assert_eq!((code, &sent["event"], &sent["size"]), (0, &"sent".into(), &8.into()));
+    let line: serde_json::Value =
+        serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+    assert_eq!((&line["event"], &line["from"]), (&"message".into(), &sent["from"]));
+    assert_eq!((&line["topic"], &line["size"]), (&1.into(), &8.into()));
+    assert_eq!(line["text"], "\"quoted\"");
+
+    let ping = ["ping", &url, &id, "--count", "3", "--interval", "0", "--json"];
+    let (code, output, _) = waddell(&ping).await;
+    let lines: Vec<serde_json::Value> =
+        output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, lines.len()), (0, 4));
+    assert_eq!((&lines[2]["event"], &lines[2]["number"]), (&"pong".into(), &3.into()));
+    assert_eq!((&lines[3]["event"], &lines[3]["received"]), (&"summary".into(), &3.into()));
+    assert!(lines[3]["min_ms"].as_f64() <= lines[3]["p99_ms"].as_f64());
+}
+
+#[tokio::test]
+async fn listen_prints_its_new_id_after_a_reconnect() {
+    let relay = Relay::new();
+    let url = format!("tcp://{}", relay.listen().await);
+    let mut listener = Listener::start(&["listen", &url]).await;
+    relay.cut();
+    let line = listener.line().await;
+    assert!(line.starts_with("id ") && line != format!("id {}", listener.id), "{line}");
+}
+
+#[tokio::test]
+async fn ping_that_nobody_answers_fails() {
+    let relay = Relay::new();
+    let url = format!("tcp://{}", relay.listen().await);
+    let client = Client::connect(&url).await.unwrap();
+    let id = client.id().unwrap().to_string();
+    let (code, output, error) =
+        waddell(&["ping", &url, &id, "--count", "2", "--interval", "0", "--timeout", "0.05"]).await;
+    assert_eq!((code, output.as_str()), (1, "2 sent, none answered\n"));
+    assert!(error.contains("does the peer run waddell listen"), "{error}");
+}
+
+#[tokio::test]
+async fn message_is_read_from_standard_input() {
+    let url = format!("tcp://{}", Relay::new().listen().await);
+    let client = Client::connect(&url).await.unwrap();
+    let id = client.id().unwrap().to_string();
+    for len in [0, 3, MAX_BODY_LEN, MAX_BODY_LEN + 1] {
+        let mut child = command(&["send", &url, &id, "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&vec![b'x'; len]).await.unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().await.unwrap();
+        if len > MAX_BODY_LEN {
+            assert_eq!(output.status.code(), Some(1));
+        } else {
+            assert_eq!(output.status.code(), Some(0));
+            assert_eq!(client.topic(TopicId(1)).recv().await.unwrap().body.len(), len);
+        }
+    }
+}
+
+#[tokio::test]
+async fn certificate_is_pinned_from_a_file() {
+    let certificate = certificate(|_| {});
+    let server = serve_tls(&Relay::new(), tls_config(&certificate, &rustls::version::TLS13)).await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(certificate.pem.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let url = format!("tls://{server}");
+    Listener::start(&["listen", &url, "--cert", path]).await;
+    let (code, _, error) = waddell(&["listen", &url, "--reconnect-attempts", "0"]).await;
+    assert_eq!(code, 1);
+    assert!(error.starts_with(&format!("waddell: {url}: could not connect: ")), "{error}");
+}
+
+#[tokio::test]
+async fn bad_usage_exits_with_2_and_says_why() {
+    let id = "3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11";
+    let url = "tcp://127.0.0.1:1";
+    for (arguments, problem) in [
+        (vec![], "Usage"),
+        (vec!["listen", "127.0.0.1"], "must begin with tcp://"),
+        (vec!["listen", url, "--topic", "65536"], "65536"),
+        (vec!["listen", url, "--topic", "65534"], "waddell ping"),
+        (vec!["listen", url, "--cert", "/nonexistent"], "No such file"),
+        (vec!["listen", url, "--cert", "Cargo.toml"], "no certificate"),
+        (vec!["send", url, "me", "x"], "not a peer id"),
+        (vec!["send", url, "00000000-0000-0000-0000-000000000000", "x"], "nil id"),
+        (vec!["send", url, id], "TEXT"),
+        (vec!["ping", url, id, "--size", "20"], "21"),
+        (vec!["ping", url, id, "--interval=-1"], "seconds from 0"),
+        (vec!["ping", url, id, "--count", "0"], "count"),
+    ] {
+        let (code, output, error) = waddell(&arguments).await;
+        assert_eq!((code, output.as_str()), (2, ""), "{arguments:?}: {error}");
+        assert!(error.contains(problem), "{arguments:?}: {error}");
+    }
+    let (code, _, error) = waddell(&["send", url, id, "x"]).await;
+    assert_eq!(code, 1);
+    assert!(error.contains("tcp://127.0.0.1:1: could not connect: Connection refused"), "{error}");
+}
+
+/// A running `waddell listen` without `--json`.
+struct Listener {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    id: PeerId,
+}
+
+impl Listener {
+    async fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next_line().await.unwrap().expect("it is connected");
+        let id = line.strip_prefix("id ").expect("its id comes first").parse().unwrap();
+        Self { child, lines, id }
+    }
+
+    async fn line(&mut self) -> String {
+        self.lines.next_line().await.unwrap().expect("it goes on")
+    }
+}
+
+/// Runs the command to its end: exit code, standard output, standard error.
+async fn waddell(arguments: &[&str]) -> (i32, String, String) {
+    let output = command(arguments).output().await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waddell"));
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
