@@ -60,7 +60,7 @@ impl Listen {
                 message = topic.recv() => {
                     print_message(output, &message?)?;
                     received += 1;
-                    tell_of_losses(&topic, &mut lost);
+                    tell_of_lost_messages(&topic, &mut lost);
                 }
                 _ = ctrl_c() => break,
             }
@@ -97,7 +97,7 @@ fn print_message(output: Output, message: &MessageIn) -> Result<(), Failure> {
     )
 }
 
-fn tell_of_losses(topic: &Topic, told: &mut u64) {
+fn tell_of_lost_messages(topic: &Topic, told: &mut u64) {
     let lost = topic.lost();
     if lost > *told {
         warn(format_args!("{} messages came faster than they were printed, lost", lost - *told));

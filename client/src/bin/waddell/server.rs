@@ -42,15 +42,16 @@ impl Server {
             config = config.server_cert(pem).map_err(|error| Failure::Usage(error.to_string()))?;
         }
         let client = Client::connect(configure(config)).await?;
-        tokio::spawn(tell_of_losses(client.watch()));
+        tokio::spawn(tell_of_lost_connections(client.watch()));
         Ok(client)
     }
 }
 
 /// Says on standard error when there is no connection.
-async fn tell_of_losses(mut states: watch::Receiver<State>) {
+async fn tell_of_lost_connections(mut states: watch::Receiver<State>) {
     while states.changed().await.is_ok() {
-        if let State::Waiting { reason, .. } = &*states.borrow_and_update() {
+        let state = states.borrow_and_update().clone();
+        if let State::Waiting { reason, .. } = state {
             warn(format_args!("{reason}; trying again"));
         }
     }
