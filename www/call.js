@@ -45,7 +45,6 @@ export class Switchboard extends EventTarget {
 
   #start(options) {
     const call = new Call({ ...options, signaling: this.#signaling, config: this.#config });
-    call.addEventListener("moved", () => this.#redial(call));
     this.current = call;
     this.dispatchEvent(new CustomEvent("call", { detail: call }));
     return call;
@@ -55,6 +54,7 @@ export class Switchboard extends EventTarget {
     const call = this.current;
     if (call?.isLive && signal.call === call.token) {
       call.handleSignal(from, signal);
+      if (signal.kind === "moved") this.#redial(call);
     } else if (signal.kind === "description" && signal.opens === true) {
       this.#handleIncoming(from, signal);
     } else if (signal.kind === "description") {

@@ -54,6 +54,33 @@ test("a conversation outlives the server, and both sides learn each other's new 
   await hears(first, "Here I am");
 });
 
+for (const [who, type, loser] of [["caller", "offer", 1], ["callee", "answer", 0]]) {
+  test(`a call comes about although the ${who} loses the server, and the ${type} with it`, async () => {
+    let lost = false;
+    const prepare = (page) =>
+      page.routeWebSocket(/\/ws$/, (socket) => {
+        const upstream = socket.connectToServer();
+        let open = true;
+        socket.onMessage((message) => {
+          if (!open) return;
+          open = lost || !message.toString("latin1").includes(`"type":"${type}"`);
+          if (open) return upstream.send(message);
+          lost = true;
+          upstream.close();
+          socket.close();
+        });
+      });
+    const options = [{ expect: REFUSED }, { expect: REFUSED }];
+    options[loser].prepare = prepare;
+    const first = await browser.open(server.page, options[0]);
+    const second = await browser.open(await linkOf(first), options[1]);
+    await Promise.all([inCall(first, "connected"), inCall(second, "connected")]);
+    assert.ok(lost);
+    await say(second, "At last");
+    await hears(first, "At last");
+  });
+}
+
 test("a server that never answers is named, with what to check", async () => {
   const page = await browser.open(`${server.page}?server=ws://127.0.0.1:9/ws`, { expect: /WebSocket connection|ERR_/ });
   const notice = page.getByRole("alert").filter({ hasText: "The server does not answer" });

@@ -1,0 +1,95 @@
+// The module that negotiates peer connections, without the page around it.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import { Browser, Server } from "./harness.js";
+
+let server;
+let browser;
+let page;
+
+before(async () => {
+  server = await Server.start();
+  browser = await Browser.launch();
+  page = await browser.open(server.page);
+  await page.evaluate(makePair);
+});
+afterEach(() => page.evaluate(() => window.pair?.close()));
+after(async () => {
+  await browser.closePages();
+  await browser.close();
+  await server.stop();
+});
+
+test("two peers that offer at the same time are connected", async () => {
+  const result = await page.evaluate(async () => {
+    window.pair = window.makePair([true, false]);
+    await pair.delivered();
+    await pair.opened();
+    const offers = pair.signals.filter(({ description }) => description?.type === "offer").length;
+    return { offers, errors: pair.errors };
+  });
+  assert.ok(result.offers >= 2, "both offered");
+  assert.deepEqual(result.errors, []);
+});
+
+test("restarts of ICE by both sides at once, again and again, leave the connection whole", async () => {
+  const errors = await page.evaluate(async () => {
+    window.pair = window.makePair([false, true]);
+    await pair.delivered();
+    await pair.opened();
+    for (let round = 0; round < 10; round++) {
+      const before = pair.credentials();
+      for (const peer of pair.peers) peer.restartIce();
+      // One side's offer may win and bring new credentials to both, or each side's in turn.
+      while (pair.credentials() === before || !pair.stable()) await pair.delivered();
+      const [first, second] = pair.peers.map((peer) => peer.channels.talk);
+      const echo = new Promise((done) => (second.onmessage = ({ data }) => done(data)));
+      first.send(`round ${round}`);
+      if ((await echo) !== `round ${round}`) return [`round ${round} got lost`];
+    }
+    return pair.errors;
+  });
+  assert.deepEqual(errors, []);
+});
+
+/** Runs in the page: defines how to make two peers whose signals cross each other. */
+async function makePair() {
+  const { Peer } = await import("/peer.js");
+  window.makePair = (polite) => {
+    const descriptions = [];
+    const states = [];
+    const pair = { peers: [], signals: [], errors: [] };
+    const queues = [[], []];
+    for (const side of [0, 1]) {
+      const send = (signal) => {
+        pair.signals.push(signal);
+        if (signal.description) descriptions[side] = signal.description;
+        queues[1 - side].push(signal);
+      };
+      const peer = new Peer({ polite: polite[side], send, channels: { talk: 0 } });
+      peer.addEventListener("ice", ({ detail }) => {
+        if (detail.part === "signaling") states[side] = detail.value;
+      });
+      peer.addEventListener("error", ({ detail }) => pair.errors.push(String(detail)));
+      pair.peers.push(peer);
+    }
+    const tick = () => new Promise((done) => setTimeout(done));
+    // Signals are held until both sides have some, or nothing more comes: so offers do cross.
+    pair.delivered = async () => {
+      for (let idle = 0; idle < 3; idle++) {
+        await tick();
+        if (queues[0].length && queues[1].length) break;
+      }
+      for (const side of [0, 1]) for (const signal of queues[side].splice(0)) pair.peers[side].handleSignal(signal);
+      await tick();
+    };
+    pair.opened = async () => {
+      while (pair.peers.some(({ channels }) => channels.talk.readyState !== "open")) await pair.delivered();
+    };
+    pair.credentials = () => descriptions.map(({ sdp }) => /a=ice-ufrag:(.*)/.exec(sdp)[1]).join();
+    pair.stable = () => !queues[0].length && !queues[1].length && states.every((state) => state === "stable");
+    pair.close = () => pair.peers.forEach((peer) => peer.close());
+    return pair;
+  };
+}
