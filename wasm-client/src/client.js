@@ -369,6 +369,10 @@ function parseOptions(url, options) {
   if (signal !== undefined && typeof signal?.addEventListener !== "function") {
     throw invalidOption("signal", "an AbortSignal");
   }
+  const isProtocol = (value) => typeof value === "string";
+  if (!isProtocol(protocols) && !(Array.isArray(protocols) && protocols.every(isProtocol))) {
+    throw invalidOption("protocols", "a string or an array of strings");
+  }
   if (WebSocket === undefined) {
     throw new WaddellError(
       "no-websocket",

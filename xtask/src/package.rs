@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   wasm-client/pkg/
-//!     package.json README.md LICENSE node.js
+//!     package.json  README.md  LICENSE  auto.js  node.js
 //!     web/        waddell.js  waddell_bg.wasm  ...     wasm-pack's target `web`: pages, Node
 //!     bundler/    waddell.js  waddell_bg.js    ...     wasm-pack's target `bundler`
 //! ```
@@ -90,7 +90,9 @@ fn add_what_is_not_built(package: &Path) -> Result<()> {
     let sources = root().join("wasm-client");
     copy(&sources.join("README.md"), &package.join("README.md"))?;
     copy(&root().join("LICENSE"), &package.join("LICENSE"))?;
-    copy(&sources.join("npm/node.js"), &package.join("node.js"))?;
+    for entry in ["auto.js", "node.js"] {
+        copy(&sources.join("npm").join(entry), &package.join(entry))?;
+    }
     let template = sources.join("npm/package.json");
     let manifest = fs::read_to_string(&template)
         .with_context(|| format!("cannot read {}", template.display()))?

@@ -1,0 +1,510 @@
+// The client in Node: what it promises to an application, against a server on a real socket.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { describe, test } from "node:test";
+
+import { Topic, WaddellError } from "../pkg/node.js";
+import { Client, connect, frame, next, PEER, read, Server, text, WebSocket, withServer } from "./support.js";
+
+const rejects = (promise, code) =>
+  assert.rejects(promise, (error) => error instanceof WaddellError && error.code === code);
+const throws = (call, code) =>
+  assert.throws(call, (error) => error instanceof WaddellError && error.code === code);
+
+describe("connecting", () => {
+  test("a client that is connected has an id and is open", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      assert.match(client.id, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+      assert.equal(client.state, "open");
+      assert.ok(client instanceof EventTarget);
+      client.close();
+      assert.equal(client.state, "closed");
+      assert.equal(client.id, null);
+    }));
+
+  test("arguments that are of no use are refused with a code", async () => {
+    const url = "ws://127.0.0.1:1/";
+    await rejects(Client.connect("gopher://host/", { WebSocket }), "invalid-url");
+    await rejects(Client.connect("not an address", { WebSocket }), "invalid-url");
+    await rejects(Client.connect(undefined, { WebSocket }), "invalid-url");
+    await rejects(Client.connect(Symbol(), { WebSocket }), "invalid-url");
+    await rejects(Client.connect(url, null), "invalid-option");
+    await rejects(Client.connect(url, 3), "invalid-option");
+    const bad = {
+      reconnectAttempts: [-1, 1.5, NaN, "3", null, 1n],
+      connectTimeoutMs: [0, -1, NaN, "3", null],
+      keepAliveMs: [0, -1, NaN, "3", null],
+      maxBufferedAmount: [-1, NaN, "3", null],
+      signal: [1, "stop", {}],
+      WebSocket: [1, {}, null],
+      protocols: [1, null, {}, [1]],
+    };
+    for (const [name, values] of Object.entries(bad)) {
+      for (const value of values) {
+        await rejects(Client.connect(url, { WebSocket, [name]: value }), "invalid-option");
+      }
+    }
+  });
+
+  test("without any WebSocket the error says what to do", async (t) => {
+    const { WebSocket: native } = globalThis;
+    t.after(() => Object.assign(globalThis, { WebSocket: native }));
+    delete globalThis.WebSocket;
+    await rejects(Client.connect("ws://127.0.0.1:1/"), "no-websocket");
+  });
+
+  test("attempts that fail are told of, and the last ends the client", async () => {
+    const server = await Server.start();
+    await server.stop();
+    const started = performance.now();
+    await assert.rejects(connect(server.url, { reconnectAttempts: 2 }), (error) => {
+      assert.equal(error.code, "connect-failed");
+      assert.equal(error.cause.code, "dial-failed");
+      return true;
+    });
+    // The third dial follows 100 ms and 200 ms after the first two, and up to half as much again.
+    assert.ok(performance.now() - started >= 290);
+  });
+
+  test("a server that does not greet counts as failed after connectTimeoutMs", () =>
+    withServer(() => {}, async (server) => {
+      await assert.rejects(
+        connect(server, { reconnectAttempts: 0, connectTimeoutMs: 50 }),
+        (error) => error.code === "connect-failed" && error.message.includes("did not greet"),
+      );
+    }));
+
+  test("an aborted signal ends the connecting, or the client", () =>
+    withServer(null, async (server) => {
+      await rejects(connect(server, { signal: AbortSignal.abort() }), "aborted");
+      const early = new AbortController();
+      const connecting = connect("ws://127.0.0.1:1/", { signal: early.signal, reconnectAttempts: Infinity });
+      early.abort(new Error("enough"));
+      await assert.rejects(connecting, (error) => error.code === "aborted" && error.cause.message === "enough");
+
+      const late = new AbortController();
+      const client = await connect(server, { signal: late.signal });
+      const closed = next(client, "close");
+      late.abort();
+      assert.equal(client.state, "closed");
+      assert.equal((await closed).code, "aborted");
+    }));
+
+  test("a constructor that throws ends the client at once", async () => {
+    class Refusing {
+      constructor() {
+        throw new Error("insecure");
+      }
+    }
+    await assert.rejects(
+      Client.connect("ws://host/", { WebSocket: Refusing, reconnectAttempts: Infinity }),
+      (error) => error.code === "websocket-refused" && error.cause.message === "insecure",
+    );
+  });
+
+  test("subprotocols are offered if asked for", () =>
+    withServer(null, async (server) => {
+      (await connect(server)).close();
+      (await connect(server, { protocols: "waddell" })).close();
+      assert.deepEqual(server.connections.map((socket) => socket.protocol), ["", "waddell"]);
+    }));
+
+  test("the classes are not to be constructed", () => {
+    throws(() => new Client(), "illegal-constructor");
+    throws(() => new Topic(), "illegal-constructor");
+  });
+});
+
+describe("topics", () => {
+  test("a topic has one handle", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      assert.equal(client.topic(7), client.topic(7));
+      assert.notEqual(client.topic(7), client.topic(8));
+      assert.equal(client.topic(7).number, 7);
+      for (const number of [-1, 65_536, 1.5, NaN, "1", null, undefined, {}]) {
+        throws(() => client.topic(number), "invalid-topic");
+      }
+      client.close();
+    }));
+
+  test("strings, bytes of every kind and arrays of them arrive as bytes", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      const topic = client.topic(65_535);
+      const bytes = new Uint8Array([0, 1, 2, 3, 4]);
+      const bodies = [
+        "grüße",
+        new Uint8Array(),
+        bytes,
+        bytes.subarray(1, 3),
+        bytes.buffer,
+        new DataView(bytes.buffer, 2, 2),
+        Buffer.from("node"),
+        new Uint8Array(new SharedArrayBuffer(2)),
+        [],
+        ["a", bytes.subarray(4), "", "z"],
+        Buffer.alloc(65_517, "x"),
+      ];
+      for (const body of bodies) topic.send(client.id, body);
+      const received = await read(topic, bodies.length);
+      assert.deepEqual(
+        received.map(({ body }) => Buffer.from(body)),
+        ["grüße", "", bytes, "\x01\x02", bytes, "\x02\x03", "node", "\0\0", "", "a\x04z", "x".repeat(65_517)]
+          .map((body) => Buffer.from(body)),
+      );
+      assert.ok(received.every(({ from, topic, body }) =>
+        from === client.id && topic === 65_535 && body.constructor === Uint8Array));
+      client.close();
+    }));
+
+  test("what cannot be sent is refused with a code, and nothing is sent", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      const topic = client.topic(1);
+      for (const id of [undefined, null, 1, "", "nobody", PEER + " ", "x".repeat(1e6), {}]) {
+        throws(() => topic.send(id, "x"), "invalid-peer-id");
+      }
+      const detached = new ArrayBuffer(8);
+      structuredClone(detached, { transfer: [detached] });
+      const bodies = [undefined, null, 1, {}, [1, 2], [null], [["nested"]], Symbol(), () => {}];
+      bodies.push(new Uint8Array(new Proxy({}, {})) && new Proxy(new Uint8Array(1), {}));
+      for (const body of bodies) throws(() => topic.send(client.id, body), "invalid-body");
+      throws(() => topic.send(client.id, Buffer.alloc(65_518)), "body-too-long");
+      throws(() => topic.send(client.id, ["x", Buffer.alloc(65_517)]), "body-too-long");
+      throws(() => topic.send(client.id, Array(3).fill(Buffer.alloc(2 ** 31 - 1))), "body-too-long");
+      topic.send(client.id, "still works");
+      assert.equal(text((await read(topic, 1))[0]), "still works");
+      client.close();
+    }));
+
+  test("a message waits for its topic to be asked for", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      for (const number of [1, 2]) client.topic(3).send(client.id, `to ${number}`);
+      // The topic that is sent on is open here; the copies for others are the server's.
+      server.connections[0].send(Buffer.concat([frame(PEER, 40, "early"), frame(PEER, 3, "last")]));
+      await read(client.topic(3), 3);
+      assert.equal(text((await read(client.topic(40), 1))[0]), "early");
+      client.close();
+    }));
+
+  test("a topic that nobody reads drops and counts; others go on", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      const full = client.topic(1);
+      const body = Buffer.alloc(60_000);
+      for (let i = 0; i < 30; i += 1) server.connections[0].send(frame(PEER, 1, body));
+      server.connections[0].send(frame(PEER, 2, "after"));
+      await read(client.topic(2), 1);
+      assert.equal(full.lost, 30 - 17);
+      assert.equal((await read(full, 17)).length, 17);
+      client.close();
+    }));
+
+  test("loops of one topic share its messages, in order", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      const topic = client.topic(1);
+      const both = [topic[Symbol.asyncIterator](), topic[Symbol.asyncIterator]()];
+      const first = both[0].next();
+      const second = both[1].next();
+      for (const body of ["1", "2", "3"]) topic.send(client.id, body);
+      assert.equal(text((await first).value), "1");
+      assert.equal(text((await second).value), "2");
+      await both[0].return();
+      assert.equal((await both[0].next()).done, true);
+      assert.equal(text((await both[1].next()).value), "3");
+      const pending = both[1].next();
+      assert.deepEqual(await both[1].return("end"), { value: "end", done: true });
+      assert.equal((await pending).done, true);
+      client.close();
+    }));
+
+  test("closing ends loops once they have read what had arrived", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      const topic = client.topic(1);
+      server.connections[0].send(Buffer.concat([frame(PEER, 1, "a"), frame(PEER, 1, "b"), frame(PEER, 2)]));
+      await read(client.topic(2), 1);
+      const waiting = read(client.topic(2), 1);
+      client.close();
+      assert.deepEqual(await waiting, []);
+      const rest = [];
+      for await (const message of topic) rest.push(text(message));
+      assert.deepEqual(rest, ["a", "b"]);
+    }));
+});
+
+describe("events", () => {
+  test("message listeners get messages, those that waited first", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      const [peer] = server.connections;
+      const topic = client.topic(1);
+      peer.send(Buffer.concat([frame(PEER, 1, "a"), frame(PEER, 1, "b"), frame(PEER, 2)]));
+      await read(client.topic(2), 1);
+
+      // Each listener that is removed leaves the rest for the next.
+      assert.equal(text(await next(topic, "message")), "a");
+      assert.equal(text(await next(topic, "message")), "b");
+      const seen = [];
+      topic.addEventListener("message", (event) => {
+        assert.equal(event.target, topic);
+        seen.push(text(event.detail));
+      });
+      peer.send(Buffer.concat([frame(PEER, 1, "c"), frame(PEER, 1, "d"), frame(PEER, 2)]));
+      await read(client.topic(2), 1);
+      assert.deepEqual(seen, ["c", "d"]);
+      client.close();
+    }));
+
+  test("two messages in one frame of the WebSocket are not lost between two listeners", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      const topic = client.topic(1);
+      const first = next(topic, "message");
+      server.connections[0].send(Buffer.concat([frame(PEER, 1, "a"), frame(PEER, 1, "b")]));
+      assert.equal(text(await first), "a");
+      assert.equal(text(await next(topic, "message")), "b");
+      client.close();
+    }));
+
+  test("listeners and a loop of the same topic both get its messages", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      const topic = client.topic(1);
+      const seen = [];
+      topic.addEventListener("message", (event) => seen.push(text(event.detail)));
+      const loop = topic[Symbol.asyncIterator]();
+      const first = loop.next();
+      server.connections[0].send(Buffer.concat([frame(PEER, 1, "a"), frame(PEER, 1, "b"), frame(PEER, 1, "c")]));
+      assert.equal(text((await first).value), "a");
+      assert.equal(text((await loop.next()).value), "b");
+      await loop.return();
+      assert.deepEqual(seen, ["a", "b", "c"]);
+      // Nothing waits on a topic with listeners and no loop.
+      topic.send(client.id, "d");
+      assert.equal(text((await read(topic, 1))[0]), "d");
+      client.close();
+    }));
+
+  test("once, removal, signals, objects and repeated listeners work as in every EventTarget", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      const topic = client.topic(1);
+      const seen = [];
+      const log = (name) => (event) => seen.push(name + text(event.detail));
+      const twice = log("twice ");
+      const removed = log("removed ");
+      const object = { handleEvent(event) { seen.push(`${this === object} ${text(event.detail)}`); } };
+      const stop = new AbortController();
+      topic.addEventListener("message", twice);
+      topic.addEventListener("message", twice);
+      topic.addEventListener("message", log("once "), { once: true });
+      topic.addEventListener("message", removed);
+      topic.removeEventListener("message", removed);
+      topic.addEventListener("message", log("signal "), { signal: stop.signal });
+      topic.addEventListener("message", object);
+      topic.removeEventListener("message", null);
+      const get = async (body) => {
+        topic.send(client.id, body);
+        client.topic(2).send(client.id, "");
+        await read(client.topic(2), 1);
+      };
+      await get("1");
+      stop.abort();
+      await get("2");
+      topic.removeEventListener("message", object);
+      await get("3");
+      assert.deepEqual(seen, ["twice 1", "once 1", "signal 1", "true 1", "twice 2", "true 2", "twice 3"]);
+      client.close();
+    }));
+
+  test("a listener that throws does not stop the others", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      const topic = client.topic(1);
+      const thrown = [];
+      const handlers = process.listeners("uncaughtException");
+      process.removeAllListeners("uncaughtException");
+      process.on("uncaughtException", (error) => thrown.push(error.message));
+      try {
+        for (const target of [topic, client]) {
+          for (const type of ["message", "state", "close"]) {
+            target.addEventListener(type, () => { throw new Error(type); });
+          }
+        }
+        const seen = [];
+        topic.addEventListener("message", (event) => seen.push(text(event.detail)));
+        client.addEventListener("close", () => seen.push("close"));
+        server.connections[0].send(Buffer.concat([frame(PEER, 1, "a"), frame(PEER, 1, "b"), frame(PEER, 2)]));
+        await read(client.topic(2), 1);
+        client.close();
+        assert.deepEqual(seen, ["a", "b", "close"]);
+        await new Promise(setImmediate);
+        assert.deepEqual(thrown, ["message", "message", "state", "close"]);
+      } finally {
+        process.removeAllListeners("uncaughtException");
+        for (const handler of handlers) process.on("uncaughtException", handler);
+      }
+    }));
+
+  test("every call may be made from within a listener", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      const topic = client.topic(1);
+      const seen = [];
+      topic.addEventListener("message", (event) => {
+        const body = text(event.detail);
+        seen.push(`${body} ${client.state}`);
+        if (body === "a") {
+          client.topic(2).send(client.id, "from within");
+          client.topic(3).addEventListener("message", () => seen.push("topic 3"));
+        }
+        if (body === "b") client.close();
+      });
+      topic.addEventListener("message", (event) => seen.push(`second ${text(event.detail)}`));
+      client.addEventListener("close", () => {
+        seen.push("close");
+        client.close();
+        throws(() => topic.send(PEER, "x"), "closed");
+      });
+      const closed = next(client, "close");
+      server.connections[0].send(Buffer.concat(["a", "b", "c"].map((body) => frame(PEER, 1, body))));
+      await closed;
+      // An event reaches all listeners before the next does; what had arrived is still told.
+      assert.deepEqual(seen, ["a open", "second a", "b open", "second b", "c closed", "second c", "close"]);
+      assert.equal(client.state, "closed");
+    }));
+});
+
+describe("staying connected", () => {
+  test("a lost connection is dialed again, with another id", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      const id = client.id;
+      const story = [];
+      client.addEventListener("state", (event) => story.push(event.detail.state));
+      client.addEventListener("error", (event) => {
+        story.push(event.detail.code);
+        assert.equal(event.detail.error.code, event.detail.code);
+        assert.ok(event.detail.retryInMs >= 0);
+        assert.equal(client.id, null);
+        throws(() => client.topic(1).send(PEER, "x"), "not-connected");
+      });
+      const reading = read(client.topic(1), 1);
+      const again = next(client, "id");
+      server.connections[0].terminate();
+      const { id: newId } = await again;
+      assert.notEqual(newId, id);
+      assert.equal(client.id, newId);
+      assert.deepEqual(story, ["waiting", "connection-lost", "connecting", "open"]);
+      client.topic(1).send(newId, "after");
+      assert.equal(text((await reading)[0]), "after");
+      client.close();
+    }));
+
+  test("a server that comes back is found", async () => {
+    const server = await Server.start();
+    const client = await connect(server, { reconnectAttempts: Infinity });
+    const lost = next(client, "error");
+    await server.stop();
+    await lost;
+    await next(client, "error");
+    const again = next(client, "id");
+    const restarted = await Server.start(null, { port: server.port });
+    await again;
+    client.close();
+    await restarted.stop();
+  });
+
+  test("waiting ends at once when the network is back", async (t) => {
+    // Node has no such event; a page's window is an EventTarget.
+    const window = new EventTarget();
+    for (const name of ["addEventListener", "removeEventListener"]) {
+      globalThis[name] = window[name].bind(window);
+      t.after(() => delete globalThis[name]);
+    }
+    const server = await Server.start();
+    const client = await connect(server, { reconnectAttempts: Infinity });
+    await server.stop();
+    // Wait until the delay is long enough to tell.
+    let delay = 0;
+    while (delay < 500) delay = (await next(client, "error")).retryInMs;
+    const restarted = await Server.start(null, { port: server.port });
+    const started = performance.now();
+    const again = next(client, "id");
+    window.dispatchEvent(new Event("online"));
+    await again;
+    assert.ok(performance.now() - started < delay / 2);
+    client.close();
+    await restarted.stop();
+  });
+
+  test("keep-alives are sent as often as asked for", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server, { keepAliveMs: 5 });
+      const [socket] = server.connections;
+      for (let i = 0; i < 3; i += 1) {
+        const [data] = await once(socket, "message");
+        assert.equal(data.toString("hex"), "01006b");
+      }
+      client.close();
+    }));
+
+  test("sending beyond maxBufferedAmount is refused until the socket has drained", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server, { maxBufferedAmount: 300_000 });
+      const topic = client.topic(1);
+      const [socket] = server.connections;
+      socket.pause();
+      const body = Buffer.alloc(60_000);
+      let sent = 0;
+      // The system's own buffers take some megabytes first.
+      assert.throws(
+        () => {
+          for (; sent < 1_000; sent += 1) topic.send(PEER, body);
+        },
+        (error) => error.code === "buffer-full",
+      );
+      const drained = new Promise((resolve) => {
+        let received = 0;
+        socket.on("message", () => (received += 1) === sent && resolve());
+      });
+      socket.resume();
+      await drained;
+      topic.send(PEER, body);
+      client.close();
+    }));
+
+  test("from within a listener, too", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server, { maxBufferedAmount: 300_000 });
+      const refused = new Promise((resolve) => {
+        client.topic(1).addEventListener("message", () => {
+          try {
+            for (let i = 0; i < 1_000; i += 1) client.topic(2).send(PEER, Buffer.alloc(60_000));
+          } catch (error) {
+            resolve(error.code);
+          }
+        });
+      });
+      client.topic(1).send(client.id, "go");
+      assert.equal(await refused, "buffer-full");
+      client.close();
+    }));
+
+  test("what was sent before the close still goes out", () =>
+    withServer(null, async (server) => {
+      const client = await connect(server);
+      const received = once(server.connections[0], "message");
+      client.topic(1).send(PEER, "bye");
+      client.close();
+      assert.equal((await received)[0].toString("latin1", 20), "bye");
+      const [code] = await once(server.connections[0], "close");
+      assert.equal(code, 1000);
+    }));
+});

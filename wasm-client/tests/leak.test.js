@@ -1,0 +1,88 @@
+// What a client leaves behind: while it is open it is kept, and once it is closed nothing is.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+
+import init from "../pkg/node.js";
+import { connect, frame, PEER, read, text, withServer } from "./support.js";
+
+setFlagsFromString("--expose-gc");
+const gc = runInNewContext("gc");
+
+/** Collects garbage until `done()`, or long enough to know that it never will be. */
+async function collectUntil(done) {
+  const turn = () => new Promise((resolve) => setTimeout(resolve, 5));
+  for (let i = 0; i < 50 && !done(); i += 1) {
+    await turn(); // what a WeakRef has given out is kept until the end of that turn
+    gc();
+    await turn();
+  }
+}
+
+const alive = (refs) => refs.filter((ref) => ref.deref()).length;
+
+test("a client that nobody holds but that is listened to goes on, and ends when closed", () =>
+  withServer(null, async (server) => {
+    const seen = [];
+    const signal = new AbortController();
+    const ref = await (async () => {
+      const client = await connect(server, { signal: signal.signal });
+      client.topic(1).addEventListener("message", (event) => seen.push(text(event.detail)));
+      return new WeakRef(client);
+    })();
+    await collectUntil(() => !ref.deref());
+    server.connections[0].send(frame(PEER, 1, "still there"));
+    while (seen.length === 0) await new Promise(setImmediate);
+    assert.deepEqual(seen, ["still there"]);
+
+    signal.abort();
+    await collectUntil(() => !ref.deref());
+    assert.equal(ref.deref(), undefined);
+  }));
+
+test("closed clients leave no object, timer or socket, and their memory is used again", () =>
+  withServer(null, async (server) => {
+    const { memory, __wbindgen_externrefs: table } = await init();
+    const round = async () => {
+      const refs = [];
+      const clients = await Promise.all(
+        Array.from({ length: 50 }, () => connect(server, { keepAliveMs: 60_000 })),
+      );
+      for (const client of clients) {
+        const topic = client.topic(1);
+        topic.addEventListener("message", () => client.state);
+        topic.send(client.id, Buffer.alloc(20_000));
+        refs.push(new WeakRef(client), new WeakRef(topic));
+      }
+      for (const client of clients) {
+        await read(client.topic(1), 1);
+        client.close();
+      }
+      return refs;
+    };
+    const settle = async () => {
+      const refs = await round();
+      await collectUntil(() => alive(refs) === 0);
+      assert.equal(alive(refs), 0);
+      while (server.listener.clients.size > 0) await new Promise(setImmediate);
+    };
+    await settle();
+    const before = { memory: memory.buffer.byteLength, table: table.length };
+    for (let i = 0; i < 5; i += 1) await settle();
+    assert.deepEqual({ memory: memory.buffer.byteLength, table: table.length }, before);
+    assert.equal(process.getActiveResourcesInfo().filter((name) => name === "Timeout").length, 0);
+  }));
+
+test("a client that gives up leaves nothing, either", async () => {
+  const refs = [];
+  for (let i = 0; i < 20; i += 1) {
+    const error = await connect("ws://127.0.0.1:1/", { reconnectAttempts: 0 }).catch((error) => error);
+    assert.equal(error.code, "connect-failed");
+    refs.push(new WeakRef(error));
+  }
+  await collectUntil(() => alive(refs) <= 1);
+  assert.ok(alive(refs) <= 1); // the loop's own variable
+  assert.equal(process.getActiveResourcesInfo().filter((name) => name === "Timeout").length, 0);
+});

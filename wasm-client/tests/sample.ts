@@ -1,0 +1,65 @@
+// A program that `tsc --strict` must take, and mistakes that it must not.
+
+import init, { Client, Topic, WaddellError } from "waddell";
+import type { Body, ClientState, ConnectOptions, ErrorCode, Message } from "waddell";
+import { Client as BundledClient } from "waddell/bundler";
+import { WebSocket } from "ws";
+
+await init();
+
+const options: ConnectOptions = {
+  reconnectAttempts: Infinity,
+  keepAliveMs: 25_000,
+  connectTimeoutMs: 10_000,
+  maxBufferedAmount: 1 << 16,
+  protocols: ["waddell"],
+  signal: AbortSignal.timeout(1_000),
+  WebSocket,
+};
+
+try {
+  const client: Client = await Client.connect("wss://host/ws", options);
+  await Client.connect(new URL("wss://host/ws"), { WebSocket: globalThis.WebSocket });
+  const id: string | null = client.id;
+  const state: ClientState = client.state;
+  client.addEventListener("id", (event) => event.detail.id.length);
+  client.addEventListener("state", ({ detail }) => detail.state === "waiting");
+  client.addEventListener("error", ({ detail }) => detail.retryInMs + detail.error.message.length);
+  client.addEventListener("close", ({ detail }) => detail.error?.cause, { once: true });
+  const target: EventTarget = client;
+
+  const topic: Topic = client.topic(1);
+  const bodies: Body[] = ["text", new Uint8Array(1), new ArrayBuffer(1), ["text", new DataView(new ArrayBuffer(1))]];
+  for (const body of bodies) if (id) topic.send(id, body);
+  topic.addEventListener("message", (event) => event.detail.body.byteLength);
+  for await (const { from, topic: number, body } of topic) {
+    const message: Message = { from, topic: number, body };
+    void message;
+  }
+  topic.lost.toFixed();
+  client.close();
+  void [state, target];
+
+  // @ts-expect-error a topic is a number
+  client.topic("1");
+  // @ts-expect-error a peer id is a string
+  topic.send(1, "text");
+  // @ts-expect-error a body is no object
+  topic.send("id", { text: "text" });
+  // @ts-expect-error a number is no event
+  client.addEventListener("id", (event: number) => event);
+  // @ts-expect-error there is no such option
+  await Client.connect("wss://host/ws", { reconnect: true });
+  // @ts-expect-error the id is the server's to give
+  client.id = "mine";
+  // @ts-expect-error only connect makes clients
+  new Client();
+} catch (error) {
+  if (error instanceof WaddellError) {
+    const code: ErrorCode = error.code;
+    // @ts-expect-error there is no such code
+    if (code === "no-such-code") throw error;
+  }
+}
+
+void BundledClient.connect;

@@ -1,0 +1,124 @@
+// What the tests share: a waddell server in a few lines, and the package as it was built.
+//
+// By hand, from this folder:
+//
+//   cargo xtask package
+//   npm ci
+//   node --test
+
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { WebSocket, WebSocketServer } from "ws";
+
+import init, { Client } from "../pkg/node.js";
+
+await init();
+
+export const pkg = resolve(import.meta.dirname, "../pkg");
+export const PEER = "00010203-0405-4607-8809-0a0b0c0d0e0f";
+
+/** Returns a frame's bytes: prefix, header, body. */
+export function frame(peer, topic, body = "") {
+  const header = Buffer.alloc(20);
+  header.writeUInt16LE(18 + Buffer.byteLength(body), 0);
+  Buffer.from(peer.replaceAll("-", ""), "hex").copy(header, 2);
+  header.writeUInt16LE(topic, 18);
+  return Buffer.concat([header, Buffer.from(body)]);
+}
+
+/**
+ * A server that gives ids and forwards messages. `onConnection(socket, number)` replaces what it
+ * does with a connection; numbers begin at 0.
+ */
+export class Server {
+  connections = [];
+  #peers = new Map();
+
+  static async start(onConnection, { port = 0 } = {}) {
+    const server = new Server();
+    server.listener = new WebSocketServer({ port, host: "127.0.0.1" });
+    server.listener.on("connection", (socket) => {
+      const number = server.connections.push(socket) - 1;
+      if (onConnection) onConnection(socket, number);
+      else server.serve(socket);
+    });
+    await once(server.listener, "listening");
+    server.port = server.listener.address().port;
+    server.url = `ws://127.0.0.1:${server.port}/ws`;
+    return server;
+  }
+
+  /** Does what a waddell server does with a connection. */
+  serve(socket) {
+    const id = randomUUID();
+    this.#peers.set(id, socket);
+    socket.on("close", () => this.#peers.delete(id));
+    socket.on("message", (data) => {
+      // The package sends each frame as one message; that is more than the protocol promises.
+      if (data.length < 20) return;
+      const to = data.toString("hex", 2, 18).replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+      const forwarded = Buffer.from(data); // tests look at what was sent
+      Buffer.from(id.replaceAll("-", ""), "hex").copy(forwarded, 2);
+      this.#peers.get(to)?.send(forwarded);
+    });
+    socket.send(frame(id, 0));
+    return id;
+  }
+
+  async stop() {
+    for (const socket of this.connections) socket.terminate();
+    this.listener.close();
+    await once(this.listener, "close");
+  }
+}
+
+/** Runs `body` with a server that ends with it. */
+export async function withServer(onConnection, body) {
+  const server = await Server.start(onConnection);
+  try {
+    await body(server);
+  } finally {
+    await server.stop();
+  }
+}
+
+export function connect(server, options) {
+  return Client.connect(server.url ?? server, { WebSocket, ...options });
+}
+
+/** Resolves to the detail of the next event of a type. */
+export async function next(target, type) {
+  return new Promise((resolve) => {
+    target.addEventListener(type, (event) => resolve(event.detail), { once: true });
+  });
+}
+
+/** Resolves to the next `count` messages of a topic. */
+export async function read(topic, count) {
+  const messages = [];
+  if (count === 0) return messages;
+  for await (const message of topic) {
+    if (messages.push(message) === count) break;
+  }
+  return messages;
+}
+
+export const text = (message) => Buffer.from(message.body).toString();
+
+/** The golden vectors of the core: name, to, wire, outcome, message with peer, topic, parts. */
+export const vectors = (() => {
+  const file = resolve(import.meta.dirname, "../../core/testdata/vectors.json");
+  const { vectors, self } = JSON.parse(readFileSync(file));
+  const bytes = ({ hex, times = 1 }) =>
+    Buffer.concat(Array(times).fill(Buffer.from(hex.replaceAll(" ", ""), "hex")));
+  return vectors.map((vector) => ({
+    ...vector,
+    self,
+    wire: Buffer.concat(vector.wire.map(bytes)),
+    message: vector.message && { ...vector.message, parts: vector.message.parts.map(bytes) },
+  }));
+})();
+
+export { Client, WebSocket };
