@@ -18,9 +18,7 @@ fn main() -> ExitCode {
         "wasm-bindgen-test-runner" => {
             wasm_bindgen_cli::wasm_bindgen_test_runner::run_cli_with_args(env::args_os())
         }
-        "wasm-pack" => {
-            wasm_pack::command::run_wasm_pack(wasm_pack::Cli::parse().cmd)
-        }
+        "wasm-pack" => wasm_pack::command::run_wasm_pack(wasm_pack::Cli::parse().cmd),
         other => {
             eprintln!(
                 "called as {other:?}: link this program as wasm-bindgen, \
