@@ -5,10 +5,12 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::command::{cargo, run, target_dir};
+use crate::package;
 
 /// Builds what the page needs and the server, then runs the server with `args`.
 pub(crate) fn serve(args: &[String]) -> Result<()> {
     let (release, args): (Vec<_>, Vec<_>) = args.iter().partition(|arg| *arg == "--release");
+    package::build()?;
     let mut build = cargo(["build", "-p", "waddell-server"]);
     let profile = if release.is_empty() { "debug" } else { "release" };
     run(build.args(release))?;

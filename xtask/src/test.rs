@@ -1,12 +1,13 @@
 //! `cargo xtask test`: every check, one after the other.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 
 use crate::command::{cargo, program, root, run, succeeds, target_dir};
-use crate::install;
+use crate::{install, package};
 
 /// Runs the steps named by `args`, or all; goes on after a failure, and reports all at the end.
 ///
@@ -81,6 +82,11 @@ static STEPS: &[Step] = &[
     Step { name: "clippy", about: "lints, warnings denied", check: clippy },
     Step { name: "wasm-lint", about: "the same for the browser's target", check: clippy_wasm },
     Step { name: "doc", about: "the documentation builds, warnings denied", check: doc },
+    Step {
+        name: "package",
+        about: "the npm package builds, and is as small as it has to be",
+        check: package,
+    },
     Step { name: "rust", about: "unit, property, simulation and socket tests", check: rust },
     Step { name: "doctest", about: "the examples in the documentation run", check: doctest },
     Step {
@@ -88,14 +94,18 @@ static STEPS: &[Step] = &[
         about: "clients that others wrote, against the server",
         check: interop,
     },
+    Step { name: "npm", about: "the npm package in Node, bundlers and a browser", check: npm },
     Step { name: "e2e", about: "the page in a real browser", check: e2e },
 ];
 
 fn fmt() -> Result<()> {
     install::component("rustfmt")?;
     run(&mut cargo(["fmt", "--all", "--check"]))?;
-    // A workspace of its own, for the compiler that it needs.
-    run(&mut cargo(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]))
+    // Workspaces of their own, for the compiler and the dependencies that they need.
+    for manifest in ["fuzz/Cargo.toml", "tools/Cargo.toml"] {
+        run(&mut cargo(["fmt", "--check", "--manifest-path", manifest]))?;
+    }
+    Ok(())
 }
 
 fn clippy() -> Result<()> {
@@ -107,12 +117,22 @@ fn clippy_wasm() -> Result<()> {
     install::component("clippy")?;
     install::wasm_target()?;
     let mut clippy = cargo(["clippy", "--target", "wasm32-unknown-unknown"]);
-    run(clippy.args(["-p", "waddell-core", "--", "-D", "warnings"]))
+    run(clippy.args(["-p", "waddell-core", "-p", "waddell-wasm", "--", "-D", "warnings"]))
 }
 
 fn doc() -> Result<()> {
     let mut doc = cargo(["doc", "--workspace", "--no-deps", "--document-private-items"]);
     run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Builds the npm package, which the server has in it; once is enough.
+fn package() -> Result<()> {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    if BUILT.get().is_none() {
+        package::build()?;
+        BUILT.get_or_init(|| ());
+    }
+    Ok(())
 }
 
 /// Runs the tests, all at once and each with a time limit where cargo-nextest is there.
@@ -137,10 +157,20 @@ fn interop() -> Result<()> {
     run(unittest.current_dir(dir).env(PROGRAMS, programs()))
 }
 
+fn npm() -> Result<()> {
+    node_tests("wasm-client/tests")
+}
+
 fn e2e() -> Result<()> {
-    let dir = root().join("tests/e2e");
+    node_tests("tests/e2e")
+}
+
+/// Runs the tests in a folder that has a `package.json`.
+fn node_tests(dir: &str) -> Result<()> {
+    let dir = root().join(dir);
     install::debian("chromium", "chromium")?;
     install::npm_ci(&dir)?;
+    package()?;
     run(&mut cargo(["build", "-p", "waddell-server", "-p", "waddell-client"]))?;
     let mut tests = program("node", ["--test"]);
     run(tests.current_dir(dir).env(PROGRAMS, programs()))
