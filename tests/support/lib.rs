@@ -4,3 +4,8 @@ pub mod checks;
 pub mod rng;
 pub mod simulation;
 pub mod vectors;
+
+/// The README's examples, which have to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
