@@ -170,24 +170,34 @@ pub(crate) struct OutboxFull;
 #[derive(Debug, Default)]
 pub(crate) struct Spares {
     buffers: Vec<Vec<u8>>,
+    /// Sum of their capacities.
+    kept: usize,
 }
 
 impl Spares {
-    /// Most buffers kept.
-    const MAX_BUFFERS: usize = 256;
-    /// Largest buffer kept, in bytes: with [`Spares::MAX_BUFFERS`], 16 MiB in the worst case.
-    const MAX_CAPACITY: usize = 64 * 1024;
-    /// Capacity of a new buffer, in bytes: the largest number of frames that piles up often.
+    /// Most bytes kept; little beside what thousands of connections need, and enough for all
+    /// that wait at the end of a busy turn.
+    const MAX_KEPT: usize = 4 << 20;
+    /// Largest buffer kept, in bytes: what a peer that reads in time ever needs.
+    const MAX_CAPACITY: usize = 256 * 1024;
+    /// Capacity of a new buffer, in bytes: a handful of small messages.
     const NEW_CAPACITY: usize = 1024;
 
     fn lend(&mut self) -> Vec<u8> {
-        self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(Self::NEW_CAPACITY))
+        match self.buffers.pop() {
+            Some(buffer) => {
+                self.kept -= buffer.capacity();
+                buffer
+            }
+            None => Vec::with_capacity(Self::NEW_CAPACITY),
+        }
     }
 
     fn give_back(&mut self, mut buffer: Vec<u8>) {
-        let fits = (1..=Self::MAX_CAPACITY).contains(&buffer.capacity());
-        if fits && self.buffers.len() < Self::MAX_BUFFERS {
+        let capacity = buffer.capacity();
+        if (1..=Self::MAX_CAPACITY).contains(&capacity) && self.kept + capacity <= Self::MAX_KEPT {
             buffer.clear();
+            self.kept += capacity;
             self.buffers.push(buffer);
         }
     }

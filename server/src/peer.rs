@@ -55,6 +55,10 @@ impl Peer {
             return Ok(Pushed::Gone);
         }
         link.outbox.push(frame, limit, spares)?;
+        if link.outbox.len() >= WRITE_AT {
+            link.write_and_wake(spares);
+            return Ok(Pushed::Waits);
+        }
         Ok(link.queue())
     }
 
@@ -64,14 +68,8 @@ impl Peer {
     /// The owner is woken when it has to wait for the socket, or when the socket is broken.
     pub(crate) fn flush(&self, spares: &mut Spares) {
         let mut link = self.link();
-        if link.flow != Flow::Queued {
-            return;
-        }
-        link.write(spares);
-        if matches!(link.flow, Flow::Blocked | Flow::Broken)
-            && let Some(owner) = &link.owner
-        {
-            owner.wake_by_ref();
+        if link.flow == Flow::Queued {
+            link.write_and_wake(spares);
         }
     }
 
@@ -86,6 +84,10 @@ impl Peer {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Bytes that are written at once, without waiting for the end of the turn: by then they would
+/// have left the cache, and a larger write is no cheaper.
+const WRITE_AT: usize = 64 * 1024;
 
 /// What became of a frame that was to be pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +187,19 @@ impl Link {
     pub(crate) fn shut_down(&mut self) {
         // A peer that has hung up already needs no telling.
         let _ = socket2::SockRef::from(self.tcp()).shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Writes, unless the owner waits for the socket; wakes the owner if it has to from here on.
+    fn write_and_wake(&mut self, spares: &mut Spares) {
+        if !matches!(self.flow, Flow::Idle | Flow::Queued) {
+            return;
+        }
+        self.write(spares);
+        if matches!(self.flow, Flow::Blocked | Flow::Broken)
+            && let Some(owner) = &self.owner
+        {
+            owner.wake_by_ref();
+        }
     }
 
     /// Writes until nothing waits or the socket takes no more.

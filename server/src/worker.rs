@@ -48,8 +48,8 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Sixteen of the largest TLS records: many frames in one read, and still in the cache.
-    const LEN: usize = 256 * 1024;
+    /// Two of the largest frames, or thousands of small ones, in one read; and still in the cache.
+    const LEN: usize = 128 * 1024;
 }
 
 impl Worker {
