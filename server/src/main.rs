@@ -10,6 +10,9 @@ use waddell_server::{BindError, Server, ServerConfig, ServerHandle};
 
 use options::{LogFormat, Options, Request};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit code for a configuration that cannot be used; anything else that fails is 1.
 const BAD_CONFIGURATION: u8 = 2;
 
