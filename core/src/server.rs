@@ -1,5 +1,6 @@
 //! One peer, seen from the server.
 
+use alloc::boxed::Box;
 use core::fmt;
 use core::time::Duration;
 
@@ -27,14 +28,21 @@ pub struct ConnectionConfig {
 #[derive(Debug)]
 pub struct ServerConnection {
     id: PeerId,
-    idle_timeout: Option<Duration>,
+    /// Boxed, since most connections have no limit, and servers hold very many connections.
+    idle: Option<Box<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    timeout: Duration,
     last_heard: Instant,
 }
 
 impl ServerConnection {
     /// Takes on a peer that has just connected and is to be known as `id`.
     pub fn new(id: PeerId, config: ConnectionConfig, now: Instant) -> Self {
-        Self { id, idle_timeout: config.idle_timeout, last_heard: now }
+        let idle = config.idle_timeout.map(|timeout| Box::new(Idle { timeout, last_heard: now }));
+        Self { id, idle }
     }
 
     /// Returns the first frame that the peer is sent: its own id, topic 0, no body.
@@ -62,7 +70,9 @@ impl ServerConnection {
         frame: &mut Frame<'_>,
         now: Instant,
     ) -> Result<Option<PeerId>, Rejected> {
-        self.last_heard = now;
+        if let Some(idle) = &mut self.idle {
+            idle.last_heard = now;
+        }
         let payload = frame.payload_mut();
         let len = payload.len();
         let Some((header, _body)) = payload.split_first_chunk_mut::<HEADER_LEN>() else {
@@ -92,7 +102,7 @@ impl ServerConnection {
 
     /// Returns when the peer will have been silent for too long; `None` if there is no limit.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.idle_timeout.map(|timeout| self.last_heard + timeout)
+        self.idle.as_ref().map(|idle| idle.last_heard + idle.timeout)
     }
 
     /// Returns the peer's id.

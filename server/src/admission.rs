@@ -1,7 +1,7 @@
 //! How many connections there may be, in all and from one address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counts connections, and says when there are enough.
@@ -15,14 +15,14 @@ pub(crate) struct Admissions {
 #[derive(Debug, Default)]
 struct Counts {
     total: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<Network, usize>,
 }
 
 /// A connection's place; dropping it makes room for another.
 #[derive(Debug)]
 pub(crate) struct Admission {
     admissions: Arc<Admissions>,
-    address: IpAddr,
+    address: Network,
 }
 
 /// Why a connection is not let in.
@@ -46,7 +46,7 @@ impl Admissions {
     }
 
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Admission, Refused> {
-        let address = network(address);
+        let address = Network::of(address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.total >= self.max_total {
             return Err(Refused::Full);
@@ -80,10 +80,18 @@ impl Drop for Admission {
 }
 
 /// What counts as one address: an IPv4 address, or an IPv6 /64, which is what one line is given.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Network {
+    V4(u32),
+    V6(u64),
+}
+
+impl Network {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.to_bits()),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+        }
     }
 }
 

@@ -7,7 +7,6 @@ mod timer;
 
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::Instant;
 use waddell_core::{FrameDecoder, Liveness, PeerId, ServerConnection};
@@ -32,41 +32,30 @@ use crate::shared::Phase;
 use crate::tally::Tally;
 use crate::transport::tls::{Decrypted, decrypt};
 use crate::transport::{Early, Transport, TransportKind, ws};
-use crate::worker::{LoadGuard, Scratch, Worker};
+use crate::worker::{Scratch, Seat};
 
 /// Makes a peer of a connection whose handshakes are done, and serves it until it ends.
-pub(crate) fn serve(
-    worker: &Rc<Worker>,
-    transport: Transport,
-    admission: Admission,
-    load: LoadGuard,
-) {
-    let connection = Connection::new(Rc::clone(worker), transport, admission, load);
+pub(crate) fn serve(seat: Seat, transport: Transport, admission: Admission) {
+    let Transport { socket, tls, framing, early } = transport;
+    let kind = TransportKind::new(framing, tls.is_some());
+    let mut connection = Connection::new(seat, socket, tls, framing, kind, admission);
+    if let Err(end) = connection.open(early) {
+        connection.finish = Some(connection.begin_finish(end));
+    }
     tokio::task::spawn_local(connection);
 }
 
 /// One connected peer's task. It is as small as it can be: there may be very many.
 struct Connection {
-    worker: Rc<Worker>,
-    peer: Arc<Peer>,
+    worker: Seat,
+    registration: Registration,
     socket: OwnedReadHalf,
     inbound: Inbound,
-    /// While this is there, others can reach the peer.
-    registration: Option<Registration>,
-    stage: Stage,
     timer: Timer,
     kind: TransportKind,
+    /// Set once there is a reason to end: what is left is to deliver what waits, and to hang up.
+    finish: Option<Box<Finish>>,
     _admission: Admission,
-    _load: LoadGuard,
-}
-
-#[derive(Debug)]
-enum Stage {
-    /// There may be bytes that were read during the handshakes.
-    Opening(Box<Early>),
-    Open,
-    /// Delivering what waits, then hanging up.
-    Finishing(Box<Finish>),
 }
 
 #[derive(Debug)]
@@ -88,28 +77,26 @@ const READS_TO_SETTLE: usize = 16;
 
 impl Connection {
     fn new(
-        worker: Rc<Worker>,
-        transport: Transport,
+        worker: Seat,
+        socket: TcpStream,
+        tls: Option<Box<rustls::ServerConnection>>,
+        framing: Framing,
+        kind: TransportKind,
         admission: Admission,
-        load: LoadGuard,
     ) -> Self {
         let shared = &worker.shared;
-        let kind = transport.kind();
-        let Transport { socket, tls, framing, early } = transport;
         let id = PeerId::from_random(uuid::Uuid::new_v4().into_bytes());
-        let (reader, writer) = socket.into_split();
-        let peer = Arc::new(Peer::new(id, writer, tls, framing));
         let now = Instant::now();
         let state = ServerConnection::new(id, shared.connection_config(), shared.core_time(now));
-        let greeting = state.greeting();
-        // The greeting is in the outbox before others can reach the peer, so it comes first; it is
-        // written after they can, so whoever is told the id can be written to at once.
+        let (socket, writer) = socket.into_split();
+        let peer = Peer::new(id, writer, tls, framing);
         worker.with_spares(|spares| {
-            // The outbox is empty, and any limit has room for a greeting.
-            let _ = peer.link().outbox.push(&greeting, usize::MAX, spares);
+            let mut link = peer.link();
+            // The outbox is empty, and this limit has room for a greeting.
+            let _ = link.outbox.push(&state.greeting(), usize::MAX, spares);
+            link.write_now(spares);
         });
-        let registration = shared.registry.register(Arc::clone(&peer));
-        worker.with_spares(|spares| peer.link().write_now(spares));
+        let registration = shared.registry.register(peer);
         shared.metrics.peers_connected.increment();
         tracing::info!(peer = %Short(id), transport = kind.as_str(), "connected");
         let websocket = match framing {
@@ -119,22 +106,21 @@ impl Connection {
                 heartbeat: Heartbeat::new(shared, id, now),
             })),
         };
+        let frames = FrameDecoder::with_max_len(shared.config.max_frame_len);
         Self {
-            peer,
-            socket: reader,
-            inbound: Inbound {
-                websocket,
-                frames: FrameDecoder::with_max_len(shared.config.max_frame_len),
-                state,
-            },
-            registration: Some(registration),
-            stage: Stage::Opening(Box::new(early)),
+            worker,
+            registration,
+            socket,
+            inbound: Inbound { websocket, frames, state },
             timer: Timer::default(),
             kind,
-            worker,
+            finish: None,
             _admission: admission,
-            _load: load,
         }
+    }
+
+    fn peer(&self) -> &Arc<Peer> {
+        self.registration.peer()
     }
 
     /// Serves the peer until there is a reason to end.
@@ -176,7 +162,7 @@ impl Connection {
             let mut tally = Tally::default();
             let result = self
                 .inbound
-                .take(&mut plain, &self.peer, &worker, now, &mut tally)
+                .take(&mut plain, self.registration.peer(), &worker, now, &mut tally)
                 .and_then(|()| self.take_wire(&mut wire, &mut scratch.plain, now, &mut tally));
             tally.settle(&worker.shared);
             result
@@ -209,13 +195,13 @@ impl Connection {
         tally: &mut Tally,
     ) -> Result<(), End> {
         if !self.kind.is_encrypted() {
-            return self.inbound.take(wire, &self.peer, &self.worker, now, tally);
+            return self.inbound.take(wire, self.registration.peer(), &self.worker, now, tally);
         }
         let mut wire = &*wire;
         loop {
             let decrypted = self.decrypt(&mut wire, plain)?;
             let (bytes, _) = plain.split_at_mut(decrypted.len);
-            self.inbound.take(bytes, &self.peer, &self.worker, now, tally)?;
+            self.inbound.take(bytes, self.registration.peer(), &self.worker, now, tally)?;
             if decrypted.closed {
                 return Err(End::Closed(None));
             }
@@ -228,22 +214,22 @@ impl Connection {
     /// Feeds TLS until there is plain text or nothing more to feed. The link is free again
     /// afterwards: what comes out may have to go right back in, to this very peer.
     fn decrypt(&self, wire: &mut &[u8], plain: &mut [u8]) -> Result<Decrypted, End> {
-        let mut link = self.peer.link();
+        let mut link = self.peer().link();
         let Some(tls) = &mut link.tls else { return Ok(Decrypted { len: 0, closed: false }) };
         let decrypted = decrypt(tls, wire, plain);
         let pushed = if tls.wants_write() { link.queue() } else { Pushed::Waits };
         drop(link);
         if pushed == Pushed::Flush {
-            self.worker.flush_soon(&self.peer);
+            self.worker.flush_soon(self.peer());
         }
         decrypted.map_err(|error| {
-            tracing::debug!(peer = %Short(self.peer.id()), %error, "TLS failed");
+            tracing::debug!(peer = %Short(self.peer().id()), %error, "TLS failed");
             End::Misbehaved(ws::Close::policy("TLS failed"))
         })
     }
 
     fn poll_link(&self, cx: &mut Context<'_>) -> LinkStatus {
-        self.worker.with_spares(|spares| self.peer.link().poll_blocked(cx, spares))
+        self.worker.with_spares(|spares| self.peer().link().poll_blocked(cx, spares))
     }
 
     /// Does what is due, and sees to it that the task is woken for what is due next.
@@ -269,12 +255,12 @@ impl Connection {
                 Liveness::Expired => return Some(End::TimedOut),
             }
             if let Some(websocket) = &mut self.inbound.websocket {
-                match websocket.heartbeat.beat(shared, self.peer.id(), now) {
+                match websocket.heartbeat.beat(shared, self.inbound.state.id(), now) {
                     Beat::Wait => {}
                     // Behind much that waits a ping would come too late to ask anything; whether
                     // the peer takes what waits shows that it lives.
                     Beat::Ping if stalled_since.is_some() => websocket.heartbeat.heard(),
-                    Beat::Ping => self.worker.send_control(&self.peer, &ws::ping()),
+                    Beat::Ping => self.worker.send_control(self.registration.peer(), &ws::ping()),
                     Beat::Dead => return Some(End::TimedOut),
                 }
             }
@@ -283,7 +269,7 @@ impl Connection {
 
     /// Takes nothing more for the peer, and sets about delivering what waits.
     fn begin_finish(&mut self, end: End) -> Box<Finish> {
-        self.registration = None;
+        self.registration.end();
         let shared = &self.worker.shared;
         match end {
             End::Closed(_) | End::Broken | End::Shutdown => {}
@@ -291,7 +277,7 @@ impl Connection {
             End::TimedOut => shared.metrics.peers_timed_out.increment(),
             End::Misbehaved(_) => shared.metrics.peers_misbehaved.increment(),
         }
-        let mut link = self.peer.link();
+        let mut link = self.peer().link();
         link.close();
         if self.kind.is_websocket()
             && let Some(close) = end.close()
@@ -328,7 +314,7 @@ impl Connection {
 
     /// Writes all that waits, then ends the stream towards the peer.
     fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Undeliverable>> {
-        let mut link = self.peer.link();
+        let mut link = self.peer().link();
         self.worker.with_spares(|spares| {
             link.write_now(spares);
             match link.poll_blocked(cx, spares) {
@@ -373,39 +359,32 @@ impl Future for Connection {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        loop {
-            let end = match mem::replace(&mut this.stage, Stage::Open) {
-                Stage::Opening(early) => match this.open(*early) {
-                    Ok(()) => continue,
-                    Err(end) => end,
-                },
-                Stage::Open => ready!(this.poll_open(cx)),
-                Stage::Finishing(mut finish) => {
-                    let poll = this.poll_finish(cx, &mut finish);
-                    this.stage = Stage::Finishing(finish);
-                    return poll;
-                }
-            };
-            this.stage = Stage::Finishing(this.begin_finish(end));
-        }
+        let mut finish = match this.finish.take() {
+            Some(finish) => finish,
+            None => {
+                let end = ready!(this.poll_open(cx));
+                this.begin_finish(end)
+            }
+        };
+        let poll = this.poll_finish(cx, &mut finish);
+        this.finish = Some(finish);
+        poll
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let shared = &self.worker.shared;
-        let reason = match &self.stage {
-            Stage::Finishing(finish) => finish.end.as_str(),
-            Stage::Opening(_) | Stage::Open => "aborted",
-        };
-        let mut link = self.peer.link();
+        self.registration.end();
+        let mut link = self.peer().link();
         link.close();
         self.worker.with_spares(|spares| link.outbox.clear(spares));
         drop(link);
-        self.registration = None;
+        let shared = &self.worker.shared;
         shared.metrics.peers_disconnected.increment();
         shared.peer_is_gone();
-        tracing::info!(peer = %Short(self.peer.id()), transport = self.kind.as_str(), reason, "disconnected");
+        let reason = self.finish.as_ref().map_or("aborted", |finish| finish.end.as_str());
+        let transport = self.kind.as_str();
+        tracing::info!(peer = %Short(self.peer().id()), transport, reason, "disconnected");
     }
 }
 
@@ -426,7 +405,7 @@ mod tests {
     #[test]
     fn a_connection_stays_small() {
         // There may be a hundred thousand of them; a byte more is 100 KB.
-        assert!(size_of::<Connection>() <= 232, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 152, "{}", size_of::<Connection>());
         assert!(size_of::<Peer>() <= 144, "{}", size_of::<Peer>());
     }
 }

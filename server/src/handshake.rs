@@ -16,7 +16,7 @@ use crate::listen_url::Scheme;
 use crate::outbox::Framing;
 use crate::transport::HandshakeStream;
 use crate::transport::rewind::Rewind;
-use crate::worker::{LoadGuard, Worker};
+use crate::worker::Seat;
 
 /// A socket that a listener has accepted.
 #[derive(Debug)]
@@ -28,16 +28,16 @@ pub(crate) struct Accepted {
 }
 
 /// Sets about making a peer of an accepted socket.
-pub(crate) fn begin(worker: &Rc<Worker>, accepted: Accepted, load: LoadGuard) {
+pub(crate) fn begin(seat: Seat, accepted: Accepted) {
     let Accepted { socket, address, scheme, admission } = accepted;
-    let pending = Pending { worker: Rc::clone(worker), admission, load };
+    let pending = Pending { seat, admission };
     if scheme == Scheme::Tcp {
         return pending.become_peer(socket, Framing::Raw);
     }
     // The handshakes' state is far larger than a peer's, and gone when they are done: it has a
     // task of its own.
     tokio::task::spawn_local(async move {
-        let worker = Rc::clone(&pending.worker);
+        let worker = Rc::clone(&pending.seat);
         if let Err(error) = pending.shake_hands(socket, scheme).await {
             worker.shared.metrics.handshakes_failed.increment();
             tracing::debug!(%address, %error, "handshake failed");
@@ -47,9 +47,8 @@ pub(crate) fn begin(worker: &Rc<Worker>, accepted: Accepted, load: LoadGuard) {
 
 /// A connection on its way to becoming a peer.
 pub(crate) struct Pending {
-    pub(crate) worker: Rc<Worker>,
+    pub(crate) seat: Seat,
     admission: Admission,
-    load: LoadGuard,
 }
 
 /// Why a connection did not become a peer.
@@ -120,7 +119,7 @@ impl Pending {
     where
         S: AsyncRead + Unpin,
     {
-        let silence = self.worker.shared.config.auto_silence;
+        let silence = self.seat.shared.config.auto_silence;
         let mut head = Vec::with_capacity(LONGEST_TELL);
         let spoken = self
             .in_time(async {
@@ -145,8 +144,8 @@ impl Pending {
 
     /// Makes a peer of the connection: it has said all that it had to say before its frames.
     pub(crate) fn become_peer(self, stream: impl HandshakeStream, framing: Framing) {
-        let Self { worker, admission, load, .. } = self;
-        connection::serve(&worker, stream.into_transport(framing), admission, load);
+        let Self { seat, admission } = self;
+        connection::serve(seat, stream.into_transport(framing), admission);
     }
 
     /// Waits for a handshake no longer than the configuration allows.
@@ -161,11 +160,11 @@ impl Pending {
     }
 
     pub(crate) fn handshake_timeout(&self) -> Duration {
-        self.worker.shared.config.handshake_timeout
+        self.seat.shared.config.handshake_timeout
     }
 
     fn acceptors(&self) -> Result<&crate::tls::Acceptors, HandshakeError> {
-        self.worker.shared.tls.as_ref().ok_or(HandshakeError::NoCertificate)
+        self.seat.shared.tls.as_ref().ok_or(HandshakeError::NoCertificate)
     }
 }
 

@@ -59,7 +59,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wa
 
 /// Serves HTTP on a connection until it closes or becomes a WebSocket.
 pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), HandshakeError> {
-    let worker = Rc::clone(&pending.worker);
+    let worker = Rc::clone(&pending.seat);
     let outcome = Cell::new(Outcome::NothingAsked);
     let service = service_fn(|request: Request<Incoming>| {
         let (site, outcome) = (&worker.shared.site, &outcome);

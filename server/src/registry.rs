@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::mem;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use waddell_core::PeerId;
@@ -32,12 +33,12 @@ impl Registry {
         self.read(id).get(&id).cloned()
     }
 
-    /// Files a peer under its id until the registration is dropped.
-    pub(crate) fn register(self: &Arc<Self>, peer: Arc<Peer>) -> Registration {
-        let id = peer.id();
-        let before = self.write(id).insert(id, peer);
+    /// Files a peer under its id until the registration ends.
+    pub(crate) fn register(self: &Arc<Self>, peer: Peer) -> Registration {
+        let peer = Arc::new(peer);
+        let before = self.write(peer.id()).insert(peer.id(), Arc::clone(&peer));
         debug_assert!(before.is_none(), "ids are random and never met again");
-        Registration { registry: Arc::clone(self), id }
+        Registration { registry: Arc::clone(self), peer, listed: true }
     }
 
     /// Returns how many peers are connected.
@@ -82,16 +83,30 @@ impl Registry {
     }
 }
 
-/// Keeps a peer in the registry; dropping it removes the peer.
+/// A peer's place in the registry; dropping it removes the peer from there.
 #[derive(Debug)]
 pub(crate) struct Registration {
     registry: Arc<Registry>,
-    id: PeerId,
+    peer: Arc<Peer>,
+    listed: bool,
+}
+
+impl Registration {
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// Removes the peer from the registry: nobody can reach it from here on.
+    pub(crate) fn end(&mut self) {
+        if mem::take(&mut self.listed) {
+            self.registry.remove(self.peer.id());
+        }
+    }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry.remove(self.id);
+        self.end();
     }
 }
 

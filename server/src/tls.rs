@@ -72,6 +72,8 @@ pub fn self_signed(name: &str, folder: &Path) -> Result<Identity, TlsError> {
     let mut params = rcgen::CertificateParams::new([name.to_owned()]).map_err(unusable)?;
     let mut subject = rcgen::DistinguishedName::new();
     subject.push(rcgen::DnType::CommonName, name);
+    // No authority has this name, so that nobody looks for a signature of one.
+    subject.push(rcgen::DnType::OrganizationName, "waddell-server self-signed");
     params.distinguished_name = subject;
     let key = rcgen::KeyPair::generate().map_err(unusable)?;
     let cert = params.self_signed(&key).map_err(unusable)?;

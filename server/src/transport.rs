@@ -43,6 +43,15 @@ pub(crate) enum TransportKind {
 }
 
 impl TransportKind {
+    pub(crate) const fn new(framing: Framing, encrypted: bool) -> Self {
+        match (framing, encrypted) {
+            (Framing::Raw, false) => Self::Tcp,
+            (Framing::Raw, true) => Self::Tls,
+            (Framing::WebSocket, false) => Self::Ws,
+            (Framing::WebSocket, true) => Self::Wss,
+        }
+    }
+
     /// Returns the name that logs and metrics use.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -59,17 +68,6 @@ impl TransportKind {
 
     pub(crate) const fn is_websocket(self) -> bool {
         matches!(self, Self::Ws | Self::Wss)
-    }
-}
-
-impl Transport {
-    pub(crate) fn kind(&self) -> TransportKind {
-        match (self.framing, &self.tls) {
-            (Framing::Raw, None) => TransportKind::Tcp,
-            (Framing::Raw, Some(_)) => TransportKind::Tls,
-            (Framing::WebSocket, None) => TransportKind::Ws,
-            (Framing::WebSocket, Some(_)) => TransportKind::Wss,
-        }
     }
 }
 

@@ -11,6 +11,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -158,7 +159,7 @@ impl Worker {
         tokio::task::spawn_local(Rc::clone(&self).flush_each_turn());
         while let Some(command) = commands.recv().await {
             match command {
-                Command::Adopt(accepted, load) => handshake::begin(&self, *accepted, load),
+                Command::Adopt(accepted) => handshake::begin(Seat(Rc::clone(&self)), *accepted),
                 Command::Do(job) => job(&self),
                 Command::Barrier(done) => {
                     // Tasks run in the order in which they were woken: twice round, and all that
@@ -182,20 +183,31 @@ impl Load {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn add_connection(&self) -> LoadGuard {
+    fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
-        LoadGuard(self.clone())
+    }
+
+    fn remove(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Counts a connection for as long as its worker serves it.
+/// A connection's place at a worker, which counts it for as long as it has this.
 #[derive(Debug)]
-pub(crate) struct LoadGuard(Load);
+pub(crate) struct Seat(Rc<Worker>);
 
-impl Drop for LoadGuard {
+impl Deref for Seat {
+    type Target = Rc<Worker>;
+
+    fn deref(&self) -> &Rc<Worker> {
+        let Self(worker) = self;
+        worker
+    }
+}
+
+impl Drop for Seat {
     fn drop(&mut self) {
-        let Load(count) = &self.0;
-        count.fetch_sub(1, Ordering::Relaxed);
+        self.load.remove();
     }
 }
 
@@ -205,7 +217,8 @@ type Job = Box<dyn FnOnce(&Rc<Worker>) + Send>;
 /// What a worker can be told from other threads.
 enum Command {
     /// Serve this connection.
-    Adopt(Box<Accepted>, LoadGuard),
+    /// Whoever says so has counted it.
+    Adopt(Box<Accepted>),
     /// Run this on the worker's thread.
     Do(Job),
     /// Say when every task that was woken before has run.
@@ -327,10 +340,14 @@ impl Dispatcher {
         match least {
             Some((commands, load)) if load.get() < here.load.get() => {
                 let Some(commands) = commands.upgrade() else { return };
+                load.add();
                 // Fails only if the worker is gone; then the connection is dropped, and closes.
-                let _ = commands.send(Command::Adopt(Box::new(accepted), load.add_connection()));
+                let _ = commands.send(Command::Adopt(Box::new(accepted)));
             }
-            Some(_) | None => handshake::begin(here, accepted, here.load.add_connection()),
+            Some(_) | None => {
+                here.load.add();
+                handshake::begin(Seat(Rc::clone(here)), accepted);
+            }
         }
     }
 }

@@ -45,6 +45,7 @@ pub(crate) fn decrypt(
     wire: &mut &[u8],
     plain: &mut [u8],
 ) -> Result<Decrypted, rustls::Error> {
+    let was_long = wire.len() > SHORT;
     let mut len = 0;
     loop {
         match tls.reader().read(&mut plain[len..]) {
@@ -58,11 +59,30 @@ pub(crate) fn decrypt(
             Err(_) => return Ok(Decrypted { len, closed: true }),
         }
         if wire.is_empty() {
+            if was_long {
+                release_buffer(tls);
+            }
             return Ok(Decrypted { len, closed: false });
         }
         tls.read_tls(wire).map_err(|error| rustls::Error::General(error.to_string()))?;
         tls.process_new_packets()?;
     }
+}
+
+/// Input that leaves rustls's buffer as it is when idle, in bytes: it reads that much at a time.
+const SHORT: usize = 4096;
+
+/// Has rustls give back what its buffer grew by for long records: it shrinks the buffer when it
+/// is about to read, and the next read may be hours away.
+fn release_buffer(tls: &mut ServerConnection) {
+    struct Nothing;
+    impl Read for Nothing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+    let result = tls.read_tls(&mut Nothing);
+    debug_assert!(result.is_err(), "nothing was read");
 }
 
 /// Writes to a socket without waiting, for rustls, which knows `io::Write` only.
