@@ -99,7 +99,7 @@ fn start() {
     );
 }
 
-/// A [`Driver`], as `client.js` holds it.
+/// A driver, as `client.js` holds it.
 ///
 /// Every method takes `&self` and none keeps a borrow while JavaScript runs: listeners may call
 /// any of them at any time.

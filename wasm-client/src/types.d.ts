@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" />
+
 /**
  * A connection to a waddell server, kept up until it is closed.
  *
