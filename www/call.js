@@ -39,7 +39,7 @@ export class Switchboard extends EventTarget {
 
   /** Calls a peer; a call that is under way ends first. */
   dial(remoteId) {
-    this.current?.hangUp();
+    this.current?.hangUp("replaced");
     this.#start({ token: randomToken(), remoteId, opens: true });
   }
 
@@ -73,7 +73,7 @@ export class Switchboard extends EventTarget {
       return; // Both dialed at once; the smaller token is the call, on both sides.
     }
     if (call?.isLive && call.remoteId === from) call.drop();
-    else call?.hangUp();
+    else call?.hangUp("replaced");
     this.#start({ token: signal.call, remoteId: from, opens: false }).handleSignal(from, signal);
   }
 
@@ -100,7 +100,10 @@ export class Switchboard extends EventTarget {
  */
 class Call extends EventTarget {
   state = "calling";
-  /** Why the call ended: "hung-up", "left", "busy", "no-answer", "ice-failed", "lost". */
+  /**
+   * Why the call ended. This side: "hung-up", "page-left", "replaced" by another call. The other
+   * side: "left", "busy", "no-answer". The path between: "ice-failed", "lost".
+   */
   reason;
 
   #signaling;
@@ -162,12 +165,12 @@ class Call extends EventTarget {
     return this.#talk({ kind: "chat", text });
   }
 
-  hangUp() {
+  hangUp(reason = "hung-up") {
     if (!this.isLive) return;
     // Over both ways: closing the connection may overtake what is still in the channel.
     this.#talk({ kind: "bye" });
     this.#signal({ kind: "bye" });
-    this.#end("hung-up");
+    this.#end(reason);
   }
 
   /** Ends the call without a word to the other side, which has another one already. */
@@ -222,11 +225,11 @@ class Call extends EventTarget {
 
   #handlePeerState(state) {
     if (!this.isLive) return;
+    clearTimeout(this.#restart);
     switch (state) {
       case "connected":
         if (this.state !== "interrupted") return;
         clearTimeout(this.#deadline);
-        clearTimeout(this.#restart);
         this.#enter("connected");
         break;
       case "disconnected":

@@ -4,7 +4,10 @@ import { MAX_CHAT_LENGTH } from "./call.js";
 import { announce, find, formatBytes, make } from "./dom.js";
 import { Transfers } from "./transfer.js";
 
-/** Events: `bytes` (detail: direction, bytes) for what files moved peer to peer. */
+/**
+ * Events: `bytes` (detail: direction, bytes) for what files moved peer to peer, `file` (detail:
+ * direction, what, bytes) when one begins or ends.
+ */
 export class Conversation extends EventTarget {
   #call;
   #transfers;
@@ -46,9 +49,7 @@ export class Conversation extends EventTarget {
     this.#call = call;
     this.#transfers = new Transfers(call.files, call.maxMessageSize);
     this.#transfers.addEventListener("transfer", ({ detail }) => this.#addTransfer(this.#transfers, detail));
-    this.#transfers.addEventListener("bytes", ({ detail }) =>
-      this.dispatchEvent(new CustomEvent("bytes", { detail })),
-    );
+    this.#transfers.addEventListener("bytes", ({ detail }) => this.#emit("bytes", detail));
     this.#enable(true);
   }
 
@@ -116,7 +117,12 @@ export class Conversation extends EventTarget {
     item.setAttribute("aria-label", transfer.name);
     // Progress is for the eyes; start and end are announced.
     item.setAttribute("aria-live", "off");
+    const tell = (what, bytes) => {
+      const direction = transfer.outgoing ? "out" : "in";
+      this.#emit("file", { direction, what: `file ${transfer.name}${what}`, bytes });
+    };
     announce(`${transfer.outgoing ? "Sending" : "Receiving"} ${transfer.name}`);
+    tell("", transfer.size);
 
     const update = () => {
       item.dataset.state = transfer.state;
@@ -126,6 +132,7 @@ export class Conversation extends EventTarget {
       bar.hidden = transfer.isOver;
       if (!transfer.isOver) return;
       announce(`${transfer.name}: ${describe(transfer)}`);
+      tell(`: ${transfer.state}`);
       if (transfer.state === "done") {
         const digest = make("code", "", transfer.sha256);
         digest.title = transfer.sha256;
@@ -158,6 +165,10 @@ export class Conversation extends EventTarget {
   #fitText() {
     // Up to six lines; the style sheet's max-height does the rest.
     this.#text.rows = Math.min(this.#text.value.split("\n").length, 6);
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
   #enable(enabled) {

@@ -22,6 +22,9 @@ const share = new Share();
 let wasOpen = false;
 let isImpatient = false;
 let impatience;
+/** Whom to call once there is a connection to the server. */
+let wanted;
+/** The call that the conversation goes over. */
 let conversing;
 let signalCount = 0;
 let unread = 0;
@@ -32,8 +35,9 @@ function start() {
   find("events").open = matchMedia("(min-width: 60rem)").matches;
   find("dial").addEventListener("submit", handleDialForm);
   find("hang-up").addEventListener("click", () => switchboard.current?.hangUp());
-  addEventListener("hashchange", dialFromLink);
-  addEventListener("pagehide", () => switchboard.current?.hangUp());
+  addEventListener("hashchange", readLink);
+  addEventListener("pagehide", () => switchboard.current?.hangUp("page-left"));
+  addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
   document.addEventListener("visibilitychange", () => showUnread(0));
   signaling.addEventListener("state", showServer);
   signaling.addEventListener("id", ({ detail }) => handleId(detail));
@@ -47,6 +51,7 @@ function start() {
   );
   switchboard.addEventListener("call", ({ detail }) => handleCall(detail));
   conversation.addEventListener("bytes", ({ detail }) => handleDirectBytes(detail));
+  conversation.addEventListener("file", ({ detail: { direction, what, bytes } }) => tell("direct", direction, what, bytes));
   showServer();
 
   if (typeof RTCPeerConnection === "undefined") {
@@ -60,6 +65,7 @@ function start() {
     return;
   }
   tell("page", "note", `connecting to ${signaling.url}`);
+  readLink();
   signaling.connect().catch((error) => {
     beAtEase();
     showStatus("closed", "Not connected");
@@ -86,16 +92,16 @@ function iceServers() {
 function handleId(id) {
   share.show(id);
   tell("signal", "in", `the server calls this page ${shortId(id)}`);
-  if (!switchboard.current?.isLive) dialFromLink();
+  if (wanted) dial(wanted);
 }
 
-function dialFromLink() {
+/** Calls the peer that the address bar names, if it names one. */
+function readLink() {
   const match = /^#peer=(.*)$/.exec(location.hash);
   if (!match) return;
-  const id = decodeURIComponent(match[1]).trim().toLowerCase();
-  if (!isPeerId(id)) notify("call", "badLink");
-  else if (id === signaling.id) notify("call", "ownLink");
-  else if (signaling.id && !isTalkingWith(id)) dial(id);
+  const id = match[1].trim().toLowerCase();
+  if (isPeerId(id)) dial(id);
+  else notify("call", "badLink");
 }
 
 function handleDialForm(event) {
@@ -106,9 +112,7 @@ function handleDialForm(event) {
     ? "That is no id: one has 36 characters, like 3f2c0b9e-7d41-4c1a-9a55-0f6d2c8e1b34."
     : id === signaling.id
       ? "That is your own id. Paste somebody else's."
-      : !signaling.id
-        ? "There is no connection to the server yet. Try again in a moment."
-        : "";
+      : "";
   find("dial-error").textContent = error;
   input.setAttribute("aria-invalid", Boolean(error));
   if (error) return input.focus();
@@ -116,13 +120,18 @@ function handleDialForm(event) {
   dial(id);
 }
 
-function isTalkingWith(id) {
-  return switchboard.current?.isLive && switchboard.current.remoteId === id;
-}
-
+/** Calls a peer, as soon as there is a connection to the server. */
 function dial(id) {
-  rememberPeer(id);
-  switchboard.dial(id);
+  wanted = undefined;
+  const { current } = switchboard;
+  if (!signaling.id) {
+    wanted = id;
+  } else if (id === signaling.id) {
+    notify("call", "ownLink");
+  } else if (!current?.isLive || current.remoteId !== id) {
+    rememberPeer(id);
+    switchboard.dial(id);
+  }
 }
 
 /** Keeps the one to talk with in the address bar, so that a reload calls again. */
@@ -214,6 +223,7 @@ function handleConnected(call) {
 }
 
 function handleEnded(call) {
+  const lostFocus = find("talk").contains(document.activeElement);
   conversation.close();
   directFigure.rtt(undefined);
   find("direct-path").textContent = "not connected";
@@ -222,7 +232,8 @@ function handleEnded(call) {
   showState("signaling", "–");
   if (!conversation.isEmpty) conversation.note("The conversation ended");
   if (call.reason === "hung-up") rememberPeer(undefined);
-  else if (call.reason !== "replaced") notify("call", call.reason, () => dial(call.remoteId));
+  else if (!["replaced", "page-left"].includes(call.reason)) notify("call", call.reason, () => dial(call.remoteId));
+  if (lostFocus) find("copy-link").focus();
 }
 
 async function showPath(call) {

@@ -30,7 +30,8 @@ class Figure {
     label.textContent = milliseconds === undefined ? "–" : formatMilliseconds(milliseconds);
     // From the floor up to twice the usual: single slow ones are cut off rather than flatten the rest.
     const sorted = this.#rtts.toSorted((a, b) => a - b);
-    const top = 2 * (sorted[sorted.length >> 1] ?? 1);
+    // A coarse clock measures 0.
+    const top = 2 * (sorted[sorted.length >> 1] || 1);
     const points = this.#rtts.map((rtt, i) => {
       const x = 100 - (this.#rtts.length - 1 - i) * (100 / (SPARK_POINTS - 1));
       return `${x.toFixed(1)},${(23 - 22 * Math.min(rtt / top, 1)).toFixed(1)}`;

@@ -200,6 +200,48 @@ test("networks that let nothing through are named as the reason", async () => {
   await second.getByRole("alert").filter({ hasText: "No direct path" }).waitFor();
 });
 
+test("a path that breaks is looked for anew, and given up with a word about it", async () => {
+  // Nothing here breaks a real path, so the browser's verdict on it is replaced.
+  const prepare = async (page) => {
+    await page.addInitScript(() => {
+      window.RTCPeerConnection = class extends RTCPeerConnection {
+        verdict;
+        constructor(...args) {
+          super(...args);
+          window.say = (verdict) => {
+            this.verdict = verdict;
+            this.dispatchEvent(new Event("connectionstatechange"));
+          };
+        }
+        get connectionState() {
+          return this.verdict ?? super.connectionState;
+        }
+      };
+    });
+    await page.clock.install();
+  };
+  const first = await browser.open(server.page);
+  const second = await browser.open(await linkOf(first), { prepare });
+  await Promise.all([inCall(first, "connected"), inCall(second, "connected")]);
+
+  const offers = second.locator(".what", { hasText: "offer to" });
+  assert.equal(await offers.count(), 1);
+  await second.evaluate(() => say("failed"));
+  await inCall(second, "interrupted");
+  await offers.nth(1).waitFor();
+  await second.evaluate(() => say("connected"));
+  await inCall(second, "connected");
+  await say(second, "Found another way");
+  await hears(first, "Found another way");
+
+  await second.evaluate(() => say("disconnected"));
+  await inCall(second, "interrupted");
+  await second.clock.fastForward(3_000);
+  await offers.nth(2).waitFor();
+  await second.clock.fastForward(25_000);
+  await second.getByRole("alert").filter({ hasText: "was lost" }).waitFor();
+});
+
 test("what strangers send is shown as unreadable, and does no harm", async () => {
   const page = await browser.open(server.page);
   const id = await idOf(page);
