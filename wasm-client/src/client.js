@@ -101,10 +101,6 @@ export class Client extends EventTarget {
     this.#driver.close();
   }
 
-  [Symbol.dispose ?? Symbol.for("Symbol.dispose")]() {
-    this.close();
-  }
-
   // Called by the driver ----------------------------------------------------------------------
 
   #dial() {
@@ -182,6 +178,9 @@ export class Client extends EventTarget {
     };
   }
 }
+
+// For `using`, where there is such a thing.
+if (Symbol.dispose) Client.prototype[Symbol.dispose] = Client.prototype.close;
 
 // What `Client` may do with a topic and nobody else.
 let offer;
@@ -355,7 +354,8 @@ function parseOptions(url, options) {
     WebSocket = globalThis.WebSocket,
     signal,
   } = options;
-  if (!(reconnectAttempts >= 0) || !(Number.isInteger(reconnectAttempts) || reconnectAttempts === Infinity)) {
+  const isCount = Number.isInteger(reconnectAttempts) || reconnectAttempts === Infinity;
+  if (!isCount || reconnectAttempts < 0) {
     throw invalidOption("reconnectAttempts", "a whole number from 0, or Infinity");
   }
   for (const [name, ms] of Object.entries({ connectTimeoutMs, keepAliveMs })) {

@@ -382,6 +382,34 @@ describe("events", () => {
 });
 
 describe("staying connected", () => {
+  for (const type of ["error", "state", "id"]) {
+    test(`a client can be closed from within its ${type} event, and sent to until then`, () =>
+      withServer(null, async (server) => {
+        const client = await connect(server);
+        const story = [];
+        client.addEventListener(type, () => {
+          try {
+            client.topic(1).send(PEER, "x");
+            story.push("sent");
+          } catch (error) {
+            story.push(error.code);
+          }
+          client.close();
+          assert.equal(client.state, "closed");
+          throws(() => client.topic(1).send(PEER, "x"), "closed");
+        }, { once: true });
+        client.addEventListener("close", ({ detail }) => story.push(detail.code));
+        const closed = next(client, "close");
+        server.connections[0].terminate();
+        await closed;
+        assert.deepEqual(story, [type === "id" ? "sent" : "not-connected", "closed"]);
+        // It does not dial again: the next connection is another client's.
+        const { length } = server.connections;
+        (await connect(server)).close();
+        assert.equal(server.connections.length, length + 1);
+      }));
+  }
+
   test("a lost connection is dialed again, with another id", () =>
     withServer(null, async (server) => {
       const client = await connect(server);

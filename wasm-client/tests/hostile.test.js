@@ -60,7 +60,7 @@ test("a server of random bytes and closes at any moment", { timeout: 60_000 }, a
         }
       });
       // Do not wait as a client should: the more connections, the more chances to break.
-      const page = setInterval(() => wake(client), 1);
+      const page = setInterval(wake, 1);
       while (spoken < rounds) await next(client, "state");
       clearInterval(page);
       client.close();
