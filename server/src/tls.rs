@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::Ticketer;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -111,12 +112,15 @@ pub(crate) struct Acceptors {
 impl Acceptors {
     pub(crate) fn load(identity: &Identity) -> Result<Self, TlsError> {
         let current = Arc::new(Current(RwLock::new(Arc::new(identity.load()?))));
+        let ticketer = Ticketer::new().map_err(TlsError::NoTickets)?;
         let acceptor = |alpn: &[&[u8]]| {
             let mut config = rustls::ServerConfig::builder_with_provider(provider())
                 .with_safe_default_protocol_versions()
                 .expect("the provider has cipher suites for TLS 1.2 and 1.3")
                 .with_no_client_auth()
                 .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+            // A client that comes back saves both sides the signature; nothing is kept for it here.
+            config.ticketer = Arc::clone(&ticketer);
             config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
             TlsAcceptor::from(Arc::new(config))
         };
@@ -194,6 +198,9 @@ pub enum TlsError {
         /// Why not.
         source: rustls::Error,
     },
+    /// The system has no random numbers for the keys of session tickets.
+    #[error("cannot make keys for session tickets: {0}")]
+    NoTickets(rustls::Error),
     /// The name cannot stand in a certificate.
     #[error("cannot make a certificate for {name:?}: {source}")]
     Name {
