@@ -229,7 +229,8 @@ impl Connection {
     }
 
     fn poll_link(&self, cx: &mut Context<'_>) -> LinkStatus {
-        self.worker.with_spares(|spares| self.peer().link().poll_blocked(cx, spares))
+        let write_timeout = self.worker.shared.config.write_timeout;
+        self.worker.with_spares(|spares| self.peer().link().poll_blocked(cx, write_timeout, spares))
     }
 
     /// Does what is due, and sees to it that the task is woken for what is due next.
@@ -296,7 +297,7 @@ impl Connection {
             End::Closed(_) | End::Misbehaved(_) | End::Shutdown => {}
         }
         if !finish.shut_down {
-            match self.poll_deliver(cx) {
+            match self.poll_deliver(cx, &mut finish.deadline) {
                 Poll::Pending => {}
                 Poll::Ready(Err(Undeliverable)) => return Poll::Ready(()),
                 Poll::Ready(Ok(())) if finish.end == End::Closed(None) => return Poll::Ready(()),
@@ -312,13 +313,22 @@ impl Connection {
         self.timer.poll_until(cx, finish.deadline)
     }
 
-    /// Writes all that waits, then ends the stream towards the peer.
-    fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Undeliverable>> {
+    /// Writes all that waits, then ends the stream towards the peer. The deadline moves whenever
+    /// the peer takes something.
+    fn poll_deliver(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: &mut Instant,
+    ) -> Poll<Result<(), Undeliverable>> {
+        let write_timeout = self.worker.shared.config.write_timeout;
         let mut link = self.peer().link();
         self.worker.with_spares(|spares| {
             link.write_now(spares);
-            match link.poll_blocked(cx, spares) {
-                LinkStatus::Stalled(_) => return Poll::Pending,
+            match link.poll_blocked(cx, write_timeout, spares) {
+                LinkStatus::Stalled(since) => {
+                    *deadline = since + write_timeout;
+                    return Poll::Pending;
+                }
                 LinkStatus::Broken => return Poll::Ready(Err(Undeliverable)),
                 LinkStatus::Flowing => {}
             }

@@ -1,10 +1,12 @@
 //! What all workers may do with a connected peer: put frames into its outbox, and write them.
 
-use std::io;
+use std::io::{self, IoSlice, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use rustls::ServerConnection;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::Instant;
@@ -158,7 +160,16 @@ impl Link {
     }
 
     /// The owner's part in writing: goes on where the socket had no room.
-    pub(crate) fn poll_blocked(&mut self, cx: &mut Context<'_>, spares: &mut Spares) -> LinkStatus {
+    ///
+    /// Once that has been so for `write_timeout` the socket is asked again, whatever it says: it
+    /// says that it has room only when a third of what it holds is gone, for which a peer that
+    /// reads slowly but steadily may need longer.
+    pub(crate) fn poll_blocked(
+        &mut self,
+        cx: &mut Context<'_>,
+        write_timeout: Duration,
+        spares: &mut Spares,
+    ) -> LinkStatus {
         match &mut self.owner {
             Some(owner) => owner.clone_from(cx.waker()),
             None => self.owner = Some(cx.waker().clone()),
@@ -169,7 +180,15 @@ impl Link {
                 (Flow::Blocked, Some(since)) => match self.tcp().poll_write_ready(cx) {
                     Poll::Ready(Ok(())) => self.write(spares),
                     Poll::Ready(Err(_)) => self.flow = Flow::Broken,
-                    Poll::Pending => return LinkStatus::Stalled(since),
+                    Poll::Pending if since.elapsed() < write_timeout => {
+                        return LinkStatus::Stalled(since);
+                    }
+                    Poll::Pending => {
+                        self.write_to(Asking::Always, spares);
+                        if self.stalled_since == Some(since) {
+                            return LinkStatus::Stalled(since);
+                        }
+                    }
                 },
                 (Flow::Idle | Flow::Queued | Flow::Blocked, _) => return LinkStatus::Flowing,
             }
@@ -186,7 +205,7 @@ impl Link {
     /// Ends the stream towards the peer, after all that was written.
     pub(crate) fn shut_down(&mut self) {
         // A peer that has hung up already needs no telling.
-        let _ = socket2::SockRef::from(self.tcp()).shutdown(std::net::Shutdown::Write);
+        let _ = SockRef::from(self.tcp()).shutdown(std::net::Shutdown::Write);
     }
 
     /// Writes, unless the owner waits for the socket; wakes the owner if it has to from here on.
@@ -204,12 +223,15 @@ impl Link {
 
     /// Writes until nothing waits or the socket takes no more.
     fn write(&mut self, spares: &mut Spares) {
+        self.write_to(Asking::WhenReady, spares);
+    }
+
+    fn write_to(&mut self, asking: Asking, spares: &mut Spares) {
         let mut progress = false;
+        let mut socket = NonBlocking { socket: self.socket.as_ref(), asking };
         let result = match &mut self.tls {
-            None => write_plain(self.socket.as_ref(), &mut self.outbox, spares, &mut progress),
-            Some(tls) => {
-                tls::write(self.socket.as_ref(), tls, &mut self.outbox, spares, &mut progress)
-            }
+            None => write_plain(&mut socket, &mut self.outbox, spares, &mut progress),
+            Some(tls) => tls::write(&mut socket, tls, &mut self.outbox, spares, &mut progress),
         };
         match result {
             Ok(()) => {
@@ -235,15 +257,49 @@ impl Link {
 }
 
 fn write_plain(
-    socket: &TcpStream,
+    socket: &mut NonBlocking<'_>,
     outbox: &mut Outbox,
     spares: &mut Spares,
     progress: &mut bool,
 ) -> io::Result<()> {
     while !outbox.is_empty() {
-        let len = socket.try_write(outbox.sealed())?;
+        let len = socket.write(outbox.sealed())?;
         *progress = true;
         outbox.advance(len, spares);
     }
     Ok(())
+}
+
+/// Writes to a socket without waiting.
+pub(crate) struct NonBlocking<'a> {
+    socket: &'a TcpStream,
+    asking: Asking,
+}
+
+/// When the system is asked whether a socket has room.
+#[derive(Clone, Copy, Debug)]
+enum Asking {
+    /// Unless it has said that there is none, and not yet that there is some again.
+    WhenReady,
+    Always,
+}
+
+impl Write for NonBlocking<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.asking {
+            Asking::WhenReady => self.socket.try_write(bytes),
+            Asking::Always => SockRef::from(self.socket).send(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.asking {
+            Asking::WhenReady => self.socket.try_write_vectored(parts),
+            Asking::Always => SockRef::from(self.socket).send_vectored(parts),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -1,15 +1,15 @@
 //! The byte stream inside TLS, between rustls, which does no I/O, and a socket.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, Read, Write};
 
 use rustls::ServerConnection;
-use tokio::net::TcpStream;
 
 use crate::outbox::{Outbox, Spares};
+use crate::peer::NonBlocking;
 
 /// Writes what waits until nothing does or the socket takes no more.
 pub(crate) fn write(
-    socket: &TcpStream,
+    socket: &mut NonBlocking<'_>,
     tls: &mut ServerConnection,
     outbox: &mut Outbox,
     spares: &mut Spares,
@@ -26,7 +26,7 @@ pub(crate) fn write(
         if !tls.wants_write() {
             return Ok(());
         }
-        tls.write_tls(&mut NonBlocking(socket))?;
+        tls.write_tls(socket)?;
         *progress = true;
     }
 }
@@ -83,21 +83,4 @@ fn release_buffer(tls: &mut ServerConnection) {
     }
     let result = tls.read_tls(&mut Nothing);
     debug_assert!(result.is_err(), "nothing was read");
-}
-
-/// Writes to a socket without waiting, for rustls, which knows `io::Write` only.
-struct NonBlocking<'a>(&'a TcpStream);
-
-impl Write for NonBlocking<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(parts)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
