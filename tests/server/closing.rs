@@ -1,0 +1,123 @@
+//! Peers that leave: what they sent before is delivered, and so is what waits for them.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::time::sleep;
+use waddell_core::TopicId;
+use waddell_server::Scheme;
+
+use crate::support::peer::{Peer, message};
+use crate::support::server::{TestServer, Via};
+use crate::support::{pattern, soon, until};
+
+#[tokio::test]
+async fn what_was_sent_before_a_close_is_delivered() {
+    let server = TestServer::start();
+    let mut recipient = Peer::connect(&server, Via::Tcp).await;
+    for via in Via::ALL {
+        let mut peer = Peer::connect(&server, via).await;
+        let frames: Vec<u8> =
+            (0..100).flat_map(|number| message(recipient.id, number, &pattern(700, 1))).collect();
+        peer.send_bytes(&frames).await;
+        peer.finish().await;
+        for number in 0..100 {
+            let message = recipient.receive().await;
+            assert_eq!((message.from, message.topic), (peer.id, TopicId(number)), "{via:?}");
+        }
+        assert_eq!(peer.receiver.rest().await, [], "{via:?}");
+        drop(peer);
+        until(|| server.handle.peers() == 1).await;
+    }
+    assert_eq!(server.metrics().peers_misbehaved, 0);
+}
+
+#[tokio::test]
+async fn a_frame_that_a_close_cuts_short_is_not_delivered() {
+    let server = TestServer::start();
+    let mut recipient = Peer::connect(&server, Via::Tcp).await;
+    for via in Via::ALL {
+        let mut peer = Peer::connect(&server, via).await;
+        let frame = message(recipient.id, 1, b"whole");
+        peer.send_bytes(&[&frame[..], &frame[..frame.len() - 1]].concat()).await;
+        peer.finish().await;
+        assert_eq!(recipient.receive().await.body, &b"whole"[..], "{via:?}");
+        assert_eq!(peer.receiver.rest().await, [], "{via:?}");
+        recipient.echo().await;
+    }
+}
+
+#[tokio::test]
+async fn who_says_that_nothing_more_comes_still_gets_what_waits() {
+    const COUNT: u16 = 200;
+    let server = TestServer::start_with(|config| config.outbox_bytes = 64 << 20);
+    let mut sender = Peer::connect(&server, Via::Tcp).await;
+    for via in Via::ALL {
+        let mut peer = Peer::connect(&server, via).await;
+        // More than the sockets between them hold.
+        for number in 0..COUNT {
+            sender.send(peer.id, number, &pattern(60_000, 1)).await;
+        }
+        sender.echo().await;
+        peer.finish().await;
+        until(|| server.handle.peers() == 1).await;
+        let messages = peer.receiver.rest().await;
+        assert_eq!(messages.len(), usize::from(COUNT), "{via:?}");
+        for (number, message) in (0..).zip(messages) {
+            assert_eq!(message.topic, TopicId(number), "{via:?}");
+            assert!(message.body == pattern(60_000, 1), "{via:?}");
+        }
+        assert_eq!(peer.receiver.close_code, via.is_websocket().then_some(None), "{via:?}");
+    }
+}
+
+/// It used to be given the write timeout in all, however steadily it read.
+#[tokio::test]
+async fn who_reads_steadily_gets_what_waits_however_long_it_takes() {
+    const COUNT: u16 = 200;
+    let write_timeout = Duration::from_secs(4);
+    let server = TestServer::start_with(|config| {
+        config.outbox_bytes = 64 << 20;
+        config.write_timeout = write_timeout;
+    });
+    let mut sender = Peer::connect(&server, Via::Tcp).await;
+    let mut peer = Peer::connect(&server, Via::Tcp).await;
+    for number in 0..COUNT {
+        sender.send(peer.id, number, &[0; 60_000]).await;
+    }
+    sender.echo().await;
+    peer.finish().await;
+    until(|| server.handle.peers() == 1).await;
+    for number in 0..COUNT {
+        assert_eq!(peer.receive().await.topic, TopicId(number));
+        sleep(write_timeout * 3 / 2 / u32::from(COUNT)).await;
+    }
+    assert_eq!(peer.receiver.rest().await, []);
+}
+
+#[tokio::test]
+async fn a_peer_that_breaks_off_is_gone_and_what_it_sent_is_delivered() {
+    let server = TestServer::start();
+    let mut recipient = Peer::connect(&server, Via::Tcp).await;
+    for via in [Via::Tcp, Via::Ws] {
+        let socket = server.connect(via.scheme()).await;
+        socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).expect("it is a socket");
+        let mut peer = Peer::over(Box::new(socket), via).await;
+        peer.send(recipient.id, 1, b"last words").await;
+        assert_eq!(recipient.receive().await.from, peer.id, "{via:?}");
+        drop(peer);
+        until(|| server.handle.peers() == 1).await;
+    }
+    until(|| server.metrics().peers_disconnected == 2).await;
+}
+
+/// The server does not take the end of what it is told for the end of what it should say.
+#[tokio::test]
+async fn a_client_that_closes_at_once_is_greeted_all_the_same() {
+    let server = TestServer::start();
+    let mut socket = server.connect(Scheme::Tcp).await;
+    soon(socket.shutdown()).await.expect("it is connected");
+    let peer = Peer::over(Box::new(socket), Via::Tcp).await;
+    let Peer { mut receiver, .. } = peer;
+    assert_eq!(receiver.rest().await, []);
+}

@@ -1,0 +1,162 @@
+//! What `ws`, `wss` and `auto` listeners answer to plain HTTP.
+
+use std::fs;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use waddell_server::Www;
+
+use crate::support::http::{UPGRADE, ask};
+use crate::support::server::{TestServer, Via};
+use crate::support::soon;
+
+#[tokio::test]
+async fn requests_share_a_connection_and_the_last_may_open_a_websocket() {
+    let server = TestServer::start();
+    for via in Via::WEBSOCKETS {
+        let mut stream = server.dial(via).await;
+        let health = ask(&mut stream, "GET /healthz").await;
+        assert_eq!((health.status, health.text()), (200, "ok\n"), "{via:?}");
+        assert_eq!(ask(&mut stream, "GET /nothing/here").await.status, 404);
+        assert_eq!(ask(&mut stream, "GET /ws/").await.status, 404);
+        assert_eq!(ask(&mut stream, "POST /healthz").await.status, 405);
+        assert_eq!(ask(&mut stream, "GET /ws").await.status, 426);
+        assert_eq!(ask(&mut stream, UPGRADE).await.status, 101, "{via:?}");
+        let mut greeting = [0; 22];
+        soon(stream.read_exact(&mut greeting)).await.expect("it comes");
+        assert_eq!(greeting[..4], [0x82, 20, 18, 0], "{via:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_is_opened_at_its_path_alone() {
+    let server = TestServer::start();
+    for path in ["/", "/ws2", "/WS", "/x/ws"] {
+        let mut stream = server.dial(Via::Ws).await;
+        let response = ask(&mut stream, &UPGRADE.replace("/ws", path)).await;
+        assert_ne!(response.status, 101, "{path}");
+    }
+    let mut stream = server.dial(Via::Ws).await;
+    assert_eq!(ask(&mut stream, &UPGRADE.replace("/ws", "/ws?a=b")).await.status, 101);
+}
+
+#[tokio::test]
+async fn head_says_what_get_would_and_an_etag_saves_the_body() {
+    let server = TestServer::start();
+    let mut stream = server.dial(Via::Ws).await;
+    let page = ask(&mut stream, "GET /").await;
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(page.text().contains("<!doctype html>"), "{}", page.text());
+    let policy = page.header("content-security-policy").expect("there is one");
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+
+    let head = ask(&mut stream, "HEAD /").await;
+    assert_eq!(head.status, 200);
+    for name in ["content-length", "content-type", "etag", "content-security-policy"] {
+        assert_eq!(head.header(name), page.header(name), "{name}");
+    }
+    let etag = page.header("etag").expect("there is one");
+    for known in [etag, "*", &format!("W/{etag}"), &format!("\"other\", {etag}")] {
+        let same = ask(&mut stream, &format!("GET /\nif-none-match: {known}")).await;
+        assert_eq!((same.status, same.header("etag")), (304, Some(etag)), "{known}");
+    }
+    let other = ask(&mut stream, "GET /\nif-none-match: \"other\"").await;
+    assert_eq!((other.status, other.body.len()), (200, page.body.len()));
+}
+
+#[tokio::test]
+async fn listed_origins_alone_may_connect() {
+    let server = TestServer::start_with(|config| {
+        config.origins = vec!["https://example.org".to_owned(), "http://localhost:8080".to_owned()];
+    });
+    for (origin, status) in [
+        ("origin: https://example.org", 101),
+        ("origin: http://localhost:8080", 101),
+        ("origin: https://example.com", 403),
+        ("origin: http://example.org", 403),
+        ("origin: https://example.org.evil.example", 403),
+        ("origin: null", 403),
+        // No browser: nothing that a page could have made it do.
+        ("", 101),
+    ] {
+        let mut stream = server.dial(Via::Ws).await;
+        let response = ask(&mut stream, &format!("{UPGRADE}\n{origin}")).await;
+        assert_eq!(response.status, status, "{origin}");
+    }
+    let open = TestServer::start();
+    let mut stream = open.dial(Via::Ws).await;
+    let response = ask(&mut stream, &format!("{UPGRADE}\norigin: https://anyone.example")).await;
+    assert_eq!(response.status, 101);
+}
+
+#[tokio::test]
+async fn a_folder_is_served_and_nothing_beside_it() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let www = folder.path().join("www");
+    fs::create_dir_all(www.join("sub")).expect("there is room");
+    for (file, text) in [
+        ("secret.txt", "secret"),
+        ("www/index.html", "the page"),
+        ("www/a b.js", "a script"),
+        ("www/sub/index.html", "another page"),
+        ("www/.hidden", "secret"),
+    ] {
+        fs::write(folder.path().join(file), text).expect("there is room");
+    }
+    let server = TestServer::start_with(|config| config.www = Www::Folder(www));
+    let mut stream = server.dial(Via::Ws).await;
+    for (path, text, kind) in [
+        ("/", "the page", "text/html; charset=utf-8"),
+        ("/index.html?v=1", "the page", "text/html; charset=utf-8"),
+        ("/a%20b.js", "a script", "text/javascript; charset=utf-8"),
+        ("/sub/", "another page", "text/html; charset=utf-8"),
+    ] {
+        let response = ask(&mut stream, &format!("GET {path}")).await;
+        assert_eq!((response.status, response.text()), (200, text), "{path}");
+        assert_eq!(response.header("content-type"), Some(kind), "{path}");
+        let etag = response.header("etag").expect("there is one");
+        let same = ask(&mut stream, &format!("GET {path}\nif-none-match: {etag}")).await;
+        assert_eq!(same.status, 304, "{path}");
+    }
+    for path in [
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "/sub/../../secret.txt",
+        "//etc/passwd",
+        "/%2fetc/passwd",
+        "/.hidden",
+        "/missing",
+        "/index.html%00",
+        "/%",
+    ] {
+        let response = ask(&mut stream, &format!("GET {path}")).await;
+        assert_eq!((response.status, response.text()), (404, "not found\n"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_can_be_switched_off() {
+    let server = TestServer::start_with(|config| config.www = Www::Off);
+    let mut stream = server.dial(Via::Ws).await;
+    assert_eq!(ask(&mut stream, "GET /").await.status, 404);
+    assert_eq!(ask(&mut stream, "GET /index.html").await.status, 404);
+    assert_eq!(ask(&mut stream, "GET /healthz").await.status, 200);
+    assert_eq!(ask(&mut stream, UPGRADE).await.status, 101);
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_answered_as_such_and_makes_no_peer() {
+    let server = TestServer::start();
+    for bytes in [&b"\x01\0k"[..], b"hello\r\n\r\n", &[0xff; 20_000]] {
+        let mut stream = server.connect(waddell_server::Scheme::Ws).await;
+        // The server may have hung up before it has taken all.
+        let _ = soon(stream.write_all(bytes)).await;
+        let mut answer = Vec::new();
+        let _ = soon(stream.read_to_end(&mut answer)).await;
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{answer:?}");
+    }
+    crate::support::until(|| server.metrics().handshakes_failed == 3).await;
+    assert_eq!(server.metrics().peers_connected, 0);
+}

@@ -1,0 +1,10 @@
+//! A server, and peers on real sockets: every transport, every limit, every way to leave.
+
+mod closing;
+mod frames;
+mod http;
+mod shutdown;
+mod slow;
+mod support;
+mod transports;
+mod websocket;

@@ -1,0 +1,123 @@
+//! A server that is told to stop: what it has taken it delivers, and then it is gone.
+
+use std::time::{Duration, Instant};
+
+use waddell_core::TopicId;
+
+use crate::support::peer::{Peer, message};
+use crate::support::server::{TestServer, Via};
+use crate::support::{pattern, soon, until};
+
+#[tokio::test]
+async fn peers_are_told_and_the_server_returns() {
+    let server = TestServer::start();
+    let mut peers = Vec::new();
+    for via in Via::ALL {
+        peers.push((via, Peer::connect(&server, via).await));
+    }
+    let addresses = Via::ALL.map(|via| server.address(via.scheme()));
+    let stopping = server.stop();
+    for (via, mut peer) in peers {
+        assert_eq!(peer.receiver.rest().await, [], "{via:?}: the stream ends in order");
+        let code = via.is_websocket().then_some(Some(1001));
+        assert_eq!(peer.receiver.close_code, code, "{via:?}");
+    }
+    let handle = stopping.done().await;
+    assert_eq!(handle.peers(), 0);
+    assert_eq!(handle.metrics().peers_disconnected, 8);
+    for address in addresses {
+        assert!(soon(tokio::net::TcpStream::connect(address)).await.is_err(), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn messages_in_flight_are_delivered() {
+    const COUNT: u16 = 200;
+    let server = TestServer::start();
+    let mut senders = Vec::new();
+    let mut recipients = Vec::new();
+    for via in Via::ALL {
+        let recipient = Peer::connect(&server, via).await;
+        let mut sender = Peer::connect(&server, via).await;
+        // Little enough to have reached the server's socket when this returns, read or not.
+        let frames: Vec<u8> = (0..COUNT)
+            .flat_map(|number| message(recipient.id, number, &pattern(100, number.into())))
+            .collect();
+        sender.send_bytes(&frames).await;
+        senders.push(sender);
+        recipients.push((via, recipient));
+    }
+    let stopping = server.stop();
+    for (via, mut recipient) in recipients {
+        let messages = recipient.receiver.rest().await;
+        assert_eq!(messages.len(), usize::from(COUNT), "{via:?}");
+        for (number, message) in (0..).zip(messages) {
+            assert_eq!(message.topic, TopicId(number), "{via:?}");
+            assert_eq!(message.body, pattern(100, number.into()), "{via:?}");
+        }
+    }
+    drop(senders);
+    stopping.done().await;
+}
+
+/// Twelve megabytes wait for a peer that begins to read when the server has been told to stop.
+#[tokio::test]
+async fn what_waits_is_delivered_to_those_who_take_it() {
+    let server = TestServer::start_with(|config| {
+        config.outbox_bytes = 64 << 20;
+        config.drain_timeout = Duration::from_secs(3600);
+    });
+    let mut stuck = Peer::connect(&server, Via::Tcp).await;
+    let mut sender = Peer::connect(&server, Via::Tcp).await;
+    for number in 0..200 {
+        sender.send(stuck.id, number, &pattern(60_000, 1)).await;
+    }
+    sender.echo().await;
+    let stopping = server.stop();
+    assert_eq!(sender.receiver.rest().await, []);
+    assert_eq!(stuck.receiver.rest().await.len(), 200);
+    drop((stuck, sender));
+    stopping.done().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_does_not_hold_the_server_up() {
+    let server = TestServer::start_with(|config| {
+        config.outbox_bytes = 64 << 20;
+        config.drain_timeout = Duration::from_millis(300);
+    });
+    let mut stuck = Vec::new();
+    let mut sender = Peer::connect(&server, Via::Tcp).await;
+    for via in Via::DIRECT {
+        let peer = Peer::connect(&server, via).await;
+        for number in 0..200 {
+            sender.send(peer.id, number, &[0; 60_000]).await;
+        }
+        stuck.push(peer);
+    }
+    sender.echo().await;
+    let begin = Instant::now();
+    server.stop().done().await;
+    assert!(begin.elapsed() >= Duration::from_millis(300), "they are given that time");
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn dropping_the_server_ends_every_connection() {
+    let server = TestServer::start();
+    let mut peers = Vec::new();
+    for via in Via::ALL {
+        peers.push(Peer::connect(&server, via).await);
+    }
+    let handle = server.handle.clone();
+    let address = server.address(waddell_server::Scheme::Tcp);
+    server.abort();
+    for mut peer in peers {
+        // With or without a word: it ends.
+        while let Ok(Some(_)) = soon(peer.receiver.next()).await {}
+    }
+    until(|| handle.peers() == 0).await;
+    let metrics = handle.metrics();
+    assert_eq!(metrics.peers_connected, metrics.peers_disconnected);
+    assert!(soon(tokio::net::TcpStream::connect(address)).await.is_err());
+}

@@ -1,0 +1,216 @@
+//! A server on free ports, in the test's own process.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use waddell_server::{
+    Identity, ListenUrl, MetricsSnapshot, Scheme, Server, ServerConfig, ServerHandle, self_signed,
+};
+
+use super::soon;
+
+/// How a peer reaches the server; the four after `Wss` over the one `auto` listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Via {
+    Tcp,
+    Tls,
+    Ws,
+    Wss,
+    AutoTcp,
+    AutoTls,
+    AutoWs,
+    AutoWss,
+}
+
+impl Via {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Tcp,
+        Self::Tls,
+        Self::Ws,
+        Self::Wss,
+        Self::AutoTcp,
+        Self::AutoTls,
+        Self::AutoWs,
+        Self::AutoWss,
+    ];
+
+    /// Those with a listener of their own.
+    pub(crate) const DIRECT: [Self; 4] = [Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+
+    /// Those that carry WebSocket messages.
+    pub(crate) const WEBSOCKETS: [Self; 4] = [Self::Ws, Self::Wss, Self::AutoWs, Self::AutoWss];
+
+    pub(crate) const fn scheme(self) -> Scheme {
+        match self {
+            Self::Tcp => Scheme::Tcp,
+            Self::Tls => Scheme::Tls,
+            Self::Ws => Scheme::Ws,
+            Self::Wss => Scheme::Wss,
+            Self::AutoTcp | Self::AutoTls | Self::AutoWs | Self::AutoWss => Scheme::Auto,
+        }
+    }
+
+    pub(crate) const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss | Self::AutoTls | Self::AutoWss)
+    }
+
+    pub(crate) const fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss | Self::AutoWs | Self::AutoWss)
+    }
+
+    /// What a client of that kind offers by ALPN.
+    fn alpn(self) -> &'static [&'static [u8]] {
+        if self.is_websocket() { &[b"http/1.1"] } else { &[] }
+    }
+}
+
+/// A connection before anything is said in it but the TLS handshake.
+pub(crate) type Stream = Box<dyn Duplex>;
+
+/// What can be read and written.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
+/// A running server with a listener of each kind. Unless a test has it otherwise it waits without
+/// end for whoever is slow, and on its `auto` listener silence says nothing: how fast a busy
+/// machine runs a test must not matter.
+pub(crate) struct TestServer {
+    pub(crate) handle: ServerHandle,
+    pub(crate) identity: Identity,
+    urls: Vec<ListenUrl>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<io::Result<()>>,
+    _folder: TempDir,
+}
+
+impl TestServer {
+    pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// Starts a server whose configuration `change` has the last word on.
+    pub(crate) fn start_with(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        let folder = TempDir::new().expect("there is room for a certificate");
+        let identity = self_signed("localhost", folder.path()).expect("the name is valid");
+        let mut config = ServerConfig {
+            listen: ["tcp", "tls", "ws", "wss", "auto"]
+                .map(|scheme| format!("{scheme}://127.0.0.1:0").parse().expect("it is valid"))
+                .to_vec(),
+            identity: Some(identity.clone()),
+            workers: 2,
+            auto_silence: Duration::from_secs(3600),
+            handshake_timeout: Duration::from_secs(3600),
+            write_timeout: Duration::from_secs(3600),
+            ..ServerConfig::default()
+        };
+        change(&mut config);
+        let server = Server::bind(config).expect("there are free ports");
+        let (stop, stopped) = oneshot::channel();
+        Self {
+            handle: server.handle(),
+            identity,
+            urls: server.local_urls().cloned().collect(),
+            stop,
+            running: tokio::spawn(server.run(async {
+                // A test that ends early lets go of the other end.
+                let _ = stopped.await;
+            })),
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> MetricsSnapshot {
+        self.handle.metrics()
+    }
+
+    pub(crate) fn address(&self, scheme: Scheme) -> SocketAddr {
+        let url = self.urls.iter().find(|url| url.scheme == scheme);
+        url.expect("it listens there").address.parse().expect("it is an address")
+    }
+
+    /// Dials one of the listeners, and speaks TLS if that is what `via` needs.
+    pub(crate) async fn dial(&self, via: Via) -> Stream {
+        self.start_tls(via, self.connect(via.scheme()).await).await
+    }
+
+    pub(crate) async fn connect(&self, scheme: Scheme) -> TcpStream {
+        let stream = soon(TcpStream::connect(self.address(scheme))).await.expect("it listens");
+        stream.set_nodelay(true).expect("it is a socket");
+        stream
+    }
+
+    /// Dials with a small receive buffer, so that it does not take long until it is full.
+    pub(crate) async fn connect_narrow(&self, scheme: Scheme) -> TcpStream {
+        let socket = TcpSocket::new_v4().expect("there are descriptors left");
+        socket.set_recv_buffer_size(4096).expect("it is a socket");
+        soon(socket.connect(self.address(scheme))).await.expect("it listens")
+    }
+
+    /// Speaks TLS on a connection if that is what `via` needs.
+    pub(crate) async fn start_tls(&self, via: Via, stream: impl Duplex + 'static) -> Stream {
+        if via.is_encrypted() {
+            Box::new(soon(self.tls(via.alpn(), stream)).await.expect("the handshake succeeds"))
+        } else {
+            Box::new(stream)
+        }
+    }
+
+    /// Shakes hands as a client that trusts this server's certificate and no other.
+    pub(crate) async fn tls<S: Duplex>(
+        &self,
+        alpn: &[&[u8]],
+        stream: S,
+    ) -> io::Result<TlsStream<S>> {
+        let cert = CertificateDer::from_pem_file(&self.identity.cert).expect("it is there");
+        let mut roots = RootCertStore::empty();
+        roots.add(cert).expect("it is a certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has suites for them")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        let name = ServerName::try_from("localhost").expect("it is a name");
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+
+    /// Tells the server to shut down.
+    pub(crate) fn stop(self) -> Stopping {
+        let _ = self.stop.send(());
+        Stopping { handle: self.handle, running: self.running, _folder: self._folder }
+    }
+
+    /// Drops the server while it runs.
+    pub(crate) fn abort(self) {
+        self.running.abort();
+    }
+}
+
+/// A server that was told to shut down.
+pub(crate) struct Stopping {
+    handle: ServerHandle,
+    running: JoinHandle<io::Result<()>>,
+    _folder: TempDir,
+}
+
+impl Stopping {
+    /// Waits until the server has returned.
+    pub(crate) async fn done(self) -> ServerHandle {
+        soon(self.running).await.expect("it does not panic").expect("it can serve");
+        self.handle
+    }
+}
