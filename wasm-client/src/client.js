@@ -24,12 +24,11 @@ export function received(from, topic, body) {
 
 export function ignore() {}
 
-// A client lives until it is closed, whether or not anybody still holds it.
-const living = new Set();
-
 // Only this module can call the constructors.
 const HERE = Symbol();
 
+// A client lives until it is closed, whether or not the application still holds it: until then its
+// driver has the handler below, and thereby the client.
 export class Client extends EventTarget {
   #settings;
   #driver;
@@ -72,7 +71,6 @@ export class Client extends EventTarget {
       settings.keepAliveMs,
       settings.maxBufferedAmount,
     );
-    living.add(this);
     this.#driver.start();
   }
 
@@ -135,7 +133,6 @@ export class Client extends EventTarget {
   #closed(error) {
     this.#id = null;
     this.#unhook();
-    living.delete(this);
     if (error) error.cause = this.#lastError;
     error = this.#refusal ?? error ?? null;
     this.#settle.reject(error ?? new WaddellError("closed", "the client was closed"));

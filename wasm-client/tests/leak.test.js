@@ -14,7 +14,7 @@ const gc = runInNewContext("gc");
 /** Collects garbage until `done()`, or long enough to know that it never will be. */
 async function collectUntil(done) {
   const turn = () => new Promise((resolve) => setTimeout(resolve, 5));
-  for (let i = 0; i < 50 && !done(); i += 1) {
+  for (let i = 0; i < 20 && !done(); i += 1) {
     await turn(); // what a WeakRef has given out is kept until the end of that turn
     gc();
     await turn();
@@ -26,18 +26,23 @@ const alive = (refs) => refs.filter((ref) => ref.deref()).length;
 test("a client that nobody holds but that is listened to goes on, and ends when closed", () =>
   withServer(null, async (server) => {
     const seen = [];
-    const signal = new AbortController();
     const ref = await (async () => {
-      const client = await connect(server, { signal: signal.signal });
-      client.topic(1).addEventListener("message", (event) => seen.push(text(event.detail)));
+      const client = await connect(server);
+      client.topic(1).addEventListener("message", (event) => {
+        seen.push(text(event.detail));
+        if (seen.at(-1) === "bye") client.close();
+      });
       return new WeakRef(client);
     })();
+    const tell = async (body) => {
+      const { length } = seen;
+      server.connections[0].send(frame(PEER, 1, body));
+      while (seen.length === length) await new Promise(setImmediate);
+    };
     await collectUntil(() => !ref.deref());
-    server.connections[0].send(frame(PEER, 1, "still there"));
-    while (seen.length === 0) await new Promise(setImmediate);
-    assert.deepEqual(seen, ["still there"]);
-
-    signal.abort();
+    await tell("still there?");
+    await tell("bye");
+    assert.deepEqual(seen, ["still there?", "bye"]);
     await collectUntil(() => !ref.deref());
     assert.equal(ref.deref(), undefined);
   }));
