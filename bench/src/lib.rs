@@ -1,1 +1,0 @@
-//! What waddell costs; see `benches/`.

@@ -1,0 +1,65 @@
+//! Load for relays of small messages, and tables of what it costs them.
+
+mod body;
+mod histogram;
+mod net;
+mod outcome;
+mod process;
+mod protocol;
+mod report;
+mod scenario;
+mod servers;
+mod socket;
+mod suite;
+mod target;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Puts waddell servers, and NATS servers beside them, under load.
+///
+/// Every message is checked: its bytes, its sender, its place in the order.
+#[derive(Parser)]
+#[command(name = "waddell-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one scenario against a running server; one line of JSON on standard output
+    Run(scenario::Run),
+    /// Run many scenarios against every server there is, in turn, and print a table
+    Suite(suite::Suite),
+    /// Print the tables of raw lines that a suite wrote
+    Report {
+        /// Files of raw lines
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(run) => print_run(&run),
+        Command::Suite(suite) => suite.run(),
+        Command::Report { files } => report::print_files(&files),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_run(run: &scenario::Run) -> Result<()> {
+    let outcome = run.run()?;
+    println!("{}", serde_json::to_string(&outcome)?);
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! Tables of what a suite found: medians, ranges and ratios.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::outcome::Outcome;
+use crate::suite::{Line, Record};
+
+/// Prints the tables of raw lines.
+///
+/// # Errors
+///
+/// A file cannot be read, or holds other lines.
+pub(crate) fn print_files(files: &[PathBuf]) -> Result<()> {
+    let mut records = Vec::new();
+    for file in files {
+        let place = || format!("{}", file.display());
+        for line in fs::read_to_string(file).with_context(place)?.lines() {
+            match serde_json::from_str(line).with_context(place)? {
+                Line::Run(record) => records.push(record),
+                Line::Machine(_) => {}
+            }
+        }
+    }
+    print(&records);
+    Ok(())
+}
+
+/// Prints a table for each kind of figure that occurs.
+pub(crate) fn print(records: &[Record]) {
+    let servers = distinct(records.iter().map(|record| &*record.server));
+    for (title, figure) in FIGURES {
+        print_table(records, &servers, title, *figure);
+    }
+    let problem = |record: &&Record| {
+        let Outcome { misordered, damaged, .. } = record.outcome;
+        misordered + damaged > 0 || record.outcome.lost > 0 && record.outcome.scenario != "slow"
+    };
+    for record in records.iter().filter(problem) {
+        let Outcome { lost, misordered, damaged, .. } = record.outcome;
+        println!(
+            "\n{} {}, round {}: {lost} lost, {misordered} misordered, {damaged} damaged",
+            record.server, record.run, record.round
+        );
+    }
+}
+
+/// Returns what to say of a run when it is done.
+pub(crate) fn one_line(record: &Record) -> String {
+    let Record { run, server, outcome, .. } = record;
+    let mut line = format!("{run:<18} {server:<15} {:>10.0}/s", outcome.per_second);
+    if let Some(cpu) = outcome.cpu_us {
+        line.push_str(&format!("  {cpu:>8.3} us CPU"));
+    }
+    if let Some(bytes) = outcome.bytes_per_connection {
+        line.push_str(&format!("  {bytes:>8.0} B each"));
+    }
+    if let Some((median, p99)) = outcome.latency(50.0).zip(outcome.latency(99.0)) {
+        line.push_str(&format!("  p50 {median:.0} us, p99 {p99:.0} us"));
+    }
+    line
+}
+
+fn print_table(records: &[Record], servers: &[&str], title: &str, figure: Figure) {
+    let has: Vec<&Record> =
+        records.iter().filter(|record| figure(&record.outcome).is_some()).collect();
+    if has.is_empty() {
+        return;
+    }
+    let servers: Vec<_> =
+        servers.iter().filter(|name| has.iter().any(|record| record.server == **name)).collect();
+    println!("\n{title}: median (least to greatest)\n");
+    let mut header = vec!["run".to_owned()];
+    header.extend(servers.iter().map(|name| (**name).to_owned()));
+    header.extend(servers.iter().skip(1).map(|name| format!("{name} / {}", servers[0])));
+    let mut rows = vec![header];
+    for run in distinct(has.iter().map(|record| &*record.run)) {
+        let mut row = vec![run.to_owned()];
+        let spreads: Vec<_> = servers
+            .iter()
+            .map(|name| {
+                let of = has.iter().filter(|record| record.run == run && record.server == ***name);
+                Spread::new(of.filter_map(|record| figure(&record.outcome)).collect())
+            })
+            .collect();
+        row.extend(
+            spreads.iter().map(|spread| spread.as_ref().map_or_else(String::new, Spread::show)),
+        );
+        row.extend(spreads.iter().skip(1).map(|spread| {
+            let both = spreads[0].as_ref().zip(spread.as_ref());
+            let ratio = both.map(|(first, other)| other.median / first.median);
+            ratio
+                .filter(|ratio| ratio.is_finite())
+                .map_or_else(String::new, |ratio| format!("{ratio:.2}"))
+        }));
+        rows.push(row);
+    }
+    print_rows(&rows);
+}
+
+/// Prints a table in Markdown, its columns aligned.
+fn print_rows(rows: &[Vec<String>]) {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let widths: Vec<_> = (0..rows[0].len()).map(width).collect();
+    for (index, row) in rows.iter().enumerate() {
+        let cells = row.iter().zip(&widths).enumerate();
+        let cells = cells.map(|(column, (cell, width))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        println!("| {} |", cells.collect::<Vec<_>>().join(" | "));
+        if index == 0 {
+            let lines = widths.iter().enumerate().map(|(column, width)| match column {
+                0 => "-".repeat(*width),
+                _ => format!("{}:", "-".repeat(width - 1)),
+            });
+            println!("| {} |", lines.collect::<Vec<_>>().join(" | "));
+        }
+    }
+}
+
+struct Spread {
+    least: f64,
+    median: f64,
+    greatest: f64,
+}
+
+impl Spread {
+    fn new(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let median = match values.len() {
+            0 => return None,
+            even if even % 2 == 0 => f64::midpoint(values[middle - 1], values[middle]),
+            _odd => values[middle],
+        };
+        Some(Self { least: values[0], median, greatest: values[values.len() - 1] })
+    }
+
+    fn show(&self) -> String {
+        let Self { least, median, greatest } = self;
+        format!("{} ({} to {})", digits(*median), digits(*least), digits(*greatest))
+    }
+}
+
+/// Writes a number with three digits that count.
+fn digits(number: f64) -> String {
+    match number.abs() {
+        0.0 => "0".to_owned(),
+        size if size < 1.0 => format!("{number:.3}"),
+        size if size < 10.0 => format!("{number:.2}"),
+        size if size < 100.0 => format!("{number:.1}"),
+        _large => format!("{number:.0}"),
+    }
+}
+
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut distinct = Vec::new();
+    for name in names {
+        if !distinct.contains(&name) {
+            distinct.push(name);
+        }
+    }
+    distinct
+}
+
+type Figure = fn(&Outcome) -> Option<f64>;
+
+const FIGURES: &[(&str, Figure)] = &[
+    ("Server CPU for each delivery or connection, microseconds", |outcome| {
+        outcome.cpu_us.filter(|_| outcome.scenario != "slow")
+    }),
+    ("Deliveries or connections a second, thousands", |outcome| {
+        let counts = !matches!(&*outcome.scenario, "idle" | "slow" | "rate");
+        counts.then_some(outcome.per_second / 1000.0)
+    }),
+    ("Latency, p50, microseconds", |outcome| timed(outcome, 50.0)),
+    ("Latency, p99, microseconds", |outcome| timed(outcome, 99.0)),
+    ("Resident bytes for each idle connection", |outcome| outcome.bytes_per_connection),
+    ("The same after one message in and one out", |outcome| outcome.bytes_per_connection_used),
+    ("CPU of the idle server, percent of a processor", |outcome| {
+        outcome.cpu_percent.filter(|_| outcome.scenario == "idle")
+    }),
+    ("One recipient reads nothing: deliveries to the others, percent", |outcome| {
+        outcome.others_percent
+    }),
+    (
+        "One recipient reads nothing: longest gap in its sender's other flow, milliseconds",
+        |outcome| outcome.longest_gap_ms,
+    ),
+    ("One recipient reads nothing: growth of the server's memory, MB", |outcome| {
+        outcome.resident_growth_mb
+    }),
+];
+
+/// Latency says something where the load does not fill the server's queues by itself.
+fn timed(outcome: &Outcome, percent: f64) -> Option<f64> {
+    let telling = matches!(&*outcome.scenario, "pingpong" | "rate" | "connect");
+    outcome.latency(percent).filter(|_| telling)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn median_of_an_even_number_lies_in_the_middle() {
+        assert_eq!(Spread::new(vec![4.0, 1.0, 2.0]).unwrap().show(), "2.00 (1.00 to 4.00)");
+        assert_eq!(Spread::new(vec![300.0, 1.0, 2.0, 0.5]).unwrap().show(), "1.50 (0.500 to 300)");
+        assert!(Spread::new(vec![]).is_none());
+    }
+}

@@ -1,0 +1,141 @@
+//! Ping-pong, stream and mesh: a delivery lets the next message go.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::{Measurement, QUIET, Run, Scenario, Tally};
+use crate::body::Stamp;
+use crate::histogram::Histogram;
+use crate::net::{Event, Out};
+use crate::outcome::Outcome;
+
+pub(super) fn run(run: &Run) -> Result<Outcome> {
+    let peers = 2 * usize::from(run.pairs);
+    let mut net = run.net()?;
+    net.open_all(peers)?;
+    let mut traffic = Traffic::new(run, peers);
+    traffic.start(net.out());
+
+    let mut turn = |traffic: &mut Traffic| -> Result<usize> {
+        let before = traffic.tally.delivered;
+        let mut closed = None;
+        net.turn(Some(TICK), |out, peer, event| match event {
+            Event::Message(stamp) => traffic.arrived(out, stamp),
+            Event::Damaged => traffic.tally.damaged += 1,
+            Event::Closed => closed = Some(peer),
+            Event::Ready => {}
+        })?;
+        if let Some(peer) = closed {
+            bail!("{}: the server hung up on peer {peer}", run.url.url);
+        }
+        Ok((traffic.tally.delivered - before) as usize)
+    };
+
+    let began = Instant::now();
+    while began.elapsed() < run.warm_up() {
+        turn(&mut traffic)?;
+    }
+    let delivered = traffic.tally.delivered;
+    traffic.times = Histogram::new();
+    let measurement = Measurement::begin(run.server())?;
+    while measurement.elapsed() < run.duration() {
+        turn(&mut traffic)?;
+    }
+    let mut outcome = measurement.end(traffic.tally.delivered - delivered)?;
+    outcome.set_latency(&traffic.times);
+
+    traffic.over = true;
+    let mut quiet = Instant::now();
+    while traffic.tally.in_flight() > 0 && quiet.elapsed() < QUIET {
+        if turn(&mut traffic)? > 0 {
+            quiet = Instant::now();
+        }
+    }
+    traffic.tally.report(&mut outcome);
+    outcome.peers = peers;
+    outcome.window = traffic.window;
+    Ok(outcome)
+}
+
+struct Traffic {
+    scenario: Scenario,
+    peers: usize,
+    window: usize,
+    tally: Tally,
+    /// What each peer has sent.
+    numbers: Vec<u32>,
+    times: Histogram,
+    random: u64,
+    /// Nothing more is sent.
+    over: bool,
+}
+
+impl Traffic {
+    fn new(run: &Run, peers: usize) -> Self {
+        let scenario = run.scenario;
+        let window = if scenario == Scenario::Pingpong { 1 } else { usize::from(run.window) };
+        let columns = if scenario == Scenario::Mesh { peers } else { 1 };
+        Self {
+            scenario,
+            peers,
+            window,
+            tally: Tally::new(peers, columns),
+            numbers: vec![0; peers],
+            times: Histogram::new(),
+            random: 0x2545_f491_4f6c_dd1d,
+            over: false,
+        }
+    }
+
+    fn start(&mut self, out: &mut Out) {
+        let step = if self.scenario == Scenario::Mesh { 1 } else { 2 };
+        for sender in (0..self.peers).step_by(step) {
+            for _ in 0..self.window {
+                let time = out.now();
+                self.send(out, sender as u32, time);
+            }
+        }
+    }
+
+    fn arrived(&mut self, out: &mut Out, stamp: Stamp) {
+        self.tally.arrived(stamp);
+        let now = out.now();
+        match self.scenario {
+            // The answer bears the question's time, so that the end of the round trip knows it.
+            Scenario::Pingpong if stamp.sender.is_multiple_of(2) => {
+                self.send(out, stamp.recipient, stamp.time);
+            }
+            Scenario::Pingpong => {
+                self.times.record(now - stamp.time);
+                self.send(out, stamp.recipient, now);
+            }
+            _stream_or_mesh => {
+                self.times.record(now - stamp.time);
+                self.send(out, stamp.sender, now);
+            }
+        }
+    }
+
+    fn send(&mut self, out: &mut Out, sender: u32, time: u64) {
+        if self.over {
+            return;
+        }
+        let recipient = if self.scenario == Scenario::Mesh { self.pick() } else { sender ^ 1 };
+        let number = &mut self.numbers[sender as usize];
+        out.send(Stamp { time, number: *number, sender, recipient });
+        *number += 1;
+        self.tally.sent += 1;
+    }
+
+    /// Picks any peer (xorshift64).
+    fn pick(&mut self) -> u32 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random % self.peers as u64) as u32
+    }
+}
+
+/// How long to wait at most before looking at the clock.
+const TICK: Duration = Duration::from_millis(50);

@@ -1,0 +1,218 @@
+//! Servers that a suite compares: started here, or running already.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::target::Target;
+
+/// A server to compare.
+#[derive(Clone, Debug)]
+pub(crate) enum Server {
+    /// `waddell-server`, from this folder of build products.
+    Waddell(PathBuf),
+    /// Debian's `nats-server`, or any that is on the `PATH`.
+    Nats(PathBuf),
+    /// One that runs already.
+    Running(Running),
+}
+
+/// `NAME=URL[,PID]`: a server that runs already, and its process if it is on this machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    name: String,
+    target: Target,
+    pid: Option<u32>,
+}
+
+/// A server that listens.
+pub(crate) struct Listening {
+    /// Where, and by which scheme.
+    urls: Vec<(String, String)>,
+    pub(crate) pid: Option<u32>,
+    child: Option<Child>,
+}
+
+/// Certificates for the servers that are started here.
+pub(crate) struct Certificate {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl Server {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Waddell(_) => "waddell-server",
+            Self::Nats(_) => "nats-server",
+            Self::Running(running) => &running.name,
+        }
+    }
+
+    /// Returns whether it can be spoken to by a scheme (`tcp`, `tls`, `ws`, `wss`).
+    pub(crate) fn speaks(&self, scheme: &str) -> bool {
+        match self {
+            Self::Waddell(_) => true,
+            Self::Nats(_) => scheme == "tcp",
+            Self::Running(running) => running.target.url.starts_with(&format!("{scheme}://")),
+        }
+    }
+
+    /// Starts the server on one processor, if `pin` says so, and waits until it listens.
+    pub(crate) fn start(
+        &self,
+        pin: Option<usize>,
+        certificate: &Certificate,
+        dir: &Path,
+    ) -> Result<Listening> {
+        match self {
+            Self::Waddell(program) => start_waddell(program, pin, certificate),
+            Self::Nats(program) => start_nats(program, pin, dir),
+            Self::Running(Running { target, pid, .. }) => {
+                let scheme = target.url.split(':').next().unwrap_or_default().to_owned();
+                let urls = vec![(scheme, target.url.clone())];
+                Ok(Listening { urls, pid: *pid, child: None })
+            }
+        }
+    }
+}
+
+impl Listening {
+    pub(crate) fn url(&self, scheme: &str) -> Option<&str> {
+        self.urls.iter().find(|(known, _)| known == scheme).map(|(_, url)| &**url)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended by itself; there is nobody to tell.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn start_waddell(
+    program: &Path,
+    pin: Option<usize>,
+    certificate: &Certificate,
+) -> Result<Listening> {
+    let schemes = ["tcp", "ws", "tls", "wss"];
+    let mut command = pinned(program, pin);
+    for scheme in schemes {
+        command.args(["--listen", &format!("{scheme}://127.0.0.1:0")]);
+    }
+    command.arg("--cert").arg(&certificate.cert).arg("--key").arg(&certificate.key);
+    // All load comes from one address.
+    command.args(["--max-connections-per-address", "0", "--log", "error"]);
+    let mut child = spawn(command.stdout(Stdio::piped()))?;
+    let stdout = child.stdout.take().context("no standard output")?;
+    let pid = Some(child.id());
+    let mut listening = Listening { urls: Vec::new(), pid, child: Some(child) };
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        let url = line.strip_prefix("listening on ").context("not a listener's line")?;
+        let scheme = url.split(':').next().unwrap_or_default();
+        listening.urls.push((scheme.to_owned(), url.to_owned()));
+        if listening.urls.len() == schemes.len() {
+            return Ok(listening);
+        }
+    }
+    bail!("{} ended before it listened", program.display())
+}
+
+fn start_nats(program: &Path, pin: Option<usize>, dir: &Path) -> Result<Listening> {
+    let mut command = pinned(program, pin);
+    command.args(["--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir"]).arg(dir);
+    let child = spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
+    let pid = child.id();
+    let mut listening = Listening { urls: Vec::new(), pid: Some(pid), child: Some(child) };
+    let file = dir.join(format!("nats-server_{pid}.ports"));
+    let began = Instant::now();
+    while began.elapsed() < START_TIMEOUT {
+        if let Ok(text) = fs::read_to_string(&file)
+            && let Ok(ports) = serde_json::from_str::<serde_json::Value>(&text)
+            && let Some(url) = ports["nats"][0].as_str()
+            && TcpStream::connect(url.trim_start_matches("nats://")).is_ok()
+        {
+            listening.urls.push(("tcp".to_owned(), url.to_owned()));
+            return Ok(listening);
+        }
+        sleep(Duration::from_millis(20));
+    }
+    bail!("{} does not say where it listens", program.display())
+}
+
+fn spawn(command: &mut Command) -> Result<Child> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))
+}
+
+/// Prepares a call of a program, on one processor where that can be had.
+pub(crate) fn pinned(program: &Path, pin: Option<usize>) -> Command {
+    match pin {
+        Some(cpu) => {
+            let mut command = Command::new("taskset");
+            command.args(["-c", &cpu.to_string()]).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
+/// Returns where a program is: on the `PATH`, or where Debian puts servers.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let dirs = env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
+    dirs.map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+impl Certificate {
+    /// Makes a certificate with an ECDSA key (P-256), or an RSA key of 2048 bits by openssl.
+    pub(crate) fn make(dir: &Path, rsa: bool) -> Result<Self> {
+        let made = Self { cert: dir.join("cert.pem"), key: dir.join("key.pem") };
+        if rsa {
+            let mut command = Command::new("openssl");
+            command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]);
+            command.args(["-subj", "/CN=localhost", "-out"]).arg(&made.cert);
+            let output = command.arg("-keyout").arg(&made.key).output();
+            let output = output.context("an RSA key is made by openssl, which is missing")?;
+            if !output.status.success() {
+                bail!("openssl failed: {}", String::from_utf8_lossy(&output.stderr));
+            }
+        } else {
+            let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+            let certified = rcgen::generate_simple_self_signed(names)?;
+            fs::write(&made.cert, certified.cert.pem())?;
+            fs::write(&made.key, certified.signing_key.serialize_pem())?;
+        }
+        Ok(made)
+    }
+}
+
+impl FromStr for Running {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, rest) =
+            text.split_once('=').ok_or("expected NAME=URL or NAME=URL,PID".to_owned())?;
+        let (url, pid) = match rest.split_once(',') {
+            Some((url, pid)) => {
+                let pid = pid.parse().map_err(|_| format!("{pid:?} is not a process id"))?;
+                (url, Some(pid))
+            }
+            None => (rest, None),
+        };
+        Ok(Self { name: name.to_owned(), target: url.parse()?, pid })
+    }
+}
+
+const START_TIMEOUT: Duration = Duration::from_secs(5);

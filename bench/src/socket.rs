@@ -1,0 +1,177 @@
+//! One connection: TCP, with or without TLS, that never blocks.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use mio::net::TcpStream;
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+
+use crate::target::{Protocol, Target};
+
+/// A connection whose reads and writes say `WouldBlock` where they would.
+pub(crate) enum Socket {
+    Plain(TcpStream),
+    Tls { tcp: TcpStream, session: Box<ClientConnection> },
+}
+
+impl Socket {
+    pub(crate) fn tcp(&mut self) -> &mut TcpStream {
+        match self {
+            Self::Plain(tcp) | Self::Tls { tcp, .. } => tcp,
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let (tcp, session) = match self {
+            Self::Plain(tcp) => return tcp.read(buf),
+            Self::Tls { tcp, session } => (tcp, session),
+        };
+        loop {
+            match session.reader().read(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            let read = session.read_tls(tcp);
+            if matches!(read, Ok(1..)) {
+                session.process_new_packets().map_err(io::Error::other)?;
+            }
+            // The handshake's next part, a key update, an alert.
+            write_tls(tcp, session)?;
+            if read? == 0 {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.write(buf),
+            Self::Tls { tcp, session } => {
+                let taken = session.writer().write(buf)?;
+                write_tls(tcp, session)?;
+                if taken == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Tls { tcp, session } => write_tls(tcp, session),
+        }
+    }
+}
+
+fn write_tls(tcp: &mut TcpStream, session: &mut ClientConnection) -> io::Result<()> {
+    while session.wants_write() {
+        match session.write_tls(tcp) {
+            Ok(_) => {}
+            // The socket tells when it has room again, or is connected.
+            Err(error) if not_yet(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether to go on when the socket reports that it is ready.
+pub(crate) fn not_yet(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected)
+}
+
+/// Opens connections to one server.
+pub(crate) struct Dialer {
+    target: Target,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+impl Dialer {
+    pub(crate) fn new(target: &Target, resume: bool) -> Result<Self, String> {
+        let tls = if target.tls {
+            let name = ServerName::try_from(target.host().to_owned())
+                .map_err(|error| format!("{}: {error}", target.url))?;
+            Some((Arc::new(tls_config(target.protocol, resume)), name))
+        } else {
+            None
+        };
+        Ok(Self { target: target.clone(), tls })
+    }
+
+    /// Begins to connect.
+    pub(crate) fn dial(&self) -> io::Result<Socket> {
+        let tcp = TcpStream::connect(self.target.address)?;
+        tcp.set_nodelay(true)?;
+        let Some((config, name)) = &self.tls else { return Ok(Socket::Plain(tcp)) };
+        let session = ClientConnection::new(Arc::clone(config), name.clone());
+        Ok(Socket::Tls { tcp, session: Box::new(session.map_err(io::Error::other)?) })
+    }
+}
+
+fn tls_config(protocol: Protocol, resume: bool) -> ClientConfig {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = AnyCertificate { provider: Arc::clone(&provider) };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default protocol versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    if protocol == Protocol::WebSocket {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    }
+    if !resume {
+        config.resumption = Resumption::disabled();
+    }
+    config
+}
+
+/// Takes any certificate whose key the server holds: a load generator sends no secrets.
+#[derive(Debug)]
+struct AnyCertificate {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

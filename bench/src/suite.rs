@@ -1,0 +1,317 @@
+//! Many runs, interleaved over the servers, so that all of them see the same neighbours.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread::available_parallelism;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::Outcome;
+use crate::report;
+use crate::servers::{Certificate, Running, Server, find, pinned};
+
+/// Which runs, against which servers.
+#[derive(Args)]
+pub(crate) struct Suite {
+    /// Every scenario, size and transport: about half an hour for two servers
+    #[arg(long)]
+    full: bool,
+
+    /// Only runs whose names contain this; repeatable
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+
+    /// How often each run is repeated [default: 3, with --full 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: Option<u32>,
+
+    /// Length of the measured part of each run
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    seconds: f64,
+
+    /// A further server, which runs already: NAME=URL or NAME=URL,PID; repeatable
+    #[arg(long, value_name = "SERVER")]
+    server: Vec<Running>,
+
+    /// Leave nats-server out, though it is installed
+    #[arg(long)]
+    no_nats: bool,
+
+    /// Give the server a certificate with an RSA key of 2048 bits, not ECDSA P-256
+    #[arg(long)]
+    rsa: bool,
+
+    /// Let the scheduler place the server and the load
+    #[arg(long)]
+    no_pin: bool,
+
+    /// Where to write the raw lines [default: bench/ in the folder of build products]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// A raw line.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Line {
+    Run(Record),
+    Machine(Machine),
+}
+
+/// What one run found.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) run: String,
+    pub(crate) server: String,
+    pub(crate) round: u32,
+    #[serde(flatten)]
+    pub(crate) outcome: Outcome,
+}
+
+/// Where it was measured; the first line of a file.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) cpu: String,
+    pub(crate) processors: usize,
+    pub(crate) kernel: String,
+    /// Of one, five and fifteen minutes, before the first run.
+    pub(crate) load_average: String,
+    pub(crate) pinned: bool,
+    pub(crate) certificate: String,
+    /// In seconds since 1970.
+    pub(crate) time: u64,
+}
+
+/// One kind of run: its name, the scheme, and the arguments of `waddell-bench run`.
+struct Plan {
+    name: String,
+    scheme: &'static str,
+    args: Vec<String>,
+}
+
+impl Suite {
+    pub(crate) fn run(&self) -> Result<()> {
+        let own = env::current_exe()?;
+        let servers = self.servers(&own)?;
+        let plans = self.plans();
+        if plans.is_empty() {
+            bail!("--only {}: no run has such a name", self.only.join(" --only "));
+        }
+        let processors = available_parallelism()?.get();
+        let pin = !self.no_pin && processors > 1 && find("taskset").is_some();
+        let machine = Machine::look(pin, self.rsa)?;
+        machine.print();
+
+        let dir = tempfile::tempdir()?;
+        let certificate = Certificate::make(dir.path(), self.rsa)?;
+        let path = self.out_path(&own, machine.time);
+        fs::create_dir_all(path.parent().context("no folder for the raw lines")?)?;
+        let mut file =
+            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        writeln!(file, "{}", serde_json::to_string(&machine)?)?;
+
+        let repeat = self.repeat.unwrap_or(if self.full { 5 } else { 3 });
+        let mut records = Vec::new();
+        for round in 1..=repeat {
+            for plan in &plans {
+                for server in servers.iter().filter(|server| server.speaks(plan.scheme)) {
+                    let place = pin.then_some(if plan.alone() { 0 } else { 1 });
+                    let record =
+                        plan.run(&own, server, round, pin, place, &certificate, dir.path());
+                    match record {
+                        Ok(record) => {
+                            writeln!(file, "{}", serde_json::to_string(&record)?)?;
+                            eprintln!("{round}/{repeat} {}", report::one_line(&record));
+                            records.push(record);
+                        }
+                        Err(error) => {
+                            eprintln!(
+                                "{round}/{repeat} {} {}: {error:#}",
+                                plan.name,
+                                server.name()
+                            );
+                        }
+                    }
+                }
+            }
+        }
+        report::print(&records);
+        println!("\nraw lines: {}", path.display());
+        Ok(())
+    }
+
+    fn servers(&self, own: &Path) -> Result<Vec<Server>> {
+        let program = own.with_file_name("waddell-server");
+        if !program.is_file() {
+            bail!(
+                "there is no {}; build it with: cargo build --release -p waddell-server",
+                program.display()
+            );
+        }
+        let mut servers = vec![Server::Waddell(program)];
+        match find("nats-server") {
+            Some(program) if !self.no_nats => servers.push(Server::Nats(program)),
+            Some(_) => {}
+            None => eprintln!("nats-server is not installed, and so not compared"),
+        }
+        servers.extend(self.server.iter().cloned().map(Server::Running));
+        Ok(servers)
+    }
+
+    fn plans(&self) -> Vec<Plan> {
+        let seconds = self.seconds.to_string();
+        let mut plans = Vec::new();
+        let mut add = |scheme: &'static str, name: &str, args: &str| {
+            let name = if scheme == "tcp" { name.to_owned() } else { format!("{scheme} {name}") };
+            let mut args: Vec<String> = args.split(' ').map(str::to_owned).collect();
+            args.extend(["--seconds".to_owned(), seconds.clone()]);
+            plans.push(Plan { name, scheme, args });
+        };
+        let known: &[(&str, &str)] = if self.full { FULL } else { QUICK };
+        for (name, args) in known {
+            add("tcp", name, args);
+        }
+        for scheme in ["ws", "tls", "wss"] {
+            for (name, args) in if self.full { SECURED } else { &SECURED[..2] } {
+                add(scheme, name, args);
+            }
+            if self.full && scheme != "ws" {
+                add(scheme, "connect resumed", "connect --pairs 16 --resume");
+            }
+        }
+        plans.retain(|plan| {
+            self.only.is_empty() || self.only.iter().any(|text| plan.name.contains(text))
+        });
+        plans
+    }
+
+    fn out_path(&self, own: &Path, time: u64) -> PathBuf {
+        match &self.out {
+            Some(path) => path.clone(),
+            None => {
+                // The program lies in target/PROFILE.
+                let target = own.ancestors().nth(2).unwrap_or(Path::new("target"));
+                target.join("bench").join(format!("{time}.jsonl"))
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Returns whether a wake-up across processors would cost more than the work: one pair's
+    /// ping-pong shares the server's processor.
+    fn alone(&self) -> bool {
+        self.args[0] == "pingpong" && self.args.iter().any(|arg| arg == "1")
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of it is what one run depends on")]
+    fn run(
+        &self,
+        own: &Path,
+        server: &Server,
+        round: u32,
+        pin: bool,
+        place: Option<usize>,
+        certificate: &Certificate,
+        dir: &Path,
+    ) -> Result<Record> {
+        let listening = server.start(pin.then_some(0), certificate, dir)?;
+        let url = listening.url(self.scheme).context("it does not listen for this")?;
+        let mut command = pinned(own, place);
+        command.args(["run", &self.args[0], url]).args(&self.args[1..]);
+        if let Some(pid) = listening.pid {
+            command.args(["--server-pid", &pid.to_string()]);
+        }
+        let output = command.stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let outcome = serde_json::from_slice(&output.stdout)?;
+        Ok(Record { run: self.name.clone(), server: server.name().to_owned(), round, outcome })
+    }
+}
+
+impl Machine {
+    fn look(pinned: bool, rsa: bool) -> Result<Self> {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let info = read("/proc/cpuinfo");
+        let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        Ok(Self {
+            cpu: model.map_or("unknown", |(_, model)| model).to_owned(),
+            processors: available_parallelism()?.get(),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            load_average: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
+            pinned,
+            certificate: if rsa { "RSA 2048" } else { "ECDSA P-256" }.to_owned(),
+            time: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+        })
+    }
+
+    fn print(&self) {
+        let Self { cpu, processors, kernel, load_average, pinned, .. } = self;
+        println!("{cpu}, {processors} processors, Linux {kernel}; load average {load_average}");
+        if *pinned {
+            println!("server on processor 0, load on 1; one pair's ping-pong both on 0");
+        } else {
+            println!("nothing is pinned: times and CPU vary with what the scheduler does");
+        }
+    }
+}
+
+/// Names, and arguments of `waddell-bench run`.
+const QUICK: &[(&str, &str)] = &[
+    ("pingpong 1", "pingpong --pairs 1"),
+    ("pingpong 50", "pingpong --pairs 50"),
+    ("pingpong 1000", "pingpong --pairs 1000"),
+    ("stream 1", "stream --pairs 1 --window 64"),
+    ("stream 50", "stream --pairs 50 --window 32"),
+    ("stream 50 16 KiB", "stream --pairs 50 --window 32 --size 16384"),
+    ("stream 1000", "stream --pairs 1000 --window 8"),
+    ("mesh 1000", "mesh --pairs 500 --window 4"),
+    ("rate 20k", "rate --pairs 50 --rate 20000"),
+    ("connect", "connect --pairs 16"),
+    ("idle 2000", "idle --pairs 2000"),
+    ("slow", "slow --size 1024 --rate 20000"),
+];
+
+const FULL: &[(&str, &str)] = &[
+    ("pingpong 1", "pingpong --pairs 1"),
+    ("pingpong 1 1 KiB", "pingpong --pairs 1 --size 1024"),
+    ("pingpong 50", "pingpong --pairs 50"),
+    ("pingpong 1000", "pingpong --pairs 1000"),
+    ("stream 1", "stream --pairs 1 --window 64"),
+    ("stream 1 1 KiB", "stream --pairs 1 --window 64 --size 1024"),
+    ("stream 1 16 KiB", "stream --pairs 1 --window 64 --size 16384"),
+    ("stream 10", "stream --pairs 10 --window 32"),
+    ("stream 50", "stream --pairs 50 --window 32"),
+    ("stream 50 1 KiB", "stream --pairs 50 --window 32 --size 1024"),
+    ("stream 50 16 KiB", "stream --pairs 50 --window 32 --size 16384"),
+    ("stream 200", "stream --pairs 200 --window 8"),
+    ("stream 1000", "stream --pairs 1000 --window 8"),
+    ("stream 1000 1 KiB", "stream --pairs 1000 --window 8 --size 1024"),
+    ("stream 4000", "stream --pairs 4000 --window 8"),
+    ("mesh 1000", "mesh --pairs 500 --window 4"),
+    ("rate 5k", "rate --pairs 50 --rate 5000"),
+    ("rate 20k", "rate --pairs 50 --rate 20000"),
+    ("connect", "connect --pairs 16"),
+    ("idle 10000", "idle --pairs 10000 --size 16384"),
+    ("slow", "slow --size 1024 --rate 20000"),
+];
+
+/// What is run over WebSocket and TLS too; a quick suite runs the first two.
+const SECURED: &[(&str, &str)] = &[
+    ("stream 50", "stream --pairs 50 --window 32"),
+    ("connect", "connect --pairs 16"),
+    ("pingpong 1", "pingpong --pairs 1"),
+    ("pingpong 50", "pingpong --pairs 50"),
+    ("stream 50 16 KiB", "stream --pairs 50 --window 32 --size 16384"),
+    ("stream 1000", "stream --pairs 1000 --window 8"),
+    ("mesh 1000", "mesh --pairs 500 --window 4"),
+    ("idle 10000", "idle --pairs 10000 --size 16384"),
+];
