@@ -170,7 +170,9 @@ impl Suite {
         let mut add = |scheme: &'static str, name: &str, args: &str| {
             let name = if scheme == "tcp" { name.to_owned() } else { format!("{scheme} {name}") };
             let mut args: Vec<String> = args.split(' ').map(str::to_owned).collect();
-            args.extend(["--seconds".to_owned(), seconds.clone()]);
+            if !args.iter().any(|arg| arg == "--seconds") {
+                args.extend(["--seconds".to_owned(), seconds.clone()]);
+            }
             plans.push(Plan { name, scheme, args });
         };
         let known: &[(&str, &str)] = if self.full { FULL } else { QUICK };
@@ -277,7 +279,7 @@ const QUICK: &[(&str, &str)] = &[
     ("rate 20k", "rate --pairs 50 --rate 20000"),
     ("connect", "connect --pairs 16"),
     ("idle 2000", "idle --pairs 2000"),
-    ("slow", "slow --size 1024 --rate 20000"),
+    ("slow", "slow --size 1024 --rate 60000 --seconds 3"),
 ];
 
 const FULL: &[(&str, &str)] = &[
@@ -288,20 +290,22 @@ const FULL: &[(&str, &str)] = &[
     ("stream 1", "stream --pairs 1 --window 64"),
     ("stream 1 1 KiB", "stream --pairs 1 --window 64 --size 1024"),
     ("stream 1 16 KiB", "stream --pairs 1 --window 64 --size 16384"),
-    ("stream 10", "stream --pairs 10 --window 32"),
     ("stream 50", "stream --pairs 50 --window 32"),
     ("stream 50 1 KiB", "stream --pairs 50 --window 32 --size 1024"),
     ("stream 50 16 KiB", "stream --pairs 50 --window 32 --size 16384"),
-    ("stream 200", "stream --pairs 200 --window 8"),
     ("stream 1000", "stream --pairs 1000 --window 8"),
     ("stream 1000 1 KiB", "stream --pairs 1000 --window 8 --size 1024"),
-    ("stream 4000", "stream --pairs 4000 --window 8"),
     ("mesh 1000", "mesh --pairs 500 --window 4"),
+    ("scale 10", "stream --pairs 5 --window 8"),
+    ("scale 100", "stream --pairs 50 --window 8"),
+    ("scale 1000", "stream --pairs 500 --window 8"),
+    ("scale 4000", "stream --pairs 2000 --window 8"),
+    ("scale 18000", "stream --pairs 9000 --window 8"),
     ("rate 5k", "rate --pairs 50 --rate 5000"),
     ("rate 20k", "rate --pairs 50 --rate 20000"),
     ("connect", "connect --pairs 16"),
     ("idle 10000", "idle --pairs 10000 --size 16384"),
-    ("slow", "slow --size 1024 --rate 20000"),
+    ("slow", "slow --size 1024 --rate 60000 --seconds 3"),
 ];
 
 /// What is run over WebSocket and TLS too; a quick suite runs the first two.

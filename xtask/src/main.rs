@@ -1,5 +1,6 @@
 //! The project's own commands, run as `cargo xtask COMMAND`.
 
+mod bench;
 mod command;
 mod deny;
 mod fuzz;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     let result = match name.as_str() {
         "serve" => serve::serve(&args),
         "test" => test::test(&args),
+        "bench" => bench::bench(&args),
         "package" => package::build().map(drop),
         "deny" => deny::deny(),
         "fuzz" => fuzz::fuzz(&args),
@@ -48,6 +50,8 @@ usage: cargo xtask COMMAND
 
   serve [--release] [ARG]...  build the page and the server, and run it; ARGs are the server's own
   test [STEP]...              run every check, or only the steps named; `test --list` lists them
+  bench [ARG]...              measure the server beside others; `bench --help` lists ARGs;
+                              `bench --core`: instructions of the core, against the record
   package                     build the npm package in wasm-client/pkg
   deny                        check licences, duplicate and banned crates, and sources
   fuzz [SECONDS]              run each fuzz target for 60 s, or as long as told

@@ -1,0 +1,26 @@
+//! `cargo xtask bench`: what the server costs, beside others; `--core`: instructions.
+
+use anyhow::Result;
+
+use crate::command::{cargo, program, run, target_dir};
+use crate::install;
+
+/// Builds the server and the load generator, and runs its suite with `args`.
+///
+/// With `--core`, counts the instructions of the core instead, and compares them with those on
+/// record.
+pub(crate) fn bench(args: &[String]) -> Result<()> {
+    if args.first().is_some_and(|arg| arg == "--core") {
+        return core(&args[1..]);
+    }
+    run(&mut cargo(["build", "--release", "-p", "waddell-server", "-p", "waddell-bench"]))?;
+    let mut suite = program(target_dir().join("release/waddell-bench"), ["suite"]);
+    run(suite.args(args))
+}
+
+/// Counts instructions with valgrind.
+pub(crate) fn core(args: &[String]) -> Result<()> {
+    install::debian("valgrind", "valgrind")?;
+    let mut bench = cargo(["bench", "-p", "waddell-bench", "--bench", "core", "--"]);
+    run(bench.args(args))
+}
