@@ -19,7 +19,7 @@ pub(crate) fn print_files(files: &[PathBuf]) -> Result<()> {
         let place = || format!("{}", file.display());
         for line in fs::read_to_string(file).with_context(place)?.lines() {
             match serde_json::from_str(line).with_context(place)? {
-                Line::Run(record) => records.push(record),
+                Line::Run(record) => records.push(*record),
                 Line::Machine(_) => {}
             }
         }

@@ -60,7 +60,7 @@ pub(crate) struct Suite {
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Line {
-    Run(Record),
+    Run(Box<Record>),
     Machine(Machine),
 }
 
