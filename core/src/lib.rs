@@ -34,6 +34,7 @@ mod frame;
 mod id;
 mod inbox;
 mod message;
+mod rate;
 mod server;
 mod time;
 
@@ -48,5 +49,6 @@ pub use message::{
     BodyTooLong, HEADER_LEN, KEEP_ALIVE, KEEP_ALIVE_FRAME, MAX_BODY_LEN, MessageIn, MessageOut,
     PORTABLE_BODY_LEN, ShortFrame,
 };
+pub use rate::RateLimit;
 pub use server::{ConnectionConfig, GREETING_LEN, Liveness, Rejected, ServerConnection};
 pub use time::Instant;

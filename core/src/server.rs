@@ -7,6 +7,7 @@ use core::time::Duration;
 use crate::frame::{Frame, PREFIX_LEN};
 use crate::id::{PeerId, TopicId};
 use crate::message::{HEADER_LEN, KEEP_ALIVE};
+use crate::rate::{Pacer, RateLimit};
 use crate::time::Instant;
 
 /// Length of the greeting, prefix included, in bytes.
@@ -18,6 +19,8 @@ pub struct ConnectionConfig {
     /// Longest time without a frame (a keep-alive counts) before the peer counts as gone.
     /// `None`: for ever, as in waddell.
     pub idle_timeout: Option<Duration>,
+    /// How fast the peer may send. `None`: as fast as it can.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// The server's side of one connection: decides what becomes of each frame.
@@ -28,21 +31,27 @@ pub struct ConnectionConfig {
 #[derive(Debug)]
 pub struct ServerConnection {
     id: PeerId,
-    /// Boxed, since most connections have no limit, and servers hold very many connections.
-    idle: Option<Box<Idle>>,
+    /// Boxed, since most connections have none, and servers hold very many connections.
+    limits: Option<Box<Limits>>,
 }
 
 #[derive(Debug)]
-struct Idle {
-    timeout: Duration,
+struct Limits {
+    idle_timeout: Option<Duration>,
     last_heard: Instant,
+    pacer: Option<Pacer>,
 }
 
 impl ServerConnection {
     /// Takes on a peer that has just connected and is to be known as `id`.
     pub fn new(id: PeerId, config: ConnectionConfig, now: Instant) -> Self {
-        let idle = config.idle_timeout.map(|timeout| Box::new(Idle { timeout, last_heard: now }));
-        Self { id, idle }
+        let ConnectionConfig { idle_timeout, rate_limit } = config;
+        let limited = idle_timeout.is_some() || rate_limit.is_some();
+        let limits = limited.then(|| {
+            let pacer = rate_limit.map(|limit| Pacer::new(limit, now));
+            Box::new(Limits { idle_timeout, last_heard: now, pacer })
+        });
+        Self { id, limits }
     }
 
     /// Returns the first frame that the peer is sent: its own id, topic 0, no body.
@@ -70,8 +79,11 @@ impl ServerConnection {
         frame: &mut Frame<'_>,
         now: Instant,
     ) -> Result<Option<PeerId>, Rejected> {
-        if let Some(idle) = &mut self.idle {
-            idle.last_heard = now;
+        if let Some(limits) = &mut self.limits {
+            limits.last_heard = now;
+            if let Some(pacer) = &mut limits.pacer {
+                pacer.charge(frame.as_bytes().len(), now);
+            }
         }
         let payload = frame.payload_mut();
         let len = payload.len();
@@ -102,7 +114,24 @@ impl ServerConnection {
 
     /// Returns when the peer will have been silent for too long; `None` if there is no limit.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.idle.as_ref().map(|idle| idle.last_heard + idle.timeout)
+        let limits = self.limits.as_ref()?;
+        // A peer that is not read from cannot be heard.
+        let heard = limits
+            .pacer
+            .as_ref()
+            .map_or(limits.last_heard, |pacer| pacer.ready_at().max(limits.last_heard));
+        limits.idle_timeout.map(|timeout| heard + timeout)
+    }
+
+    /// Returns until when the peer is not to be read from, for it has sent more than its
+    /// [`rate_limit`](ConnectionConfig::rate_limit) allows; `None` if it may be read from at `now`.
+    ///
+    /// The frames of what has been read are handled all the same: what is read at a time is what
+    /// the burst may be exceeded by. So read little at a time from a peer with a limit, and
+    /// nothing is ever lost.
+    pub fn paused_until(&self, now: Instant) -> Option<Instant> {
+        let pacer = self.limits.as_ref()?.pacer.as_ref()?;
+        Some(pacer.ready_at()).filter(|at| *at > now)
     }
 
     /// Returns the peer's id.
@@ -154,6 +183,7 @@ mod tests {
     use alloc::string::ToString;
     use alloc::vec;
     use alloc::vec::Vec;
+    use core::num::NonZeroU32;
 
     use super::*;
     use crate::frame::{FrameDecoder, MAX_FRAME_LEN};
@@ -278,6 +308,30 @@ mod tests {
     }
 
     #[test]
+    fn peer_with_a_rate_limit_is_paused_and_not_taken_for_idle_meanwhile() {
+        let rate_limit = RateLimit {
+            frames_per_second: NonZeroU32::new(1),
+            bytes_per_second: None,
+            burst: Duration::from_secs(10),
+        };
+        let config = ConnectionConfig {
+            idle_timeout: Some(Duration::from_secs(60)),
+            rate_limit: Some(rate_limit),
+        };
+        let mut connection = ServerConnection::new(own_id(), config, at(0));
+        let mut bytes = b"\x01\x00k".repeat(11);
+        let mut input = &mut bytes[..];
+        let mut decoder = FrameDecoder::new();
+        while let Some(mut frame) = decoder.next_frame(&mut input).unwrap() {
+            assert_eq!(connection.paused_until(at(0)), None, "the burst is ten frames");
+            assert_eq!(connection.handle_frame(&mut frame, at(0)), Ok(None));
+        }
+        assert_eq!(connection.paused_until(at(0)), Some(at(1)));
+        assert_eq!(connection.paused_until(at(1)), None);
+        assert_eq!(connection.poll_timeout(), Some(at(61)));
+    }
+
+    #[test]
     fn rejections_say_what_is_wrong() {
         assert_eq!(
             Rejected::ShortFrame { len: 17 }.to_string(),
@@ -306,7 +360,10 @@ mod tests {
     }
 
     fn impatient_connection() -> ServerConnection {
-        let config = ConnectionConfig { idle_timeout: Some(Duration::from_secs(60)) };
+        let config = ConnectionConfig {
+            idle_timeout: Some(Duration::from_secs(60)),
+            ..ConnectionConfig::default()
+        };
         ServerConnection::new(own_id(), config, at(0))
     }
 

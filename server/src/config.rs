@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use waddell_core::RateLimit;
+
 use crate::listen_url::ListenUrl;
 use crate::tls::Identity;
 
@@ -46,6 +48,9 @@ pub struct ServerConfig {
     pub max_frame_len: u16,
     /// Longest time without a frame (a keep-alive counts) before a peer is hung up. Default: none.
     pub idle_timeout: Option<Duration>,
+    /// How fast a peer may send; one that sends faster is read from more slowly, and loses nothing.
+    /// Default: as fast as it can.
+    pub rate_limit: Option<RateLimit>,
     /// Most connections at a time; 0: no limit. Default 65,536.
     pub max_connections: usize,
     /// Most connections at a time from one address (IPv6: one /64); 0: no limit. Default 16,384:
@@ -74,6 +79,7 @@ impl Default for ServerConfig {
             pong_timeout: Duration::from_secs(10),
             max_frame_len: u16::MAX,
             idle_timeout: None,
+            rate_limit: None,
             max_connections: 65_536,
             max_connections_per_address: 16_384,
             origins: Vec::new(),

@@ -72,6 +72,10 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Most reads of one connection before the others have their turn.
 const READS_PER_TURN: usize = 1;
 
+/// Most bytes that are read at once from a peer whose rate is limited: by so much the burst may be
+/// exceeded.
+const LIMITED_READ: usize = 2048;
+
 /// Most reads of one connection that is asked for all it has, before the server shuts down.
 const READS_TO_SETTLE: usize = 16;
 
@@ -141,6 +145,9 @@ impl Connection {
         }
         worker.with_scratch(|scratch| {
             for _ in 0..reads {
+                if self.is_paused(cx) {
+                    return Poll::Pending;
+                }
                 if let Err(end) = ready!(self.poll_input(cx, scratch)) {
                     return Poll::Ready(end);
                 }
@@ -169,9 +176,26 @@ impl Connection {
         })
     }
 
+    /// Returns whether the peer has sent more than its rate allows; the task is woken when not.
+    fn is_paused(&mut self, cx: &mut Context<'_>) -> bool {
+        let shared = &self.worker.shared;
+        if shared.config.rate_limit.is_none() {
+            return false;
+        }
+        let now = shared.core_time(Instant::now());
+        match self.inbound.state.paused_until(now) {
+            Some(at) => self.timer.poll_until(cx, shared.tokio_time(at)).is_pending(),
+            None => false,
+        }
+    }
+
     /// Reads once, and takes what came.
     fn poll_input(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), End>> {
-        let mut buffer = ReadBuf::new(&mut scratch.wire);
+        let most = match self.worker.shared.config.rate_limit {
+            Some(_) => LIMITED_READ.min(scratch.wire.len()),
+            None => scratch.wire.len(),
+        };
+        let mut buffer = ReadBuf::new(&mut scratch.wire[..most]);
         if ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer)).is_err() {
             return Poll::Ready(Err(End::Broken));
         }
@@ -255,15 +279,20 @@ impl Connection {
                 Liveness::Alive => {}
                 Liveness::Expired => return Some(End::TimedOut),
             }
-            if let Some(websocket) = &mut self.inbound.websocket {
-                match websocket.heartbeat.beat(shared, self.inbound.state.id(), now) {
-                    Beat::Wait => {}
-                    // Behind much that waits a ping would come too late to ask anything; whether
-                    // the peer takes what waits shows that it lives.
-                    Beat::Ping if stalled_since.is_some() => websocket.heartbeat.heard(),
-                    Beat::Ping => self.worker.send_control(self.registration.peer(), &ws::ping()),
-                    Beat::Dead => return Some(End::TimedOut),
-                }
+            let Some(websocket) = &mut self.inbound.websocket else { continue };
+            let heartbeat = &mut websocket.heartbeat;
+            // Behind much that waits a ping would come too late to ask anything, and a peer that is
+            // not read from cannot answer.
+            let paused = self.inbound.state.paused_until(shared.core_time(now)).is_some();
+            let unasked = paused || stalled_since.is_some();
+            if unasked {
+                heartbeat.heard();
+            }
+            match heartbeat.beat(shared, self.inbound.state.id(), now) {
+                Beat::Wait => {}
+                Beat::Ping if unasked => heartbeat.heard(),
+                Beat::Ping => self.worker.send_control(self.registration.peer(), &ws::ping()),
+                Beat::Dead => return Some(End::TimedOut),
             }
         }
     }

@@ -56,3 +56,4 @@ pub use listen_url::{ListenUrl, ParseListenUrlError, Scheme};
 pub use metrics::MetricsSnapshot;
 pub use server::{BindError, Server, ServerHandle};
 pub use tls::{Identity, TlsError, self_signed};
+pub use waddell_core::RateLimit;

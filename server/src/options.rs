@@ -7,13 +7,14 @@ use std::env;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Arg, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 use waddell_server::{
-    BindError, Identity, ListenUrl, Scheme, ServerConfig, TlsError, Www, self_signed,
+    BindError, Identity, ListenUrl, RateLimit, Scheme, ServerConfig, TlsError, Www, self_signed,
 };
 
 /// Relays small messages between programs that cannot reach each other yet: waddell's protocol
@@ -117,9 +118,30 @@ struct Limits {
     /// [default: never]
     #[arg(long, value_name = "TIME", env = "WADDELL_IDLE_TIMEOUT", value_parser = time)]
     idle_timeout: Option<Duration>,
+    /// Most frames a second from one peer; a faster one is read from more slowly, and loses
+    /// nothing. [default: no limit]
+    #[arg(long, value_name = "N", env = "WADDELL_RATE_FRAMES")]
+    rate_frames: Option<NonZeroU32>,
+    /// Most bytes a second from one peer, in the same way. [default: no limit]
+    #[arg(long, value_name = "BYTES", env = "WADDELL_RATE_BYTES", value_parser = rate)]
+    rate_bytes: Option<NonZeroU32>,
+    /// What a peer has not used of its rate is saved up for this long, and may come at once.
+    #[arg(long, value_name = "TIME", default_value = "1s", env = "WADDELL_RATE_BURST", value_parser = time)]
+    rate_burst: Duration,
     /// Longest time that a shutdown takes.
     #[arg(long, value_name = "TIME", default_value = "10s", env = "WADDELL_DRAIN_TIMEOUT", value_parser = time)]
     drain_timeout: Duration,
+}
+
+impl Limits {
+    fn rate_limit(&self) -> Option<RateLimit> {
+        let Self { rate_frames, rate_bytes, rate_burst, .. } = *self;
+        (rate_frames.is_some() || rate_bytes.is_some()).then_some(RateLimit {
+            frames_per_second: rate_frames,
+            bytes_per_second: rate_bytes,
+            burst: rate_burst,
+        })
+    }
 }
 
 /// How log lines look.
@@ -226,6 +248,7 @@ impl Options {
             pong_timeout: limits.pong_timeout,
             max_frame_len: limits.max_frame,
             idle_timeout: limits.idle_timeout,
+            rate_limit: limits.rate_limit(),
             max_connections: limits.max_connections,
             max_connections_per_address: limits.max_connections_per_address,
             origins: listening.origin.clone(),
@@ -429,6 +452,11 @@ fn bytes(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected a size of at most 1GiB, such as 65536, 64KiB or 1MiB".to_owned())
 }
 
+fn rate(text: &str) -> Result<NonZeroU32, String> {
+    let rate = u32::try_from(bytes(text)?).ok().and_then(NonZeroU32::new);
+    rate.ok_or_else(|| "expected at least 1 byte a second".to_owned())
+}
+
 fn workers(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
@@ -539,13 +567,17 @@ mod tests {
                 "log-format" => "\"json\"".to_owned(),
                 "listen" => "[\"tcp://127.0.0.1:1\"]".to_owned(),
                 "origin" => "[\"https://example.org\"]".to_owned(),
-                "workers" | "max-connections" | "max-connections-per-address" | "max-frame" => {
-                    "99".to_owned()
-                }
+                "workers"
+                | "max-connections"
+                | "max-connections-per-address"
+                | "max-frame"
+                | "rate-frames"
+                | "rate-bytes" => "99".to_owned(),
                 "outbox" => "\"64KiB\"".to_owned(),
                 name if name.ends_with("timeout")
                     || name.ends_with("interval")
-                    || name.ends_with("silence") =>
+                    || name.ends_with("silence")
+                    || name == "rate-burst" =>
                 {
                     "\"3s\"".to_owned()
                 }

@@ -87,7 +87,8 @@ impl Shared {
     }
 
     pub(crate) fn connection_config(&self) -> ConnectionConfig {
-        ConnectionConfig { idle_timeout: self.config.idle_timeout }
+        let ServerConfig { idle_timeout, rate_limit, .. } = self.config;
+        ConnectionConfig { idle_timeout, rate_limit }
     }
 
     pub(crate) fn core_time(&self, at: Instant) -> waddell_core::Instant {

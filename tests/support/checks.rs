@@ -64,7 +64,7 @@ pub fn frame_decoder(stream: &[u8], cuts: &[u16], max_len: u16) {
 /// If a decision differs from the protocol's, or a forwarded frame from the one that was sent in
 /// anything but the sender, who must be `own_id`.
 pub fn server_connection(own_id: PeerId, stream: &[u8], cuts: &[u16]) {
-    let config = ConnectionConfig { idle_timeout: Some(Duration::from_secs(60)) };
+    let config = ConnectionConfig { idle_timeout: Some(Duration::from_secs(60)), rate_limit: None };
     let mut connection = ServerConnection::new(own_id, config, at_ms(0));
     let mut decoder = FrameDecoder::new();
     let (sent_frames, _rest) = split_frames(stream);

@@ -5,7 +5,7 @@ use super::*;
 impl World {
     pub(super) fn accept(&mut self, connection: usize) {
         let id = PeerId::from_random(self.rng.bytes());
-        let config = ConnectionConfig { idle_timeout: self.idle_timeout };
+        let config = ConnectionConfig { idle_timeout: self.idle_timeout, rate_limit: None };
         let state = ServerConnection::new(id, config, self.now);
         let outbox = state.greeting().to_vec();
         self.connections[connection].server = Some(ServerEnd {

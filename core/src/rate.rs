@@ -1,0 +1,120 @@
+//! How fast a peer may send.
+
+use core::num::NonZeroU32;
+use core::time::Duration;
+
+use crate::time::Instant;
+
+/// How fast a peer may send, in the long run and at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Most frames a second. `None`: no limit.
+    pub frames_per_second: Option<NonZeroU32>,
+    /// Most bytes a second, prefixes included. `None`: no limit.
+    pub bytes_per_second: Option<NonZeroU32>,
+    /// How much may come at once after a pause: as much as the rates allow in this time.
+    pub burst: Duration,
+}
+
+/// Keeps a peer to its rates: says when to go on reading, so that nothing is lost.
+///
+/// Each rate is a bucket that leaks. What is kept of it is when it will be empty: every frame puts
+/// that off by its share of a second, and the peer waits while it is further off than the burst.
+#[derive(Debug)]
+pub(crate) struct Pacer {
+    limit: RateLimit,
+    frames_settled_at: Instant,
+    bytes_settled_at: Instant,
+}
+
+impl Pacer {
+    pub(crate) fn new(limit: RateLimit, now: Instant) -> Self {
+        Self { limit, frames_settled_at: now, bytes_settled_at: now }
+    }
+
+    /// Counts a frame of `len` bytes.
+    pub(crate) fn charge(&mut self, len: usize, now: Instant) {
+        if let Some(rate) = self.limit.frames_per_second {
+            self.frames_settled_at = self.frames_settled_at.max(now) + share(1, rate);
+        }
+        if let Some(rate) = self.limit.bytes_per_second {
+            self.bytes_settled_at = self.bytes_settled_at.max(now) + share(len as u64, rate);
+        }
+    }
+
+    /// Returns when the peer may be read from again.
+    pub(crate) fn ready_at(&self) -> Instant {
+        let settled_at = self.frames_settled_at.max(self.bytes_settled_at);
+        Instant::since_epoch(settled_at.elapsed_since_epoch().saturating_sub(self.limit.burst))
+    }
+}
+
+/// The time that `count` units take at `rate` units a second.
+fn share(count: u64, rate: NonZeroU32) -> Duration {
+    Duration::from_nanos(count.saturating_mul(1_000_000_000) / u64::from(rate.get()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::since_epoch(Duration::from_millis(1_000_000 + millis))
+    }
+
+    fn limit(frames: u32, bytes: u32, burst_millis: u64) -> RateLimit {
+        RateLimit {
+            frames_per_second: NonZeroU32::new(frames),
+            bytes_per_second: NonZeroU32::new(bytes),
+            burst: Duration::from_millis(burst_millis),
+        }
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_the_rate_holds() {
+        let mut pacer = Pacer::new(limit(100, 0, 200), at(0));
+        for _ in 0..20 {
+            pacer.charge(50, at(0));
+            assert!(pacer.ready_at() <= at(0), "20 frames are the burst of 200 ms");
+        }
+        pacer.charge(50, at(0));
+        assert_eq!(pacer.ready_at(), at(10));
+        pacer.charge(50, at(10));
+        assert_eq!(pacer.ready_at(), at(20));
+    }
+
+    #[test]
+    fn what_was_not_used_is_saved_up_to_the_burst() {
+        let mut pacer = Pacer::new(limit(100, 0, 200), at(0));
+        for _ in 0..21 {
+            pacer.charge(50, at(60_000));
+        }
+        assert_eq!(pacer.ready_at(), at(60_010));
+    }
+
+    #[test]
+    fn bytes_count_as_well_and_the_slower_rate_rules() {
+        let mut pacer = Pacer::new(limit(1000, 1000, 0), at(0));
+        pacer.charge(500, at(0));
+        assert_eq!(pacer.ready_at(), at(500));
+        let mut pacer = Pacer::new(limit(1, 1_000_000, 0), at(0));
+        pacer.charge(500, at(0));
+        assert_eq!(pacer.ready_at(), at(1000));
+    }
+
+    #[test]
+    fn in_the_long_run_no_more_passes_than_the_rate_allows() {
+        let mut pacer = Pacer::new(limit(333, 0, 100), at(0));
+        let mut now = at(0);
+        let mut frames = 0_u32;
+        while now < at(10_000) {
+            if pacer.ready_at() <= now {
+                pacer.charge(20, now);
+                frames += 1;
+            } else {
+                now = pacer.ready_at();
+            }
+        }
+        assert!((3330..=3330 + 34).contains(&frames), "{frames}");
+    }
+}
