@@ -94,13 +94,14 @@ impl Connection {
         let state = ServerConnection::new(id, shared.connection_config(), shared.core_time(now));
         let (socket, writer) = socket.into_split();
         let peer = Peer::new(id, writer, tls, framing);
+        // The greeting is in the outbox before others can reach the peer, so it comes first; it is
+        // written after they can, so whoever is told the id can write to it at once.
         worker.with_spares(|spares| {
-            let mut link = peer.link();
             // The outbox is empty, and this limit has room for a greeting.
-            let _ = link.outbox.push(&state.greeting(), usize::MAX, spares);
-            link.write_now(spares);
+            let _ = peer.link().outbox.push(&state.greeting(), usize::MAX, spares);
         });
         let registration = shared.registry.register(peer);
+        worker.with_spares(|spares| registration.peer().link().write_now(spares));
         shared.metrics.peers_connected.increment();
         tracing::info!(peer = %Short(id), transport = kind.as_str(), "connected");
         let websocket = match framing {

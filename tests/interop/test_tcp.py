@@ -59,9 +59,12 @@ class Tcp(TestCase):
     def test_an_id_can_be_written_to_as_soon_as_its_peer_knows_it(self):
         one = self.peer()
         for number in range(200):
-            with SocketPeer(self.server.port()) as other:
-                one.send(other.id, number, b"at once")
-                self.assertEqual(other.receive(), (one.id, number, b"at once"))
+            # Two connections at a time, which come to lie on different threads of the server.
+            with SocketPeer(self.server.port()) as other, SocketPeer(self.server.port()) as third:
+                one.send(third.id, number, b"at once")
+                self.assertEqual(third.receive(), (one.id, number, b"at once"))
+                third.send(other.id, number, b"at once")
+                self.assertEqual(other.receive(), (third.id, number, b"at once"))
 
     def test_a_peer_that_left_is_nobody(self):
         one, other = self.peer(), self.peer()
