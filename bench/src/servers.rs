@@ -21,16 +21,18 @@ pub(crate) enum Server {
     Waddell(PathBuf),
     /// Debian's `nats-server`, or any that is on the `PATH`.
     Nats(PathBuf),
-    /// One that runs already.
-    Running(Running),
+    /// Any other.
+    Other(Other),
 }
 
-/// `NAME=URL[,PID]`: a server that runs already, and its process if it is on this machine.
+/// `NAME=URL`: a server that runs already; `NAME=URL,PID`: its process is on this machine;
+/// `NAME=URL COMMAND`: it is started for each run.
 #[derive(Clone, Debug)]
-pub(crate) struct Running {
+pub(crate) struct Other {
     name: String,
     target: Target,
     pid: Option<u32>,
+    command: Vec<String>,
 }
 
 /// A server that listens.
@@ -52,7 +54,7 @@ impl Server {
         match self {
             Self::Waddell(_) => "waddell-server",
             Self::Nats(_) => "nats-server",
-            Self::Running(running) => &running.name,
+            Self::Other(other) => &other.name,
         }
     }
 
@@ -61,7 +63,7 @@ impl Server {
         match self {
             Self::Waddell(_) => true,
             Self::Nats(_) => scheme == "tcp",
-            Self::Running(running) => running.target.url.starts_with(&format!("{scheme}://")),
+            Self::Other(other) => other.target.url.starts_with(&format!("{scheme}://")),
         }
     }
 
@@ -75,11 +77,7 @@ impl Server {
         match self {
             Self::Waddell(program) => start_waddell(program, pin, certificate),
             Self::Nats(program) => start_nats(program, pin, dir),
-            Self::Running(Running { target, pid, .. }) => {
-                let scheme = target.url.split(':').next().unwrap_or_default().to_owned();
-                let urls = vec![(scheme, target.url.clone())];
-                Ok(Listening { urls, pid: *pid, child: None })
-            }
+            Self::Other(other) => start_other(other, pin),
         }
     }
 }
@@ -151,6 +149,29 @@ fn start_nats(program: &Path, pin: Option<usize>, dir: &Path) -> Result<Listenin
     bail!("{} does not say where it listens", program.display())
 }
 
+fn start_other(other: &Other, pin: Option<usize>) -> Result<Listening> {
+    let Other { target, pid, command, .. } = other;
+    let scheme = target.url.split(':').next().unwrap_or_default().to_owned();
+    let mut listening =
+        Listening { urls: vec![(scheme, target.url.clone())], pid: *pid, child: None };
+    let Some((program, args)) = command.split_first() else { return Ok(listening) };
+    if TcpStream::connect(target.address).is_ok() {
+        bail!("{}: another server listens there already", target.url);
+    }
+    let mut command = pinned(Path::new(program), pin);
+    let child = spawn(command.args(args).stdout(Stdio::null()).stderr(Stdio::null()))?;
+    listening.pid = Some(child.id());
+    listening.child = Some(child);
+    let began = Instant::now();
+    while began.elapsed() < START_TIMEOUT {
+        if TcpStream::connect(target.address).is_ok() {
+            return Ok(listening);
+        }
+        sleep(Duration::from_millis(20));
+    }
+    bail!("{program} does not listen on {}", target.url)
+}
+
 fn spawn(command: &mut Command) -> Result<Child> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))
@@ -198,21 +219,50 @@ impl Certificate {
     }
 }
 
-impl FromStr for Running {
+impl FromStr for Other {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, rest) =
-            text.split_once('=').ok_or("expected NAME=URL or NAME=URL,PID".to_owned())?;
-        let (url, pid) = match rest.split_once(',') {
-            Some((url, pid)) => {
+        let usage = "expected NAME=URL, NAME=URL,PID or NAME=URL COMMAND";
+        let (name, rest) = text.split_once('=').ok_or(usage)?;
+        let mut words = rest.split_ascii_whitespace().map(str::to_owned);
+        let first = words.next().ok_or(usage)?;
+        let command: Vec<_> = words.collect();
+        let (url, pid) = match first.split_once(',') {
+            Some((url, pid)) if command.is_empty() => {
                 let pid = pid.parse().map_err(|_| format!("{pid:?} is not a process id"))?;
                 (url, Some(pid))
             }
-            None => (rest, None),
+            Some(_) => return Err(usage.to_owned()),
+            None => (&*first, None),
         };
-        Ok(Self { name: name.to_owned(), target: url.parse()?, pid })
+        Ok(Self { name: name.to_owned(), target: url.parse()?, pid, command })
     }
 }
 
 const START_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_servers_run_already_or_are_started() {
+        let other = |text: &str| text.parse::<Other>();
+        let running = other("old=tcp://127.0.0.1:1,42").unwrap();
+        assert_eq!((&*running.name, running.pid, running.command.len()), ("old", Some(42), 0));
+        let started = other("old=tcp://127.0.0.1:1 relay -addr :1").unwrap();
+        assert_eq!(
+            (started.pid, &started.command[..]),
+            (None, &["relay", "-addr", ":1"].map(str::to_owned)[..])
+        );
+        for wrong in [
+            "tcp://127.0.0.1:1",
+            "old=",
+            "old=tcp://127.0.0.1:1,x",
+            "old=tcp://127.0.0.1:1,2 relay",
+        ] {
+            other(wrong).unwrap_err();
+        }
+    }
+}

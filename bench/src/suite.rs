@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outcome::Outcome;
 use crate::report;
-use crate::servers::{Certificate, Running, Server, find, pinned};
+use crate::servers::{Certificate, Other, Server, find, pinned};
 
 /// Which runs, against which servers.
 #[derive(Args)]
@@ -35,9 +35,10 @@ pub(crate) struct Suite {
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     seconds: f64,
 
-    /// A further server, which runs already: NAME=URL or NAME=URL,PID; repeatable
+    /// A further server: NAME=URL or NAME=URL,PID if it runs already, 'NAME=URL COMMAND' if it is to
+    /// be started for each run; repeatable
     #[arg(long, value_name = "SERVER")]
-    server: Vec<Running>,
+    server: Vec<Other>,
 
     /// Leave nats-server out, though it is installed
     #[arg(long)]
@@ -160,7 +161,7 @@ impl Suite {
             Some(_) => {}
             None => eprintln!("nats-server is not installed, and so not compared"),
         }
-        servers.extend(self.server.iter().cloned().map(Server::Running));
+        servers.extend(self.server.iter().cloned().map(Server::Other));
         Ok(servers)
     }
 
