@@ -83,6 +83,41 @@ async fn ping_that_nobody_answers_fails() {
 }
 
 #[tokio::test]
+async fn bench_checks_and_counts_every_message() {
+    let url = format!("tcp://{}", Relay::new().listen().await);
+    let bench =
+        ["bench", &url, "--pairs", "3", "--size", "100", "--window", "4", "--duration", "0.2"];
+    let (code, output, error) = waddell(&bench).await;
+    assert_eq!((code, error.as_str()), (0, ""), "no progress but on a terminal");
+    let words: Vec<_> = output.lines().filter_map(|line| line.split("  ").next()).collect();
+    assert_eq!(words, ["connected", "round trips", "throughput", "checked"], "{output}");
+    assert!(output.ends_with("; 0 lost, 0 misordered, 0 damaged\n"), "{output}");
+
+    let (code, output, _) = waddell(&[&bench[..], &["--json"]].concat()).await;
+    let lines: Vec<serde_json::Value> =
+        output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, lines.len()), (0, 4));
+    assert_eq!((&lines[0]["event"], &lines[0]["peers"]), (&"connected".into(), &6.into()));
+    assert!(lines[1]["min_ms"].as_f64() > Some(0.0), "{output}");
+    assert!(lines[1]["min_ms"].as_f64() <= lines[1]["p99_ms"].as_f64(), "{output}");
+    assert!(lines[2]["messages_per_second"].as_f64() > Some(0.0), "{output}");
+    assert!(lines[3]["sent"].as_u64() > Some(6), "{output}");
+    assert_eq!((&lines[3]["lost"], &lines[3]["damaged"]), (&0.into(), &0.into()));
+}
+
+#[tokio::test]
+async fn bench_fails_when_the_server_goes_away() {
+    let relay = Relay::new();
+    let url = format!("tcp://{}", relay.listen().await);
+    let mut child = command(&["bench", &url, "--pairs", "1", "--json"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next_line().await.unwrap().unwrap().contains("connected"));
+    relay.cut();
+    assert_eq!(child.wait().await.unwrap().code(), Some(1));
+    assert_eq!(lines.next_line().await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn message_is_read_from_standard_input() {
     let url = format!("tcp://{}", Relay::new().listen().await);
     let client = Client::connect(&url).await.unwrap();
@@ -133,6 +168,9 @@ async fn bad_usage_exits_with_2_and_says_why() {
         (vec!["ping", url, id, "--size", "20"], "21"),
         (vec!["ping", url, id, "--interval=-1"], "seconds from 0"),
         (vec!["ping", url, id, "--count", "0"], "count"),
+        (vec!["bench", url, "--size", "7"], "8..=65517"),
+        (vec!["bench", url, "--duration", "0"], "from 0.1 to 600"),
+        (vec!["bench", url, "--pairs", "0"], "pairs"),
     ] {
         let (code, output, error) = waddell(&arguments).await;
         assert_eq!((code, output.as_str()), (2, ""), "{arguments:?}: {error}");

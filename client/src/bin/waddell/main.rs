@@ -1,8 +1,9 @@
-//! The `waddell` command: listen, send and ping through a waddell server.
+//! The `waddell` command: listen, send, ping and bench through a waddell server.
 //!
 //! Standard output carries results alone, a line at a time and flushed; everything else goes to
 //! standard error. Exit codes: 0 done, 1 failed, 2 bad usage.
 
+mod bench;
 mod listen;
 mod output;
 mod ping;
@@ -29,6 +30,7 @@ enum Command {
     Listen(listen::Listen),
     Send(send::Send),
     Ping(ping::Ping),
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
                 Command::Listen(listen) => listen.run().await,
                 Command::Send(send) => send.run().await,
                 Command::Ping(ping) => ping.run().await,
+                Command::Bench(bench) => bench.run().await,
             }
         })
     });
@@ -53,6 +56,7 @@ Examples:
   waddell listen tcp://relay.example --topic 1
   waddell send wss://relay.example 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11 --topic 1 hello
   waddell ping ws://127.0.0.1:62480 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11
+  waddell bench tcp://127.0.0.1:62443 --pairs 100
 
 Addresses: tcp://HOST[:62443], tls://HOST[:62443], ws://HOST[:62480][/ws],
 wss://HOST[:62480][/ws].

@@ -154,12 +154,12 @@ fn print_summary(output: Output, sent: u64, mut times: Vec<Duration>) -> Result<
 }
 
 /// Returns the smallest time that so many percent of the sorted times do not exceed.
-fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
 }
 
-fn millis(time: Duration) -> f64 {
+pub(crate) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
@@ -176,7 +176,7 @@ fn decode(kind: &[u8; KIND_LEN], body: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(*number))
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "expected seconds, such as 0.5".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(time) if time <= MAX_SECONDS => Ok(time),
