@@ -1,8 +1,10 @@
 //! A server, and peers on real sockets: every transport, every limit, every way to leave.
 
+mod auto;
 mod closing;
 mod frames;
 mod http;
+mod limits;
 mod shutdown;
 mod slow;
 mod support;

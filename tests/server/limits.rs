@@ -1,0 +1,123 @@
+//! Bounds: on handshakes, on connections, and on what thousands of connections leave behind.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+use waddell_server::Scheme;
+
+use crate::support::peer::Peer;
+use crate::support::server::{TestServer, Via};
+use crate::support::{soon, until};
+
+#[tokio::test]
+async fn handshakes_that_take_too_long_are_cut_however_busy_they_look() {
+    let server = TestServer::start_with(|config| {
+        config.handshake_timeout = Duration::from_millis(300);
+    });
+    let mut slow = JoinSet::new();
+    for scheme in [Scheme::Tls, Scheme::Ws, Scheme::Wss, Scheme::Auto] {
+        // One says nothing, the others one byte at a time, for ever: a request's head, a hello.
+        let hello: &[u8] = &[0x16, 3, 1, 1, 0];
+        for words in [&b""[..], b"GET /ws HTTP/1.1\r\nx: ", hello] {
+            if scheme == Scheme::Auto && words.is_empty() {
+                continue;
+            }
+            let mut socket = server.connect(scheme).await;
+            slow.spawn(async move {
+                let (mut read, mut write) = socket.split();
+                let say = async {
+                    for byte in words.iter().copied().chain(std::iter::repeat(b'1')) {
+                        if words.is_empty() || write.write_all(&[byte]).await.is_err() {
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    std::future::pending::<()>().await;
+                };
+                let mut heard = Vec::new();
+                tokio::select! {
+                    () = say => {}
+                    _ = soon(read.read_to_end(&mut heard)) => {}
+                }
+            });
+        }
+    }
+    let count = slow.len() as u64;
+    slow.join_all().await;
+    until(|| server.metrics().handshakes_failed == count).await;
+    assert_eq!(server.metrics().peers_connected, 0);
+    // Who is fast enough is served all the same.
+    Peer::connect(&server, Via::Tcp).await.echo().await;
+}
+
+#[tokio::test]
+async fn there_are_no_more_connections_than_allowed() {
+    for change in [
+        |config: &mut waddell_server::ServerConfig| config.max_connections = 3,
+        |config: &mut waddell_server::ServerConfig| config.max_connections_per_address = 3,
+    ] {
+        let server = TestServer::start_with(change);
+        let first = Peer::connect(&server, Via::Tcp).await;
+        let mut second = Peer::connect(&server, Via::Wss).await;
+        // A connection counts as soon as it is accepted.
+        let third = server.connect(Scheme::Tls).await;
+        until(|| server.metrics().connections_accepted == 3).await;
+        let mut refused = server.connect(Scheme::Tcp).await;
+        let mut heard = Vec::new();
+        let _ = soon(refused.read_to_end(&mut heard)).await;
+        assert_eq!(heard, b"", "whoever is too many is not greeted");
+        until(|| server.metrics().connections_refused == 1).await;
+        second.echo().await;
+        drop(first);
+        until(|| server.metrics().peers_disconnected == 1).await;
+        let mut again = Peer::connect(&server, Via::Tls).await;
+        again.echo().await;
+        drop(third);
+        until(|| server.metrics().handshakes_failed == 1).await;
+        Peer::connect(&server, Via::Ws).await.echo().await;
+    }
+}
+
+#[tokio::test]
+async fn thousands_come_and_go_and_leave_nothing_behind() {
+    const ROUNDS: usize = 25;
+    const AT_ONCE: usize = 80;
+    let server = TestServer::start();
+    let mut steady = Peer::connect(&server, Via::Tcp).await;
+    for round in 0..ROUNDS {
+        let mut churn = JoinSet::new();
+        for number in 0..AT_ONCE {
+            let via = Via::ALL[number % Via::ALL.len()];
+            let stream = server.dial(via).await;
+            let steady = steady.id;
+            churn.spawn(async move {
+                let mut peer = Peer::over(stream, via).await;
+                peer.send(steady, 1, b"here").await;
+                match (round + number / 8) % 3 {
+                    // With a word, with half a frame, without either.
+                    0 => peer.finish().await,
+                    1 => peer.send_bytes(b"\xff\xff").await,
+                    _ => {}
+                }
+            });
+        }
+        for _ in 0..AT_ONCE {
+            assert_eq!(steady.receive().await.body, &b"here"[..]);
+        }
+        churn.join_all().await;
+    }
+    until(|| server.handle.peers() == 1).await;
+    let count = (ROUNDS * AT_ONCE) as u64;
+    until(|| server.metrics().peers_disconnected == count).await;
+    let metrics = server.metrics();
+    assert_eq!(metrics.peers_connected, count + 1);
+    assert_eq!(metrics.connections_accepted, count + 1);
+    assert_eq!(metrics.handshakes_failed, 0);
+    assert_eq!(metrics.frames_forwarded, count);
+    assert_eq!(metrics.frames_in, metrics.frames_forwarded + metrics.keep_alives);
+    steady.echo().await;
+    drop(steady);
+    until(|| server.handle.peers() == 0).await;
+    until(|| server.metrics().peers_connected == server.metrics().peers_disconnected).await;
+}
