@@ -1,0 +1,435 @@
+//! The program itself: what it prints, how it ends, what it refuses, what it survives.
+#![cfg(unix)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_waddell-server");
+
+/// Far longer than anything takes here, even on a busy machine: what runs into it hangs.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A running server; dropping it ends it.
+struct Running {
+    child: Child,
+    urls: Vec<String>,
+}
+
+impl Running {
+    /// Starts a server with a listener for each URL.
+    fn start(arguments: &[&str], listeners: usize) -> Self {
+        Self::start_command(Command::new(PROGRAM).args(arguments), listeners)
+    }
+
+    fn start_command(command: &mut Command, listeners: usize) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program is there");
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let urls = (0..listeners)
+            .map(|_| {
+                let line = lines.next().expect("a line for each listener").expect("it is text");
+                let url = line.strip_prefix("listening on ").expect("no other text");
+                url.to_owned()
+            })
+            .collect();
+        Self { child, urls }
+    }
+
+    fn connect(&self, index: usize) -> TcpStream {
+        let (_, address) = self.urls[index].split_once("://").expect("it is a URL");
+        let stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+        stream
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .expect("there is a kill");
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the program; returns its exit code and what it said.
+    fn ended(&mut self) -> (Option<i32>, String) {
+        let mut code = None;
+        until(|| {
+            code = self.child.try_wait().expect("it is our child").map(|status| status.code());
+            code.is_some()
+        });
+        let mut log = String::new();
+        let stderr = self.child.stderr.as_mut().expect("it is piped");
+        stderr.read_to_string(&mut log).expect("it is text");
+        (code.flatten(), log)
+    }
+
+    fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn until(mut condition: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < PATIENCE, "what is waited for does not come");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Runs the program to its end.
+fn run(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).output().expect("the program is there")
+}
+
+/// Checks that the program refuses with one line that has `text` in it.
+#[track_caller]
+fn refuses(command: &mut Command, code: i32, text: &str) {
+    let output = command.output().expect("the program is there");
+    let stderr = String::from_utf8(output.stderr).expect("it is text");
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
+    assert!(stderr.contains(text), "{text:?} is missing: {stderr}");
+    assert_eq!(output.stdout, b"", "nothing is on standard output");
+}
+
+/// Takes the greeting.
+fn greeting(stream: &mut TcpStream) -> [u8; 16] {
+    let mut greeting = [0; 20];
+    stream.read_exact(&mut greeting).expect("it comes");
+    assert_eq!((&greeting[..2], &greeting[18..]), (&[18, 0][..], &[0, 0][..]));
+    *greeting[2..].first_chunk().expect("it is long enough")
+}
+
+fn message(to: [u8; 16], body: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(18 + body.len()).expect("it fits");
+    [&len.to_le_bytes()[..], &to, &[1, 0], body].concat()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("it is text")
+}
+
+/// Runs `openssl` in a folder.
+#[track_caller]
+fn openssl(folder: &Path, arguments: &str) {
+    let output = Command::new("openssl")
+        .args(arguments.split(' '))
+        .current_dir(folder)
+        .output()
+        .expect("openssl is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes `cert.pem` and `key.pem` for localhost.
+fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
+    openssl(
+        folder,
+        "req -x509 -nodes -days 2 -subj /CN=localhost -newkey ec \
+         -pkeyopt ec_paramgen_curve:prime256v1 -keyout key.pem -out cert.pem",
+    );
+    (folder.join("cert.pem"), folder.join("key.pem"))
+}
+
+#[test]
+fn it_says_where_it_listens_and_ends_in_order_on_either_signal() {
+    for signal in ["TERM", "INT"] {
+        let mut server =
+            Running::start(&["--listen", "tcp://127.0.0.1:0", "--listen", "ws://127.0.0.1:0"], 2);
+        assert!(server.urls[0].starts_with("tcp://127.0.0.1:"), "{:?}", server.urls);
+        assert!(server.urls[1].starts_with("ws://127.0.0.1:"), "{:?}", server.urls);
+        let mut one = server.connect(0);
+        let mut other = server.connect(0);
+        greeting(&mut one);
+        let to = greeting(&mut other);
+        one.write_all(&message(to, b"hello")).expect("it is connected");
+        other.read_exact(&mut [0; 25]).expect("it is delivered");
+        server.signal(signal);
+        assert_eq!(other.read(&mut [0]).expect("it ends in order"), 0);
+        drop((one, other));
+        let (code, log) = server.ended();
+        assert_eq!(code, Some(0), "SIG{signal}: {log}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut server = Running::start(
+        &["--listen", "tcp://127.0.0.1:0", "--drain-timeout=1h", "--write-timeout=1h"],
+        1,
+    );
+    let mut sender = server.connect(0);
+    let mut stuck = server.connect(0);
+    let from = greeting(&mut sender);
+    let to = greeting(&mut stuck);
+    // More waits than fits into the sockets, and an answer says that all is taken in.
+    for _ in 0..400 {
+        sender.write_all(&message(to, &[0; 60_000])).expect("it is connected");
+    }
+    sender.write_all(&message(from, b"done")).expect("it is connected");
+    sender.read_exact(&mut [0; 24]).expect("the answer comes");
+    server.signal("TERM");
+    // The sender is told; the other one is waited for.
+    assert_eq!(sender.read(&mut [0]).expect("it ends in order"), 0);
+    assert!(server.child.try_wait().expect("it is our child").is_none());
+    server.signal("TERM");
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(1), "{log}");
+    drop(stuck);
+}
+
+#[test]
+fn a_bad_value_is_one_line_that_names_the_option() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let (cert, key) = certificate(folder.path());
+    let (cert, key) = (text(&cert), text(&key));
+    openssl(folder.path(), "genpkey -algorithm ED25519 -out other.pem");
+    let other = folder.path().join("other.pem");
+    let other = text(&other);
+    let empty = folder.path().join("empty.pem");
+    fs::write(&empty, "no certificate").expect("there is room");
+    let empty = text(&empty);
+    let toml = folder.path().join("bad.toml");
+    fs::write(&toml, "outbox = \"1MiB\"\nwrite_timeout = 3\n").expect("there is room");
+    let toml_syntax = folder.path().join("syntax.toml");
+    fs::write(&toml_syntax, "outbox = \"1MiB\"\nlisten = [\n").expect("there is room");
+    for (arguments, named) in [
+        (&["--listen", "http://127.0.0.1:1"][..], "--listen"),
+        (&["--listen", "tcp://127.0.0.1"], "--listen"),
+        (&["--listen", "tcp://127.0.0.1:70000"], "--listen"),
+        (&["--listen", "tcp://no-such-host.invalid:1"], "--listen"),
+        (&["--listen", "tls://127.0.0.1:0"], "--listen tls://127.0.0.1:0: needs --cert and --key"),
+        (&["--addr", "nowhere"], "--addr"),
+        (&["--outbox", "lots"], "--outbox"),
+        (&["--outbox", "1KiB"], "--outbox"),
+        (&["--max-frame", "17"], "--max-frame"),
+        (&["--max-frame", "65536"], "--max-frame"),
+        (&["--max-connections", "-1"], "-1"),
+        (&["--write-timeout", "0s"], "--write-timeout"),
+        (&["--drain-timeout", "soon"], "--drain-timeout"),
+        (&["--workers", "100000"], "--workers"),
+        (&["--origin", "example.org"], "--origin"),
+        (&["--www", "/no/such/folder"], "--www"),
+        (&["--log", "loud"], "--log"),
+        (&["--log-format", "xml"], "--log-format"),
+        (&["--no-such-option"], "--no-such-option"),
+        (&["--cert", cert], "--cert: needs --key"),
+        (&["--key", key], "--key: needs --cert"),
+        (&["--cert", "/no/such.pem", "--key", key], "--cert"),
+        (&["--cert", cert, "--key", "/no/such.pem"], "--key"),
+        (&["--cert", empty, "--key", key], "--cert"),
+        (&["--cert", cert, "--key", empty], "--key"),
+        (&["--cert", cert, "--key", other], "--cert"),
+        (&["--cert", cert, "--key", key, "--self-signed", "x"], "--self-signed"),
+        (&["--config", "/no/such.toml"], "--config /no/such.toml"),
+        (&["--config", text(&toml)], "write_timeout"),
+        (&["--config", text(&toml_syntax)], "line"),
+    ] {
+        refuses(Command::new(PROGRAM).args(arguments), 2, named);
+        refuses(Command::new(PROGRAM).args(arguments).arg("--check"), 2, named);
+    }
+    refuses(Command::new(PROGRAM).env("WADDELL_OUTBOX", "lots"), 2, "--outbox");
+}
+
+#[test]
+fn an_address_in_use_is_no_bad_configuration_but_ends_it_too() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+    let url = format!("tcp://{}", taken.local_addr().expect("it is bound"));
+    refuses(Command::new(PROGRAM).args(["--listen", &url]), 1, &url);
+}
+
+#[test]
+fn a_check_says_nothing_if_all_is_well() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let (cert, key) = certificate(folder.path());
+    let toml = folder.path().join("waddell.toml");
+    let lines = format!(
+        "listen = [\"tls://127.0.0.1:0\"]\ncert = {:?}\nkey = {:?}\nmax-frame = 1000\n",
+        text(&cert),
+        text(&key),
+    );
+    fs::write(&toml, lines).expect("there is room");
+    let output = run(&["--check", "--config", text(&toml)]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!((&output.stdout[..], &output.stderr[..]), (&b""[..], &b""[..]));
+    // Flags win over variables, and variables over the file.
+    let mut server = Running::start_command(
+        Command::new(PROGRAM)
+            .args(["--config", text(&toml), "--max-frame=100"])
+            .env("WADDELL_LISTEN", "tcp://127.0.0.1:0")
+            .env("WADDELL_MAX_FRAME", "50"),
+        1,
+    );
+    assert!(server.urls[0].starts_with("tcp://"), "{:?}", server.urls);
+    let mut peer = server.connect(0);
+    let id = greeting(&mut peer);
+    peer.write_all(&message(id, &[0; 82])).expect("it is connected");
+    peer.read_exact(&mut [0; 102]).expect("a frame of 100 bytes is taken");
+    peer.write_all(&message(id, &[0; 83])).expect("it is connected");
+    assert_eq!(peer.read(&mut [0]).expect("it ends in order"), 0, "one of 101 is not");
+    drop(peer);
+    server.signal("TERM");
+    assert_eq!(server.ended().0, Some(0));
+}
+
+#[test]
+fn every_usual_form_of_certificate_and_key_is_taken() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let folder = folder.path();
+    certificate(folder);
+    openssl(folder, "ec -in key.pem -out sec1.pem");
+    openssl(
+        folder,
+        "req -x509 -nodes -days 2 -subj /CN=localhost -newkey rsa:2048 -keyout rsa.pem -out rsa.cert.pem",
+    );
+    openssl(folder, "rsa -in rsa.pem -traditional -out pkcs1.pem");
+    // An authority, and a certificate by it: the chain is the one file, in that order.
+    openssl(
+        folder,
+        "req -x509 -nodes -days 2 -subj /CN=authority -newkey rsa:2048 -keyout ca.key -out ca.pem",
+    );
+    fs::write(folder.join("leaf.ext"), "subjectAltName = DNS:localhost\n").expect("there is room");
+    openssl(folder, "req -new -key key.pem -subj /CN=localhost -out leaf.csr");
+    openssl(
+        folder,
+        "x509 -req -days 2 -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile leaf.ext -out leaf.pem",
+    );
+    let read = |name: &str| fs::read_to_string(folder.join(name)).expect("it is there");
+    fs::write(folder.join("chain.pem"), read("leaf.pem") + &read("ca.pem")).expect("there is room");
+    for (key, kind) in [
+        ("key.pem", "BEGIN PRIVATE KEY"),
+        ("sec1.pem", "BEGIN EC PRIVATE KEY"),
+        ("pkcs1.pem", "BEGIN RSA PRIVATE KEY"),
+    ] {
+        assert!(read(key).contains(kind), "{key}");
+    }
+    for (cert, key) in [
+        ("cert.pem", "key.pem"),
+        ("cert.pem", "sec1.pem"),
+        ("rsa.cert.pem", "rsa.pem"),
+        ("rsa.cert.pem", "pkcs1.pem"),
+        ("chain.pem", "sec1.pem"),
+    ] {
+        // As the original was started, with one dash.
+        let server = Running::start(
+            &[
+                "-addr",
+                "127.0.0.1:0",
+                "-certfile",
+                text(&folder.join(cert)),
+                "-pkfile",
+                text(&folder.join(key)),
+            ],
+            1,
+        );
+        assert!(server.urls[0].starts_with("tls://127.0.0.1:"), "{:?}", server.urls);
+        let shown = shown_certificates(&server);
+        assert_eq!(shown.len(), read(cert).matches("BEGIN CERTIFICATE").count(), "{cert} {key}");
+        assert!(read(cert).contains(&shown[0]), "{cert} {key}");
+    }
+}
+
+/// The certificates that a server shows, as PEM.
+fn shown_certificates(server: &Running) -> Vec<String> {
+    let (_, address) = server.urls[0].split_once("://").expect("it is a URL");
+    let output = Command::new("openssl")
+        .args(["s_client", "-showcerts", "-connect", address])
+        .stdin(Stdio::null())
+        .output()
+        .expect("openssl is installed");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.split("-----BEGIN CERTIFICATE-----")
+        .skip(1)
+        .filter_map(|part| part.split("-----END").next())
+        .map(|base64| base64.trim().to_owned())
+        .collect()
+}
+
+#[test]
+fn sighup_reads_the_certificate_again() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let (cert, key) = certificate(folder.path());
+    let mut server = Running::start(
+        &["--listen", "tls://127.0.0.1:0", "--cert", text(&cert), "--key", text(&key)],
+        1,
+    );
+    let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
+    let first = shown_certificates(&server);
+    // Half of a pair: the old one stays in use.
+    let old = fs::read(&cert).expect("it is there");
+    certificate(folder.path());
+    let new = fs::read(&cert).expect("it is there");
+    fs::write(&cert, &old).expect("there is room");
+    server.signal("HUP");
+    let refused = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("ERROR")));
+    assert!(refused.is_some_and(|line| line.is_ok_and(|line| line.contains(text(&key)))));
+    assert_eq!(shown_certificates(&server), first);
+    fs::write(&cert, &new).expect("there is room");
+    server.signal("HUP");
+    let new = String::from_utf8(new).expect("it is text");
+    until(|| shown_certificates(&server).first().is_some_and(|shown| new.contains(shown)));
+}
+
+#[test]
+fn without_descriptors_it_waits_and_goes_on() {
+    let mut server = Running::start_command(
+        Command::new("sh").args([
+            "-c",
+            "ulimit -n 64; exec \"$0\" \"$@\"",
+            PROGRAM,
+            "--listen",
+            "tcp://127.0.0.1:0",
+            "--workers=1",
+            "--log=warn",
+        ]),
+        1,
+    );
+    let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
+    let mut first = server.connect(0);
+    let id = greeting(&mut first);
+    // The system accepts them all; the server cannot take them all.
+    let mut crowd: Vec<_> = (0..100).map(|_| server.connect(0)).collect();
+    let refused = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("cannot accept")));
+    assert!(refused.is_some(), "it says so");
+    first.write_all(&message(id, b"still here")).expect("it is connected");
+    first.read_exact(&mut [0; 30]).expect("those who are in are served");
+    let mut last = crowd.pop().expect("there are a hundred");
+    drop(crowd);
+    greeting(&mut last);
+}
+
+#[test]
+fn connections_leave_no_descriptors_behind() {
+    let server = Running::start(
+        &["--listen", "tcp://127.0.0.1:0", "--listen", "ws://127.0.0.1:0", "--log=off"],
+        2,
+    );
+    let mut steady = server.connect(0);
+    greeting(&mut steady);
+    let before = server.descriptors();
+    for round in 0..1_000 {
+        let mut stream = server.connect(round % 2);
+        if round % 2 == 0 {
+            greeting(&mut stream);
+        } else if round % 4 == 1 {
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("it is connected");
+            stream.read_exact(&mut [0; 12]).expect("it answers");
+        }
+    }
+    until(|| server.descriptors() == before);
+}
