@@ -1,5 +1,6 @@
 //! How a server behaves, and every default with its reason.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,6 +61,9 @@ pub struct ServerConfig {
     pub origins: Vec<String>,
     /// What `ws`, `wss` and `auto` listeners serve at `/`. Default: the demo page.
     pub www: Www,
+    /// Where operators and their machines find `/metrics`, `/healthz` and `/readyz` over plain
+    /// HTTP; port 0 picks a free one. Default: nowhere.
+    pub admin: Option<SocketAddr>,
     /// Longest time that a shutdown takes. Default 10 s.
     pub drain_timeout: Duration,
 }
@@ -84,6 +88,7 @@ impl Default for ServerConfig {
             max_connections_per_address: 16_384,
             origins: Vec::new(),
             www: Www::Demo,
+            admin: None,
             drain_timeout: Duration::from_secs(10),
         }
     }

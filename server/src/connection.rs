@@ -102,7 +102,7 @@ impl Connection {
         });
         let registration = shared.registry.register(peer);
         worker.with_spares(|spares| registration.peer().link().write_now(spares));
-        shared.metrics.peers_connected.increment();
+        shared.metrics.peer_connected(kind);
         tracing::info!(peer = %Short(id), transport = kind.as_str(), "connected");
         let websocket = match framing {
             Framing::Raw => None,
@@ -420,7 +420,7 @@ impl Drop for Connection {
         self.worker.with_spares(|spares| link.outbox.clear(spares));
         drop(link);
         let shared = &self.worker.shared;
-        shared.metrics.peers_disconnected.increment();
+        shared.metrics.peer_disconnected(self.kind);
         shared.peer_is_gone();
         let reason = self.finish.as_ref().map_or("aborted", |finish| finish.end.as_str());
         let transport = self.kind.as_str();

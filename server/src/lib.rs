@@ -33,9 +33,11 @@
 //! state: any number of servers can live in one process, and [`Server::run`] can be awaited on
 //! any runtime.
 
+mod admin;
 mod admission;
 mod config;
 mod connection;
+mod flood;
 mod handshake;
 mod http;
 mod listen_url;

@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::flood::Flood;
 use crate::handshake::Accepted;
 use crate::listen_url::ListenUrl;
 use crate::worker::{Dispatcher, Worker};
@@ -95,6 +96,7 @@ async fn accept(
     mut stop: watch::Receiver<bool>,
 ) {
     let shared = &worker.shared;
+    let refusals = Flood::default();
     let mut pause = MIN_PAUSE;
     loop {
         let accepted = tokio::select! {
@@ -114,7 +116,9 @@ async fn accept(
                     }
                     Err(refused) => {
                         shared.metrics.connections_refused.increment();
-                        tracing::debug!(%address, %refused, "connection refused");
+                        if let Some(times) = refusals.say(tokio::time::Instant::now()) {
+                            tracing::warn!(listener = %url, times, %refused, "connections refused");
+                        }
                     }
                 }
             }

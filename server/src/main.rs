@@ -54,6 +54,9 @@ fn serve(config: ServerConfig) -> ExitCode {
             // Nobody reads it: the server serves all the same.
             let _ = writeln!(stdout, "listening on {url}");
         }
+        if let Some(address) = server.admin_address() {
+            let _ = writeln!(stdout, "admin on http://{address}");
+        }
         let _ = stdout.flush();
         drop(stdout);
         match server.run(shutdown).await {
@@ -108,7 +111,7 @@ fn start_logging(options: &Options) {
 fn exit_code(error: &BindError) -> u8 {
     match error {
         // The configuration is fine, the machine is not free to follow it.
-        BindError::Listen { source, .. }
+        BindError::Listen { source, .. } | BindError::Admin { source, .. }
             if matches!(
                 source.kind(),
                 io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied

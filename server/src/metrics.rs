@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::transport::TransportKind;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// What a server has counted since it started.
@@ -18,6 +20,7 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct Metrics {
             $(pub(crate) $name: Counter,)*
+            peers: [AtomicU64; TransportKind::ALL.len()],
         }
 
         impl Metrics {
@@ -66,6 +69,25 @@ counters! {
     frames_dropped_unknown,
     /// Frames for which their recipient's outbox had no room.
     frames_dropped_full,
+}
+
+impl Metrics {
+    /// Takes note of a peer that has an id from here on.
+    pub(crate) fn peer_connected(&self, kind: TransportKind) {
+        self.peers_connected.increment();
+        self.peers[kind as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Takes note of a peer whose id is gone.
+    pub(crate) fn peer_disconnected(&self, kind: TransportKind) {
+        self.peers_disconnected.increment();
+        self.peers[kind as usize].fetch_sub(1, Relaxed);
+    }
+
+    /// Returns how many peers are connected over that transport.
+    pub(crate) fn peers(&self, kind: TransportKind) -> u64 {
+        self.peers[kind as usize].load(Relaxed)
+    }
 }
 
 /// A number that only grows.

@@ -7,6 +7,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -74,6 +75,10 @@ struct Listening {
     /// Repeatable. [default: any]
     #[arg(long, value_name = "ORIGIN", env = "WADDELL_ORIGIN", value_delimiter = ',', value_parser = origin)]
     origin: Vec<String>,
+    /// Serve /metrics, /healthz and /readyz over plain HTTP here, for operators: an address of this
+    /// machine or of a private network, such as 127.0.0.1:62490. [default: nowhere]
+    #[arg(long, value_name = "IP:PORT", env = "WADDELL_ADMIN")]
+    admin: Option<SocketAddr>,
     /// Threads that serve connections; 0: one for each processor.
     #[arg(long, value_name = "N", default_value = "0", env = "WADDELL_WORKERS", value_parser = workers)]
     workers: usize,
@@ -253,6 +258,7 @@ impl Options {
             max_connections_per_address: limits.max_connections_per_address,
             origins: listening.origin.clone(),
             www,
+            admin: listening.admin,
             drain_timeout: limits.drain_timeout,
         })
     }
@@ -311,6 +317,7 @@ pub(crate) fn explain(error: &BindError) -> String {
         BindError::NoCertificate { url } => format!("--listen {url}: needs --cert and --key"),
         BindError::Tls(error) => explain_tls(error),
         BindError::Listen { url, source } => format!("--listen {url}: {source}"),
+        BindError::Admin { address, source } => format!("--admin {address}: {source}"),
         other => other.to_string(),
     }
 }
@@ -574,6 +581,7 @@ mod tests {
                 | "rate-frames"
                 | "rate-bytes" => "99".to_owned(),
                 "outbox" => "\"64KiB\"".to_owned(),
+                "admin" => "\"127.0.0.1:1\"".to_owned(),
                 name if name.ends_with("timeout")
                     || name.ends_with("interval")
                     || name.ends_with("silence")

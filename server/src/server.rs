@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use crate::admin::Admin;
 use crate::config::ServerConfig;
 use crate::http::Site;
 use crate::listen_url::ListenUrl;
@@ -19,6 +21,7 @@ use crate::worker::Workers;
 /// A server that is bound to its addresses. Nobody is served before [`Server::run`].
 pub struct Server {
     listeners: Vec<Listener>,
+    admin: Option<Admin>,
     shared: Arc<Shared>,
 }
 
@@ -45,13 +48,24 @@ impl Server {
                 Listener::bind(url).map_err(|source| BindError::Listen { url: url.clone(), source })
             })
             .collect::<Result<_, _>>()?;
+        let admin = config
+            .admin
+            .map(|address| {
+                Admin::bind(address).map_err(|source| BindError::Admin { address, source })
+            })
+            .transpose()?;
         let site = Site::new(&config);
-        Ok(Self { listeners, shared: Arc::new(Shared::new(config, tls, site)) })
+        Ok(Self { listeners, admin, shared: Arc::new(Shared::new(config, tls, site)) })
     }
 
     /// Returns the listeners' addresses, in the order of the configuration, with their real ports.
     pub fn local_urls(&self) -> impl Iterator<Item = &ListenUrl> {
         self.listeners.iter().map(|listener| &listener.url)
+    }
+
+    /// Returns where operators find the counters, with the real port, if there is such a place.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
     }
 
     /// Returns what a running server can be asked and told.
@@ -70,11 +84,16 @@ impl Server {
     ///
     /// The system's, if it refuses threads or runtimes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { listeners, shared } = self;
+        let Self { listeners, admin, shared } = self;
         let workers = Workers::start(shared.config.workers, &shared)?;
         let dispatcher = Arc::new(workers.dispatcher());
         let (stop, stopped) = watch::channel(false);
         workers.on_first(move |worker| {
+            if let Some(admin) = admin
+                && let Err(error) = admin.start(worker)
+            {
+                tracing::error!(%error, "cannot serve operators");
+            }
             for listener in listeners {
                 let url = listener.url.clone();
                 if let Err(error) = listener.start(worker, Arc::clone(&dispatcher), stopped.clone())
@@ -156,6 +175,14 @@ pub enum BindError {
     /// The certificate or the key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The address for operators cannot be bound.
+    #[error("cannot listen on {address} for operators: {source}")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
     /// An address cannot be bound.
     #[error("cannot listen on {url}: {source}")]
     Listen {

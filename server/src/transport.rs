@@ -43,6 +43,9 @@ pub(crate) enum TransportKind {
 }
 
 impl TransportKind {
+    /// Each kind, in the order of their declaration.
+    pub(crate) const ALL: [Self; 4] = [Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+
     pub(crate) const fn new(framing: Framing, encrypted: bool) -> Self {
         match (framing, encrypted) {
             (Framing::Raw, false) => Self::Tcp,

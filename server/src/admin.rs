@@ -1,0 +1,247 @@
+//! What operators and their machines ask: counters, health, readiness. Not for the open internet.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use crate::metrics::MetricsSnapshot;
+use crate::shared::{Phase, Shared};
+use crate::transport::TransportKind;
+use crate::worker::Worker;
+
+/// A socket for operators.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    socket: std::net::TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+/// Most connections at a time; a monitor needs one.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Longest time for a request's head, and life of a connection in all.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_LIFE: Duration = Duration::from_secs(300);
+
+/// Pause after an error while accepting.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Admin {
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = std::net::TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { address: socket.local_addr()?, socket })
+    }
+
+    /// Answers on this worker for as long as it runs: while the server shuts down, too.
+    pub(crate) fn start(self, worker: &Rc<Worker>) -> io::Result<()> {
+        let socket = TcpListener::from_std(self.socket)?;
+        tokio::task::spawn_local(accept(socket, Arc::clone(&worker.shared)));
+        Ok(())
+    }
+}
+
+async fn accept(socket: TcpListener, shared: Arc<Shared>) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let stream = match socket.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection for operators");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let shared = Arc::clone(&shared);
+        tokio::task::spawn_local(async move {
+            let service = service_fn(|request| {
+                let reply = respond(&shared, &request);
+                async move { Ok::<_, Infallible>(reply) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            // Whatever a monitor does wrong is its own affair.
+            let _ = timeout(MAX_LIFE, connection).await;
+            drop(place);
+        });
+    }
+}
+
+fn respond<B>(shared: &Shared, request: &Request<B>) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return reply(
+            StatusCode::METHOD_NOT_ALLOWED,
+            PLAIN,
+            "only GET and HEAD are served here\n".into(),
+        );
+    }
+    match request.uri().path() {
+        "/metrics" => reply(StatusCode::OK, PROMETHEUS, metrics(shared)),
+        "/healthz" => reply(StatusCode::OK, PLAIN, "ok\n".into()),
+        "/readyz" => match shared.phase() {
+            Phase::Running => reply(StatusCode::OK, PLAIN, "ready\n".into()),
+            Phase::Settling | Phase::Closing => {
+                reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "shutting down\n".into())
+            }
+        },
+        _ => {
+            reply(StatusCode::NOT_FOUND, PLAIN, "there are /metrics, /healthz and /readyz\n".into())
+        }
+    }
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Source: Prometheus's text exposition format, version 0.0.4.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// Writes all that is measured.
+fn metrics(shared: &Shared) -> String {
+    let mut page = Page::default();
+    let MetricsSnapshot {
+        connections_accepted,
+        connections_refused,
+        accept_errors,
+        handshakes_failed,
+        peers_connected,
+        peers_disconnected,
+        peers_stalled,
+        peers_misbehaved,
+        peers_timed_out,
+        frames_in,
+        bytes_in,
+        frames_forwarded,
+        bytes_forwarded,
+        keep_alives,
+        frames_rejected_short,
+        frames_rejected_reserved,
+        frames_dropped_unknown,
+        frames_dropped_full,
+    } = shared.metrics.snapshot();
+    page.counter("connections_accepted", "Connections accepted.", connections_accepted);
+    page.counter(
+        "connections_refused",
+        "Connections refused because a limit on their number was reached.",
+        connections_refused,
+    );
+    page.counter("accept_errors", "Errors while accepting connections.", accept_errors);
+    page.counter(
+        "handshakes_failed",
+        "Connections that ended before they became a peer.",
+        handshakes_failed,
+    );
+    page.counter("peers_connected", "Peers that were given an id.", peers_connected);
+    page.counter("peers_disconnected", "Peers whose id is gone again.", peers_disconnected);
+    page.labelled(
+        "peers_hung_up_total",
+        "counter",
+        "Peers that the server hung up, by reason.",
+        "reason",
+        &[
+            ("stalled", peers_stalled),
+            ("misbehaved", peers_misbehaved),
+            ("timed out", peers_timed_out),
+        ],
+    );
+    page.labelled(
+        "peers",
+        "gauge",
+        "Peers connected now, by transport.",
+        "transport",
+        &TransportKind::ALL.map(|kind| (kind.as_str(), shared.metrics.peers(kind))),
+    );
+    page.counter("frames_in", "Whole frames received.", frames_in);
+    page.counter("bytes_in", "Bytes of whole frames received, prefixes included.", bytes_in);
+    page.counter("frames_forwarded", "Frames put into their recipient's outbox.", frames_forwarded);
+    page.counter(
+        "bytes_forwarded",
+        "Bytes of frames put into their recipient's outbox.",
+        bytes_forwarded,
+    );
+    page.counter("keep_alives", "Keep-alive frames received.", keep_alives);
+    page.labelled(
+        "frames_rejected_total",
+        "counter",
+        "Frames that no peer should send, by reason.",
+        "reason",
+        &[("short", frames_rejected_short), ("reserved recipient", frames_rejected_reserved)],
+    );
+    page.labelled(
+        "frames_dropped_total",
+        "counter",
+        "Frames that could not be delivered, by reason.",
+        "reason",
+        &[("unknown recipient", frames_dropped_unknown), ("outbox full", frames_dropped_full)],
+    );
+    page.labelled(
+        "build_info",
+        "gauge",
+        "Always 1; says which version runs.",
+        "version",
+        &[(env!("CARGO_PKG_VERSION"), 1)],
+    );
+    page.text
+}
+
+/// A page in Prometheus's text format.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.head(&format!("{name}_total"), "counter", help);
+        self.line(format_args!("waddell_{name}_total {value}"));
+    }
+
+    fn labelled(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        label: &str,
+        values: &[(&str, u64)],
+    ) {
+        self.head(name, kind, help);
+        for (of, value) in values {
+            self.line(format_args!("waddell_{name}{{{label}=\"{of}\"}} {value}"));
+        }
+    }
+
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP waddell_{name} {help}"));
+        self.line(format_args!("# TYPE waddell_{name} {kind}"));
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        writeln!(self.text, "{line}").expect("strings can be written to");
+    }
+}
