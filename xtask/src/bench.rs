@@ -10,17 +10,17 @@ use crate::install;
 /// With `--core`, counts the instructions of the core instead, and compares them with those on
 /// record.
 pub(crate) fn bench(args: &[String]) -> Result<()> {
-    if args.first().is_some_and(|arg| arg == "--core") {
-        return core(&args[1..]);
+    if let Some(("--core", rest)) = args.split_first().map(|(first, rest)| (&**first, rest)) {
+        return core(rest);
     }
     run(&mut cargo(["build", "--release", "-p", "waddell-server", "-p", "waddell-bench"]))?;
     let mut suite = program(target_dir().join("release/waddell-bench"), ["suite"]);
     run(suite.args(args))
 }
 
-/// Counts instructions with valgrind.
+/// Counts the instructions that the core executes for a frame.
 pub(crate) fn core(args: &[String]) -> Result<()> {
     install::debian("valgrind", "valgrind")?;
-    let mut bench = cargo(["bench", "-p", "waddell-bench", "--bench", "core", "--"]);
-    run(bench.args(args))
+    let mut count = cargo(["run", "--quiet", "--release", "-p", "waddell-bench-core", "--"]);
+    run(count.args(args))
 }

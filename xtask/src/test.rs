@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 
+use crate::bench;
 use crate::command::{cargo, program, root, run, succeeds, target_dir};
 use crate::{install, package};
 
@@ -17,7 +18,7 @@ use crate::{install, package};
 pub(crate) fn test(args: &[String]) -> Result<()> {
     if args.iter().any(|arg| arg == "--list") {
         for step in STEPS {
-            println!("{:<10} {}", step.name, step.about);
+            println!("{:<12} {}", step.name, step.about);
         }
         return Ok(());
     }
@@ -31,7 +32,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     println!();
     for Outcome { step, result, took } in &outcomes {
         let verdict = if result.is_ok() { "ok" } else { "FAILED" };
-        println!("{:<10} {verdict:<6} {:>6.1} s", step.name, took.as_secs_f64());
+        println!("{:<12} {verdict:<6} {:>6.1} s", step.name, took.as_secs_f64());
     }
     let failed: Vec<_> = outcomes.iter().filter(|outcome| outcome.result.is_err()).collect();
     for Outcome { step, result, .. } in &failed {
@@ -89,6 +90,11 @@ static STEPS: &[Step] = &[
     },
     Step { name: "rust", about: "unit, property, simulation and socket tests", check: rust },
     Step { name: "doctest", about: "the examples in the documentation run", check: doctest },
+    Step {
+        name: "instructions",
+        about: "what the core executes for a frame, against the record",
+        check: || bench::core(&[]),
+    },
     Step {
         name: "interop",
         about: "clients that others wrote, against the server",

@@ -1,15 +1,18 @@
 //! Instructions that the core executes for one frame, counted by valgrind.
 //!
-//! `cargo bench -p waddell-bench --bench core` prints a table. Times on a shared machine say
-//! little; instructions are the same in every run, so a change of one percent is a change.
+//! `cargo xtask bench --core` prints a table, beside the counts on record in `record.tsv`. Times on a
+//! shared machine say little; instructions are the same in every run, so a change of one percent is
+//! a change. `--record` writes the record anew: a commit that changes the counts on purpose brings
+//! the new record.
 //!
 //! Each case is run under valgrind for two different numbers of frames, and the difference is
 //! divided by the difference: start-up and set-up do not count. Copying counts up to one
 //! instruction for a byte, which flatters no machine's `memcpy`.
 
-use std::env;
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
+use std::{env, fs};
 
 use waddell_core::{
     Client, ClientConfig, ConnectionConfig, FrameDecoder, HEADER_LEN, Instant, MessageOut, PeerId,
@@ -33,47 +36,103 @@ const LENGTHS: &[usize] = &[64, 1_024, 16_384];
 const FEW: u64 = 1_600;
 const MANY: u64 = 4_800;
 
+/// Changes up to this many percent are not shown.
+const SHOWN: f64 = 3.0;
+
+/// More than this many percent above the record is a failure. Another compiler or C library moves
+/// the counts by some percent; a copy or an allocation too many moves them by more than this.
+const FAILING: f64 = 25.0;
+
+const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/record.tsv");
+
 fn main() -> ExitCode {
-    let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    match &args[..] {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let result = match &args[..] {
         [case, len, frames] => {
             let case: usize = case.parse().expect("number of a case");
             CASES[case].1(len.parse().expect("a length"), frames.parse().expect("a count"));
-            ExitCode::SUCCESS
+            return ExitCode::SUCCESS;
         }
-        [] => print_table(),
-        _ => {
-            eprintln!("this benchmark takes no arguments");
-            ExitCode::from(2)
+        [] => compare(),
+        [arg] if arg == "--record" => record(),
+        _ => Err("usage: cargo xtask bench --core [--record]".to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
     }
 }
 
-fn print_table() -> ExitCode {
+/// Instructions for one frame, by case and length.
+type Counts = BTreeMap<(String, usize), f64>;
+
+/// Prints a table of the counts and how they differ from the record.
+fn compare() -> Result<(), String> {
+    let (counts, recorded) = (count_all()?, read_record()?);
     println!(
-        "{:36} {}",
+        "{:36}{}",
         "instructions per frame",
-        columns(LENGTHS.iter().map(|len| format!("{len} B")))
+        LENGTHS.iter().map(|len| format!("{:>20}", format!("{len} B"))).collect::<String>()
     );
-    for (index, (name, _)) in CASES.iter().enumerate() {
-        let mut row = Vec::new();
+    let mut failed = Vec::new();
+    for (name, _) in CASES {
+        let mut row = String::new();
         for &len in LENGTHS {
-            let counted = count(index, len, FEW).zip(count(index, len, MANY));
-            let Some((few, many)) = counted else {
-                eprintln!(
-                    "valgrind counts the instructions: install it (apt-get install valgrind)"
-                );
-                return ExitCode::FAILURE;
+            let key = ((*name).to_owned(), len);
+            let count = counts[&key];
+            let change = recorded.get(&key).map(|before| (count / before - 1.0) * 100.0);
+            let note = match change {
+                None => "new".to_owned(),
+                Some(change) if change.abs() > SHOWN => format!("{change:+.1} %"),
+                Some(_) => String::new(),
             };
-            row.push(format!("{:.1}", (many - few) as f64 / (MANY - FEW) as f64));
+            if let Some(change) = change.filter(|change| *change > FAILING) {
+                failed.push(format!("{name}, {len} B: {change:+.1} %"));
+            }
+            row.push_str(&format!("{count:>11.1}{note:>9}"));
         }
-        println!("{name:36} {}", columns(row.into_iter()));
+        println!("{name:36}{}", row.trim_end());
     }
-    ExitCode::SUCCESS
+    println!("changes beyond {SHOWN} % of record.tsv are shown; beyond +{FAILING} % they fail");
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(format!("more instructions than on record: {}", failed.join("; ")))
 }
 
-fn columns(cells: impl Iterator<Item = String>) -> String {
-    cells.map(|cell| format!("{cell:>10}")).collect()
+fn record() -> Result<(), String> {
+    let lines =
+        count_all()?.into_iter().map(|((name, len), count)| format!("{count:.1}\t{len}\t{name}\n"));
+    fs::write(RECORD, lines.collect::<String>()).map_err(|error| format!("{RECORD}: {error}"))
+}
+
+fn read_record() -> Result<Counts, String> {
+    let text = fs::read_to_string(RECORD).map_err(|error| format!("{RECORD}: {error}"))?;
+    let parse = |line: &str| {
+        let mut fields = line.split('\t');
+        let (count, len, name) = (fields.next()?, fields.next()?, fields.next()?);
+        Some(((name.to_owned(), len.parse().ok()?), count.parse().ok()?))
+    };
+    text.lines()
+        .map(|line| parse(line).ok_or_else(|| format!("{RECORD}: not a count: {line}")))
+        .collect()
+}
+
+fn count_all() -> Result<Counts, String> {
+    let mut counts = Counts::new();
+    for (index, (name, _)) in CASES.iter().enumerate() {
+        for &len in LENGTHS {
+            let (few, many) = count(index, len, FEW)
+                .zip(count(index, len, MANY))
+                .ok_or("valgrind cannot count: apt-get install valgrind")?;
+            let each = (many - few) as f64 / (MANY - FEW) as f64;
+            counts.insert(((*name).to_owned(), len), each);
+        }
+    }
+    Ok(counts)
 }
 
 /// Runs a case under valgrind; `None` if there is no valgrind, or none that can be understood.
