@@ -27,6 +27,15 @@ pub(crate) struct Accepted {
     pub(crate) admission: Admission,
 }
 
+impl Accepted {
+    /// Has this thread's runtime watch the socket in the place of the one that accepted it: what
+    /// arrives wakes the worker that serves it, and is there once that has looked.
+    pub(crate) fn moved_here(self) -> io::Result<Self> {
+        let socket = TcpStream::from_std(self.socket.into_std()?)?;
+        Ok(Self { socket, ..self })
+    }
+}
+
 /// Sets about making a peer of an accepted socket.
 pub(crate) fn begin(seat: Seat, accepted: Accepted) {
     let Accepted { socket, address, scheme, admission } = accepted;

@@ -159,7 +159,16 @@ impl Worker {
         tokio::task::spawn_local(Rc::clone(&self).flush_each_turn());
         while let Some(command) = commands.recv().await {
             match command {
-                Command::Adopt(accepted) => handshake::begin(Seat(Rc::clone(&self)), *accepted),
+                Command::Adopt(accepted) => {
+                    let seat = Seat(Rc::clone(&self));
+                    match accepted.moved_here() {
+                        Ok(accepted) => handshake::begin(seat, accepted),
+                        Err(error) => {
+                            self.shared.metrics.handshakes_failed.increment();
+                            tracing::debug!(%error, "cannot take a connection on");
+                        }
+                    }
+                }
                 Command::Do(job) => job(&self),
                 Command::Barrier(done) => {
                     // Tasks run in the order in which they were woken: twice round, and all that
