@@ -4,6 +4,9 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { Browser, Server } from "./harness.js";
 
+/** A negotiation that is stuck would wait for ever. */
+const LIMIT = { timeout: 30_000 };
+
 let server;
 let browser;
 let page;
@@ -21,7 +24,7 @@ after(async () => {
   await server.stop();
 });
 
-test("two peers that offer at the same time are connected", async () => {
+test("two peers that offer at the same time are connected", LIMIT, async () => {
   const result = await page.evaluate(async () => {
     window.pair = window.makePair([true, false]);
     await pair.delivered();
@@ -33,7 +36,7 @@ test("two peers that offer at the same time are connected", async () => {
   assert.deepEqual(result.errors, []);
 });
 
-test("restarts of ICE by both sides at once, again and again, leave the connection whole", async () => {
+test("restarts of ICE by both sides at once, again and again, leave the connection whole", LIMIT, async () => {
   const errors = await page.evaluate(async () => {
     window.pair = window.makePair([false, true]);
     await pair.delivered();
