@@ -26,7 +26,8 @@ pub(crate) struct Outcome {
     pub(crate) per_second: f64,
     /// Bodies delivered, in millions of bytes a second.
     pub(crate) megabytes_per_second: f64,
-    /// Sent in the whole run and never delivered.
+    /// Sent in the whole run and never delivered; for `slow`, due and never delivered to those who
+    /// read, though this side may have held it back for want of room.
     pub(crate) lost: u64,
     pub(crate) misordered: u64,
     pub(crate) damaged: u64,

@@ -1,6 +1,7 @@
 //! Tables of what a suite found: medians, ranges and ratios.
 
 use std::fs;
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -24,15 +25,24 @@ pub(crate) fn print_files(files: &[PathBuf]) -> Result<()> {
             }
         }
     }
-    print(&records);
-    Ok(())
+    print(&records)
 }
 
 /// Prints a table for each kind of figure that occurs.
-pub(crate) fn print(records: &[Record]) {
+///
+/// # Errors
+///
+/// Nobody reads standard output any more.
+pub(crate) fn print(records: &[Record]) -> Result<()> {
+    Ok(stdout().write_all(tables(records).as_bytes())?)
+}
+
+/// Returns the tables, in Markdown.
+fn tables(records: &[Record]) -> String {
+    let mut text = String::new();
     let servers = distinct(records.iter().map(|record| &*record.server));
     for (title, figure) in FIGURES {
-        print_table(records, &servers, title, *figure);
+        text += &table(records, &servers, title, *figure);
     }
     let problem = |record: &&Record| {
         let Outcome { misordered, damaged, .. } = record.outcome;
@@ -40,11 +50,12 @@ pub(crate) fn print(records: &[Record]) {
     };
     for record in records.iter().filter(problem) {
         let Outcome { lost, misordered, damaged, .. } = record.outcome;
-        println!(
-            "\n{} {}, round {}: {lost} lost, {misordered} misordered, {damaged} damaged",
+        text += &format!(
+            "\n{} {}, round {}: {lost} lost, {misordered} misordered, {damaged} damaged\n",
             record.server, record.run, record.round
         );
     }
+    text
 }
 
 /// Returns what to say of a run when it is done.
@@ -63,15 +74,14 @@ pub(crate) fn one_line(record: &Record) -> String {
     line
 }
 
-fn print_table(records: &[Record], servers: &[&str], title: &str, figure: Figure) {
+fn table(records: &[Record], servers: &[&str], title: &str, figure: Figure) -> String {
     let has: Vec<&Record> =
         records.iter().filter(|record| figure(&record.outcome).is_some()).collect();
     if has.is_empty() {
-        return;
+        return String::new();
     }
     let servers: Vec<_> =
         servers.iter().filter(|name| has.iter().any(|record| record.server == **name)).collect();
-    println!("\n{title}: median (least to greatest)\n");
     let mut header = vec!["run".to_owned()];
     header.extend(servers.iter().map(|name| (**name).to_owned()));
     header.extend(servers.iter().skip(1).map(|name| format!("{name} / {}", servers[0])));
@@ -97,11 +107,12 @@ fn print_table(records: &[Record], servers: &[&str], title: &str, figure: Figure
         }));
         rows.push(row);
     }
-    print_rows(&rows);
+    format!("\n{title}: median (least to greatest)\n\n{}", align(&rows))
 }
 
-/// Prints a table in Markdown, its columns aligned.
-fn print_rows(rows: &[Vec<String>]) {
+/// Writes a table in Markdown, its columns aligned.
+fn align(rows: &[Vec<String>]) -> String {
+    let mut text = String::new();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
     let widths: Vec<_> = (0..rows[0].len()).map(width).collect();
     for (index, row) in rows.iter().enumerate() {
@@ -110,15 +121,16 @@ fn print_rows(rows: &[Vec<String>]) {
             0 => format!("{cell:<width$}"),
             _ => format!("{cell:>width$}"),
         });
-        println!("| {} |", cells.collect::<Vec<_>>().join(" | "));
+        text += &format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
         if index == 0 {
             let lines = widths.iter().enumerate().map(|(column, width)| match column {
                 0 => "-".repeat(*width),
                 _ => format!("{}:", "-".repeat(width - 1)),
             });
-            println!("| {} |", lines.collect::<Vec<_>>().join(" | "));
+            text += &format!("| {} |\n", lines.collect::<Vec<_>>().join(" | "));
         }
     }
+    text
 }
 
 struct Spread {
@@ -210,5 +222,24 @@ mod tests {
         assert_eq!(Spread::new(vec![4.0, 1.0, 2.0]).unwrap().show(), "2.00 (1.00 to 4.00)");
         assert_eq!(Spread::new(vec![300.0, 1.0, 2.0, 0.5]).unwrap().show(), "1.50 (0.500 to 300)");
         assert!(Spread::new(vec![]).is_none());
+    }
+
+    #[test]
+    fn servers_stand_beside_each_other_with_their_ratio() {
+        let record = |server: &str, round, cpu_us| Record {
+            run: "stream 50".to_owned(),
+            server: server.to_owned(),
+            round,
+            outcome: Outcome {
+                scenario: "slow".to_owned(),
+                others_percent: cpu_us,
+                ..Outcome::default()
+            },
+        };
+        let records =
+            [record("a", 1, Some(50.0)), record("b", 1, Some(99.0)), record("a", 2, Some(40.0))];
+        let text = tables(&records);
+        let row = "| stream 50 | 45.0 (40.0 to 50.0) | 99.0 (99.0 to 99.0) |  2.20 |";
+        assert!(text.contains(row), "{text}");
     }
 }

@@ -142,7 +142,7 @@ impl Suite {
                 }
             }
         }
-        report::print(&records);
+        report::print(&records)?;
         println!("\nraw lines: {}", path.display());
         Ok(())
     }
