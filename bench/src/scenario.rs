@@ -136,7 +136,7 @@ struct Measurement {
 impl Measurement {
     fn begin(server: Option<Process>) -> Result<Self> {
         let server = server.map(|process| Ok::<_, anyhow::Error>((process, process.cpu()?)));
-        let own = OWN.cpu()?;
+        let own = own_cpu()?;
         Ok(Self { server: server.transpose()?, own, began: Instant::now() })
     }
 
@@ -151,7 +151,7 @@ impl Measurement {
             seconds: round(seconds),
             messages,
             per_second: round(messages as f64 / seconds),
-            own_cpu_percent: round((OWN.cpu()? - self.own) / seconds * 100.0),
+            own_cpu_percent: round((own_cpu()? - self.own) / seconds * 100.0),
             ..Outcome::default()
         };
         if let Some((process, before)) = self.server {
@@ -204,6 +204,11 @@ impl Tally {
     }
 }
 
+/// Returns the CPU time of this process, in seconds.
+fn own_cpu() -> Result<f64> {
+    Process { pid: std::process::id() }.cpu()
+}
+
 /// Rounds to four digits, for lines that people read too.
 fn round(number: f64) -> f64 {
     (number * 1e4).round() / 1e4
@@ -217,15 +222,4 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 }
 
 /// How long nothing may arrive until what is missing counts as lost.
-const QUIET: Duration = Duration::from_secs(1);
-
-/// This process.
-const OWN: Own = Own;
-
-struct Own;
-
-impl Own {
-    fn cpu(&self) -> Result<f64> {
-        Process { pid: std::process::id() }.cpu()
-    }
-}
+const QUIET: Duration = Duration::from_secs(2);

@@ -96,6 +96,42 @@ struct Plan {
     args: Vec<String>,
 }
 
+/// What all runs of a suite have in common.
+struct Stage<'a> {
+    /// This program.
+    own: &'a Path,
+    pins: Option<Pins>,
+    certificate: Certificate,
+    dir: &'a Path,
+}
+
+/// Which processor is for whom.
+#[derive(Clone, Copy)]
+struct Pins {
+    server: usize,
+    load: usize,
+}
+
+impl Pins {
+    /// Takes two of the processors that this process may use, if it may and can say so.
+    fn find() -> Option<Self> {
+        find("taskset")?;
+        let status = fs::read_to_string("/proc/self/status").ok()?;
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+        let mut allowed = parse_processors(list.trim()).into_iter();
+        Some(Self { server: allowed.next()?, load: allowed.next()? })
+    }
+}
+
+/// Reads a list such as `0-3,8`; what cannot be read is not in it.
+fn parse_processors(list: &str) -> Vec<usize> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    list.split(',').filter_map(range).flatten().collect()
+}
+
 impl Suite {
     pub(crate) fn run(&self) -> Result<()> {
         let own = env::current_exe()?;
@@ -104,13 +140,13 @@ impl Suite {
         if plans.is_empty() {
             bail!("--only {}: no run has such a name", self.only.join(" --only "));
         }
-        let processors = available_parallelism()?.get();
-        let pin = !self.no_pin && processors > 1 && find("taskset").is_some();
-        let machine = Machine::look(pin, self.rsa)?;
+        let pins = Pins::find().filter(|_| !self.no_pin);
+        let machine = Machine::look(pins.is_some(), self.rsa)?;
         machine.print();
 
         let dir = tempfile::tempdir()?;
         let certificate = Certificate::make(dir.path(), self.rsa)?;
+        let stage = Stage { own: &own, pins, certificate, dir: dir.path() };
         let path = self.out_path(&own, machine.time);
         fs::create_dir_all(path.parent().context("no folder for the raw lines")?)?;
         let mut file =
@@ -119,19 +155,18 @@ impl Suite {
 
         let repeat = self.repeat.unwrap_or(if self.full { 5 } else { 3 });
         let mut records = Vec::new();
+        let mut failed = 0;
         for round in 1..=repeat {
             for plan in &plans {
                 for server in servers.iter().filter(|server| server.speaks(plan.scheme)) {
-                    let place = pin.then_some(if plan.alone() { 0 } else { 1 });
-                    let record =
-                        plan.run(&own, server, round, pin, place, &certificate, dir.path());
-                    match record {
+                    match plan.run(&stage, server, round) {
                         Ok(record) => {
                             writeln!(file, "{}", serde_json::to_string(&record)?)?;
                             eprintln!("{round}/{repeat} {}", report::one_line(&record));
                             records.push(record);
                         }
                         Err(error) => {
+                            failed += 1;
                             eprintln!(
                                 "{round}/{repeat} {} {}: {error:#}",
                                 plan.name,
@@ -144,6 +179,9 @@ impl Suite {
         }
         report::print(&records)?;
         println!("\nraw lines: {}", path.display());
+        if failed > 0 {
+            bail!("{failed} runs failed");
+        }
         Ok(())
     }
 
@@ -213,20 +251,12 @@ impl Plan {
         self.args[0] == "pingpong" && self.args.iter().any(|arg| arg == "1")
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all of it is what one run depends on")]
-    fn run(
-        &self,
-        own: &Path,
-        server: &Server,
-        round: u32,
-        pin: bool,
-        place: Option<usize>,
-        certificate: &Certificate,
-        dir: &Path,
-    ) -> Result<Record> {
-        let listening = server.start(pin.then_some(0), certificate, dir)?;
+    fn run(&self, stage: &Stage<'_>, server: &Server, round: u32) -> Result<Record> {
+        let Stage { own, pins, certificate, dir } = stage;
+        let listening = server.start(pins.map(|pins| pins.server), certificate, dir)?;
         let url = listening.url(self.scheme).context("it does not listen for this")?;
-        let mut command = pinned(own, place);
+        let mut command =
+            pinned(own, pins.map(|pins| if self.alone() { pins.server } else { pins.load }));
         command.args(["run", &self.args[0], url]).args(&self.args[1..]);
         if let Some(pid) = listening.pid {
             command.args(["--server-pid", &pid.to_string()]);
@@ -260,7 +290,7 @@ impl Machine {
         let Self { cpu, processors, kernel, load_average, pinned, .. } = self;
         println!("{cpu}, {processors} processors, Linux {kernel}; load average {load_average}");
         if *pinned {
-            println!("server on processor 0, load on 1; one pair's ping-pong both on 0");
+            println!("server on one processor, load on another; one pair's ping-pong both on one");
         } else {
             println!("nothing is pinned: times and CPU vary with what the scheduler does");
         }
@@ -320,3 +350,15 @@ const SECURED: &[(&str, &str)] = &[
     ("mesh 1000", "mesh --pairs 500 --window 4"),
     ("idle 10000", "idle --pairs 10000 --size 16384"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_processors_are_ranges_and_numbers() {
+        assert_eq!(parse_processors("0-1"), [0, 1]);
+        assert_eq!(parse_processors("3,5-7"), [3, 5, 6, 7]);
+        assert_eq!(parse_processors(""), [0; 0]);
+    }
+}
