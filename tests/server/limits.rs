@@ -1,10 +1,11 @@
 //! Bounds: on handshakes, on connections, and on what thousands of connections leave behind.
 
-use std::time::Duration;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
-use waddell_server::Scheme;
+use waddell_server::{RateLimit, Scheme};
 
 use crate::support::peer::Peer;
 use crate::support::server::{TestServer, Via};
@@ -120,4 +121,28 @@ async fn thousands_come_and_go_and_leave_nothing_behind() {
     drop(steady);
     until(|| server.handle.peers() == 0).await;
     until(|| server.metrics().peers_connected == server.metrics().peers_disconnected).await;
+}
+
+#[tokio::test]
+async fn a_peer_is_kept_to_its_rate_and_loses_nothing() {
+    for via in [Via::Tcp, Via::Wss] {
+        let server = TestServer::start_with(|config| {
+            config.rate_limit = Some(RateLimit {
+                frames_per_second: NonZeroU32::new(100),
+                bytes_per_second: None,
+                burst: Duration::from_millis(100),
+            });
+        });
+        let mut fast = Peer::connect(&server, via).await;
+        let mut other = Peer::connect(&server, Via::Tcp).await;
+        let start = Instant::now();
+        for number in 0..60 {
+            fast.send(other.id, number, &[7; 1000]).await;
+        }
+        for number in 0..60 {
+            assert_eq!(other.receive().await.topic.0, number);
+        }
+        // 60 less the burst of 10 and the few that one read holds more, at 100 a second.
+        assert!(start.elapsed() > Duration::from_millis(400), "{:?}", start.elapsed());
+    }
 }

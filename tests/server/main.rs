@@ -5,6 +5,7 @@ mod closing;
 mod frames;
 mod http;
 mod limits;
+mod operators;
 mod shutdown;
 mod slow;
 mod support;

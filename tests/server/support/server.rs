@@ -90,6 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 pub(crate) struct TestServer {
     pub(crate) handle: ServerHandle,
     pub(crate) identity: Identity,
+    pub(crate) admin: Option<SocketAddr>,
     urls: Vec<ListenUrl>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<io::Result<()>>,
@@ -122,6 +123,7 @@ impl TestServer {
         Self {
             handle: server.handle(),
             identity,
+            admin: server.admin_address(),
             urls: server.local_urls().cloned().collect(),
             stop,
             running: tokio::spawn(server.run(async {
