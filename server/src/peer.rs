@@ -56,10 +56,16 @@ impl Peer {
         if link.closing {
             return Ok(Pushed::Gone);
         }
-        link.outbox.push(frame, limit, spares)?;
+        if link.outbox.push(frame, limit, spares).is_err() {
+            // What waits may only be waiting for the end of the turn.
+            link.write_and_wake(spares);
+            link.outbox.push(frame, limit, spares)?;
+        }
         if link.outbox.len() >= WRITE_AT {
             link.write_and_wake(spares);
-            return Ok(Pushed::Waits);
+            if link.flow == Flow::Idle {
+                return Ok(Pushed::Written);
+            }
         }
         Ok(link.queue())
     }
@@ -98,6 +104,8 @@ pub(crate) enum Pushed {
     Flush,
     /// It waits, and somebody will write it.
     Waits,
+    /// It is written.
+    Written,
     /// The peer is on its way out.
     Gone,
 }

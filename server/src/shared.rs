@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<Acceptors>,
     pub(crate) site: Site,
     phase: AtomicU8,
-    /// Told of each peer that is gone while the server shuts down.
+    /// Told of each peer that is gone, for whoever waits until all are.
     gone: Notify,
     /// Where the core's time begins.
     epoch: Instant,
@@ -72,11 +72,10 @@ impl Shared {
         self.registry.for_each(Peer::wake_owner);
     }
 
-    /// Takes note that a connection has ended.
+    /// Takes note that a peer has been counted as disconnected.
     pub(crate) fn peer_is_gone(&self) {
-        if self.phase() == Phase::Closing {
-            self.gone.notify_one();
-        }
+        // Whoever waits looks at the counters again; if nobody does, it costs next to nothing.
+        self.gone.notify_one();
     }
 
     /// Waits until every peer that was ever connected is gone.

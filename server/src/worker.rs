@@ -89,7 +89,7 @@ impl Worker {
         let limit = self.shared.config.outbox_bytes;
         match peer.push(frame, limit, &mut self.spares.borrow_mut()) {
             Ok(Pushed::Flush) => self.flush_soon(peer),
-            Ok(Pushed::Waits) => {}
+            Ok(Pushed::Waits | Pushed::Written) => {}
             Ok(Pushed::Gone) => {
                 tally.dropped_unknown += 1;
                 return;

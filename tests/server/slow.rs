@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use waddell_core::TopicId;
 
-use crate::support::peer::Peer;
+use crate::support::peer::{Peer, message};
 use crate::support::server::{TestServer, Via};
 use crate::support::{pattern, until};
 
@@ -100,4 +100,17 @@ async fn a_peer_that_reads_slowly_but_steadily_is_not_hung_up() {
     let peers = peers.join_all().await;
     assert_eq!(server.metrics().peers_stalled, 0);
     assert_eq!(server.handle.peers(), 2 * peers.len());
+}
+
+#[tokio::test]
+async fn a_burst_larger_than_the_outbox_reaches_a_peer_that_reads() {
+    let server = TestServer::start_with(|config| config.outbox_bytes = 4096);
+    let mut one = Peer::connect(&server, Via::Tcp).await;
+    let mut other = Peer::connect(&server, Via::Tcp).await;
+    let burst: Vec<u8> = (0..100).flat_map(|topic| message(other.id, topic, &[7; 100])).collect();
+    one.send_bytes(&burst).await;
+    for topic in 0..100 {
+        assert_eq!(other.receive().await.topic.0, topic);
+    }
+    assert_eq!(server.metrics().frames_dropped_full, 0);
 }
