@@ -45,7 +45,8 @@ test("bodies of every kind pass between the browser's client and the native one"
   const native = await listen(9);
   const page = await browser.open(server.page);
   await page.evaluate(async () => {
-    const { Client } = await import("/pkg/waddell.js");
+    const { default: init, Client } = await import("/pkg/waddell.js");
+    await init();
     window.client = await Client.connect("/ws");
     window.received = [];
     client.topic(9).addEventListener("message", ({ detail: { from, topic, body } }) => {
