@@ -214,7 +214,8 @@ fn round(number: f64) -> f64 {
     (number * 1e4).round() / 1e4
 }
 
-fn parse_seconds(text: &str) -> Result<f64, String> {
+/// Reads a time of at most an hour.
+pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
         Ok(_) | Err(_) => Err("expected seconds from 0 to 3600".to_owned()),

@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::outcome::Outcome;
 use crate::report;
+use crate::scenario::parse_seconds;
 use crate::servers::{Certificate, Other, Server, find, pinned};
 
 /// Which runs, against which servers.
 #[derive(Args)]
 pub(crate) struct Suite {
-    /// Every scenario, size and transport: about half an hour for two servers
+    /// Every scenario, size and transport: about a quarter of an hour for two servers
     #[arg(long)]
     full: bool,
 
@@ -32,7 +33,7 @@ pub(crate) struct Suite {
     repeat: Option<u32>,
 
     /// Length of the measured part of each run
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = parse_seconds)]
     seconds: f64,
 
     /// A further server: NAME=URL or NAME=URL,PID if it runs already, 'NAME=URL COMMAND' if it is to
