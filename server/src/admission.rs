@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Counts connections, and says when there are enough.
 #[derive(Debug)]
 pub(crate) struct Admissions {
-    max_total: usize,
-    max_per_address: usize,
     counts: Mutex<Counts>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
+    max_total: usize,
+    max_per_address: usize,
     total: usize,
     by_address: HashMap<Network, usize>,
 }
@@ -37,33 +37,43 @@ pub(crate) enum Refused {
 impl Admissions {
     /// A limit of 0 is none.
     pub(crate) fn new(max_total: usize, max_per_address: usize) -> Self {
+        let admissions = Self { counts: Mutex::default() };
+        admissions.set_limits(max_total, max_per_address);
+        admissions
+    }
+
+    /// Changes the limits for connections to come; a limit of 0 is none.
+    pub(crate) fn set_limits(&self, max_total: usize, max_per_address: usize) {
         let unlimited = |limit| if limit == 0 { usize::MAX } else { limit };
-        Self {
-            max_total: unlimited(max_total),
-            max_per_address: unlimited(max_per_address),
-            counts: Mutex::default(),
-        }
+        let mut counts = self.counts();
+        counts.max_total = unlimited(max_total);
+        counts.max_per_address = unlimited(max_per_address);
     }
 
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Admission, Refused> {
         let address = Network::of(address);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.total >= self.max_total {
+        let mut counts = self.counts();
+        let Counts { max_total, max_per_address, .. } = *counts;
+        if counts.total >= max_total {
             return Err(Refused::Full);
         }
         let of_address = counts.by_address.entry(address).or_default();
-        if *of_address >= self.max_per_address {
+        if *of_address >= max_per_address {
             return Err(Refused::AddressFull);
         }
         *of_address += 1;
         counts.total += 1;
         Ok(Admission { admissions: Arc::clone(self), address })
     }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let mut counts = self.admissions.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.admissions.counts();
         counts.total -= 1;
         if let Some(of_address) = counts.by_address.get_mut(&self.address) {
             *of_address -= 1;
@@ -119,6 +129,17 @@ mod tests {
         let held: Vec<_> = (0..1000).map(|_| admissions.admit(address).unwrap()).collect();
         drop(held);
         assert!(admissions.counts.lock().unwrap().by_address.is_empty());
+    }
+
+    #[test]
+    fn changed_limits_hold_for_connections_to_come() {
+        let admissions = Arc::new(Admissions::new(1, 0));
+        let address = IpAddr::from([10, 0, 0, 1]);
+        let _first = admissions.admit(address).unwrap();
+        assert_eq!(admissions.admit(address).unwrap_err(), Refused::Full);
+        admissions.set_limits(0, 2);
+        let _second = admissions.admit(address).unwrap();
+        assert_eq!(admissions.admit(address).unwrap_err(), Refused::AddressFull);
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), 
     let worker = Rc::clone(&pending.seat);
     let outcome = Cell::new(Outcome::NothingAsked);
     let service = service_fn(|request: Request<Incoming>| {
-        let (site, outcome) = (&worker.shared.site, &outcome);
+        let (site, outcome) = (worker.shared.site(), &outcome);
         Box::pin(async move {
             let response = site.respond(&request).await;
             outcome.set(match response.status() {

@@ -67,17 +67,14 @@ fn serve(config: ServerConfig) -> ExitCode {
 }
 
 /// Returns what completes on the first SIGTERM or SIGINT; the second ends the process at once.
-/// SIGHUP reads the certificate again.
+/// SIGHUP reads the configuration and the certificate again.
 fn watch_signals(handle: ServerHandle) -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hang_up.recv().await.is_some() {
-            match handle.reload_certificate() {
-                Ok(()) => tracing::info!("read the certificate again"),
-                Err(error) => tracing::error!(%error, "keeping the certificate in use"),
-            }
+            reload(&handle);
         }
     });
     Ok(async move {
@@ -94,6 +91,29 @@ fn watch_signals(handle: ServerHandle) -> io::Result<impl Future<Output = ()>> {
             std::process::exit(1);
         });
     })
+}
+
+/// Reads all that the operator says again, and has the server take it on; what cannot be used is
+/// reported, and leaves everything as it is.
+fn reload(handle: &ServerHandle) {
+    let options = match Request::from_environment() {
+        Ok(Request::Run(options)) => options,
+        // Neither help nor version was asked for at the start.
+        Ok(Request::Print(_)) => return,
+        Err(error) => return tracing::error!(%error, "keeping the configuration in use"),
+    };
+    let config = match options.to_config() {
+        Ok(config) => config,
+        Err(error) => return tracing::error!(%error, "keeping the configuration in use"),
+    };
+    match handle.reload(&config) {
+        Ok(restart) if restart.is_empty() => tracing::info!("read the configuration again"),
+        Ok(restart) => {
+            let options = restart.join(", ");
+            tracing::warn!(options, "read the configuration again; some of it needs a restart");
+        }
+        Err(error) => tracing::error!(%error, "keeping the configuration in use"),
+    }
 }
 
 fn start_logging(options: &Options) {

@@ -169,8 +169,9 @@ Every option is also a key of the file (listen = [\"tcp://0.0.0.0:62443\"]) and 
 (WADDELL_LISTEN). Flags win over variables, variables over the file. Times are 10s, 500ms or
 2m; sizes are 65536, 64KiB or 1MiB.
 
-Signals: SIGTERM or SIGINT shuts down in order, a second one at once; SIGHUP reads the
-certificate again.";
+Signals: SIGTERM or SIGINT shuts down in order, a second one at once; SIGHUP reads the certificate
+and the file again (the limits on connections, the origins and --www change at once; a line in the
+log names what needs a restart).";
 
 /// What the command line asks for.
 pub(crate) enum Request {

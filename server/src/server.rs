@@ -145,17 +145,62 @@ impl ServerHandle {
         self.shared.registry.len()
     }
 
-    /// Reads the certificate and key again. Connections stay as they are; later ones get the new
-    /// certificate.
+    /// Takes on another configuration, as far as a running server can: the certificate (its files
+    /// are read again, changed or not), the limits on the number of connections, the origins, and
+    /// what is served at `/`. Connections stay as they are.
+    ///
+    /// Returns the names of the options that differ but stay as they were until the server is
+    /// started again, as the program's flags have them.
     ///
     /// # Errors
     ///
-    /// [`TlsError`] says what is wrong with the new one; the old one stays in use then.
-    pub fn reload_certificate(&self) -> Result<(), TlsError> {
-        match (&self.shared.tls, &self.shared.config.identity) {
-            (Some(tls), Some(identity)) => tls.reload(identity),
-            (None, _) | (_, None) => Ok(()),
+    /// [`TlsError`] says what is wrong with the new certificate; nothing is changed then.
+    pub fn reload(&self, config: &ServerConfig) -> Result<Vec<&'static str>, TlsError> {
+        let Self { shared } = self;
+        // Each field has to be named here, so that none is forgotten.
+        let ServerConfig {
+            listen,
+            identity,
+            workers,
+            outbox_bytes,
+            write_timeout,
+            handshake_timeout,
+            auto_silence,
+            ping_interval,
+            pong_timeout,
+            max_frame_len,
+            idle_timeout,
+            rate_limit,
+            max_connections,
+            max_connections_per_address,
+            origins: _,
+            www: _,
+            admin,
+            drain_timeout,
+        } = config;
+        if let (Some(tls), Some(identity)) = (&shared.tls, identity) {
+            tls.reload(identity)?;
         }
+        shared.admissions.set_limits(*max_connections, *max_connections_per_address);
+        shared.set_site(Site::new(config));
+        let current = &shared.config;
+        let differ = [
+            ("listen", *listen != current.listen),
+            ("cert", identity.is_some() != current.identity.is_some()),
+            ("workers", *workers != current.workers),
+            ("outbox", *outbox_bytes != current.outbox_bytes),
+            ("write-timeout", *write_timeout != current.write_timeout),
+            ("handshake-timeout", *handshake_timeout != current.handshake_timeout),
+            ("auto-silence", *auto_silence != current.auto_silence),
+            ("ping-interval", *ping_interval != current.ping_interval),
+            ("pong-timeout", *pong_timeout != current.pong_timeout),
+            ("max-frame", *max_frame_len != current.max_frame_len),
+            ("idle-timeout", *idle_timeout != current.idle_timeout),
+            ("rate-frames, rate-bytes or rate-burst", *rate_limit != current.rate_limit),
+            ("admin", *admin != current.admin),
+            ("drain-timeout", *drain_timeout != current.drain_timeout),
+        ];
+        Ok(differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect())
     }
 }
 

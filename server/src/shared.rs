@@ -1,7 +1,7 @@
 //! What all of a server's workers share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) admissions: Arc<Admissions>,
     pub(crate) tls: Option<Acceptors>,
-    pub(crate) site: Site,
+    site: RwLock<Arc<Site>>,
     phase: AtomicU8,
     /// Told of each peer that is gone, for whoever waits until all are.
     gone: Notify,
@@ -51,11 +51,21 @@ impl Shared {
             metrics: Metrics::default(),
             admissions: Arc::new(admissions),
             tls,
-            site,
+            site: RwLock::new(Arc::new(site)),
             phase: AtomicU8::new(Phase::Running as u8),
             gone: Notify::new(),
             epoch: Instant::now(),
         }
+    }
+
+    /// Returns what is served over HTTP.
+    pub(crate) fn site(&self) -> Arc<Site> {
+        Arc::clone(&self.site.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Serves something else from here on.
+    pub(crate) fn set_site(&self, site: Site) {
+        *self.site.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(site);
     }
 
     pub(crate) fn phase(&self) -> Phase {

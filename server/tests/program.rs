@@ -387,6 +387,61 @@ fn sighup_reads_the_certificate_again() {
 }
 
 #[test]
+fn sighup_reads_the_file_again_and_says_what_needs_a_restart() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let file = folder.path().join("waddell.toml");
+    let write = |rest: &str| {
+        let text = format!("listen = [\"tcp://127.0.0.1:0\", \"ws://127.0.0.1:0\"]\n{rest}");
+        fs::write(&file, text).expect("there is room");
+    };
+    write("");
+    let mut server = Running::start(&["--config", text(&file)], 2);
+    let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
+    let mut logged = |words: &str| {
+        log.find_map(|line| line.ok().filter(|line| line.contains(words))).expect("it is said")
+    };
+    let status = |server: &Running| {
+        let mut stream = server.connect(1);
+        stream
+            .write_all(
+                b"GET /ws HTTP/1.1\r\nhost: a\r\norigin: https://a.example\r\nconnection: upgrade\r\n\
+                  upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                  sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            )
+            .expect("it listens");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("it answers");
+        line.split(' ').nth(1).expect("it is HTTP").to_owned()
+    };
+    assert_eq!(status(&server), "101");
+    let mut first = server.connect(0);
+    greeting(&mut first);
+    write("origin = \"https://b.example\"\nmax-connections = 1\noutbox = \"2MiB\"\n");
+    server.signal("HUP");
+    assert!(logged("needs a restart").contains("outbox"));
+    // The connection that is there stays, and takes the only place.
+    let mut refused = server.connect(0);
+    assert!(matches!(refused.read(&mut [0; 1]), Ok(0) | Err(_)));
+    drop(first);
+    until(|| {
+        let mut stream = server.connect(1);
+        let _ = stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n");
+        matches!(stream.read(&mut [0; 1]), Ok(1))
+    });
+    until(|| {
+        let mut stream = server.connect(1);
+        let asked =
+            stream.write_all(b"GET /ws HTTP/1.1\r\nhost: a\r\norigin: https://a.example\r\n\r\n");
+        let mut line = String::new();
+        let read = BufReader::new(stream).read_line(&mut line);
+        asked.is_ok() && read.is_ok() && line.contains("403")
+    });
+    write("outbox = \"tiny\"\n");
+    server.signal("HUP");
+    assert!(logged("ERROR").contains("--outbox"));
+}
+
+#[test]
 fn without_descriptors_it_waits_and_goes_on() {
     let mut server = Running::start_command(
         Command::new("sh").args([
