@@ -1,0 +1,57 @@
+//! Values as operators write them: times, sizes, rates, origins.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let time = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| "expected a time such as 10s, 500ms or 2m".to_owned())?,
+    };
+    if time < Duration::from_millis(1) || time > Duration::from_secs(86_400 * 365) {
+        return Err("expected a time from 1ms to 365d".to_owned());
+    }
+    Ok(time)
+}
+
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("expected a size such as 65536, 64KiB or 1MiB".to_owned()),
+    };
+    number
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor))
+        .filter(|bytes| *bytes <= 1 << 30)
+        .ok_or_else(|| "expected a size of at most 1GiB, such as 65536, 64KiB or 1MiB".to_owned())
+}
+
+pub(super) fn rate(text: &str) -> Result<NonZeroU32, String> {
+    let rate = u32::try_from(bytes(text)?).ok().and_then(NonZeroU32::new);
+    rate.ok_or_else(|| "expected at least 1 byte a second".to_owned())
+}
+
+pub(super) fn workers(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| *count <= 1024)
+        .ok_or_else(|| "expected a number from 0 to 1024".to_owned())
+}
+
+/// An origin as browsers write it: scheme, host and perhaps port, nothing after.
+pub(super) fn origin(text: &str) -> Result<String, String> {
+    let host = text.split_once("://").map(|(_, host)| host);
+    match host {
+        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#']) => Ok(text.to_owned()),
+        Some(_) | None => {
+            Err("expected an origin such as https://example.org, without a path".to_owned())
+        }
+    }
+}
