@@ -302,7 +302,9 @@ impl Out {
 }
 
 fn hung_up(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    // The last of them: TLS without its farewell.
+    matches!(error.kind(), ConnectionReset | BrokenPipe | UnexpectedEof)
 }
 
 /// Room for what a busy server sends at once.
