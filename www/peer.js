@@ -21,7 +21,9 @@ export class Peer extends EventTarget {
   #send;
   #makingOffer = false;
   #ignoringOffer = false;
-  #settingAnswer = false;
+  /** Settles once all earlier signals are handled. */
+  #handled = Promise.resolve();
+  #gatheringBegun;
 
   /**
    * @param {object} options
@@ -36,7 +38,12 @@ export class Peer extends EventTarget {
     this.#send = send;
     const connection = (this.#connection = new RTCPeerConnection(config));
     connection.onnegotiationneeded = () => this.#offer();
-    connection.onicecandidate = ({ candidate }) => candidate && send({ candidate: candidate.toJSON() });
+    let gatheringBegins;
+    this.#gatheringBegun = new Promise((resolve) => (gatheringBegins = resolve));
+    connection.onicecandidate = ({ candidate }) => {
+      gatheringBegins();
+      if (candidate) send({ candidate: candidate.toJSON() });
+    };
     connection.onconnectionstatechange = () => this.#emit("state", connection.connectionState);
     connection.oniceconnectionstatechange = () =>
       this.#emit("ice", { part: "connection", value: connection.iceConnectionState });
@@ -50,7 +57,13 @@ export class Peer extends EventTarget {
   }
 
   /** Takes a signal that the other side's `send` was given. Never throws. */
-  async handleSignal({ description, candidate }) {
+  handleSignal(signal) {
+    // One after the other: a candidate has to wait until its description is applied.
+    this.#handled = this.#handled.then(() => this.#handle(signal));
+    return this.#handled;
+  }
+
+  async #handle({ description, candidate }) {
     try {
       if (description) await this.#handleDescription(description);
       else if (candidate) await this.#handleCandidate(candidate);
@@ -118,18 +131,15 @@ export class Peer extends EventTarget {
 
   async #handleDescription(description) {
     const connection = this.#connection;
-    // An answer that is being applied leads to "stable", whatever signalingState says meanwhile.
-    const ready = !this.#makingOffer && (connection.signalingState === "stable" || this.#settingAnswer);
+    const ready = !this.#makingOffer && connection.signalingState === "stable";
     const collision = description.type === "offer" && !ready;
     this.#ignoringOffer = !this.#polite && collision;
     if (this.#ignoringOffer) return;
+    // Chromium never gathers again after an offer that is taken back in the very moment in which
+    // it begins to gather for it.
+    if (collision) await Promise.race([this.#gatheringBegun, sleep(GATHERING_LIMIT)]);
 
-    this.#settingAnswer = description.type === "answer";
-    try {
-      await connection.setRemoteDescription(description);
-    } finally {
-      this.#settingAnswer = false;
-    }
+    await connection.setRemoteDescription(description);
     if (description.type === "offer") await this.#describe();
   }
 
@@ -147,3 +157,8 @@ export class Peer extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
+
+/** Longest wait for an offer's first candidate before the offer is taken back, in milliseconds. */
+const GATHERING_LIMIT = 1000;
+
+const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));

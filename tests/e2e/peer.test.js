@@ -5,7 +5,7 @@ import { after, afterEach, before, test } from "node:test";
 import { Browser, Server } from "./harness.js";
 
 /** A negotiation that is stuck would wait for ever. */
-const LIMIT = { timeout: 90_000 };
+const LIMIT = { timeout: 30_000 };
 
 let server;
 let browser;
