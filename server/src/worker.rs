@@ -225,8 +225,7 @@ type Job = Box<dyn FnOnce(&Rc<Worker>) + Send>;
 
 /// What a worker can be told from other threads.
 enum Command {
-    /// Serve this connection.
-    /// Whoever says so has counted it.
+    /// Serve this connection; whoever says so has counted it.
     Adopt(Box<Accepted>),
     /// Run this on the worker's thread.
     Do(Job),
