@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use waddell_server::{BindError, Server, ServerConfig, ServerHandle};
 
-use options::{LogFormat, Options, Request};
+use options::{LogFormat, Logging, Request};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Ok(Request::Run(options)) => match options.to_config() {
             Ok(_) if options.check => ExitCode::SUCCESS,
             Ok(config) => {
-                start_logging(&options);
+                start_logging(&options.logging);
                 serve(config)
             }
             Err(error) => fail(&error.to_string(), BAD_CONFIGURATION),
@@ -116,13 +116,13 @@ fn reload(handle: &ServerHandle) {
     }
 }
 
-fn start_logging(options: &Options) {
+fn start_logging(logging: &Logging) {
     let subscriber = tracing_subscriber::fmt()
-        .with_max_level(options.log)
+        .with_max_level(logging.level)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false);
-    match options.log_format {
+    match logging.format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().init(),
     }

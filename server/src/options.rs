@@ -3,6 +3,8 @@
 //! There is one table of options, [`Options`]. A file's keys are the flags' names; its values
 //! become the defaults of the flags, so all three are read, checked and reported alike.
 
+mod effective;
+mod file;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -10,13 +12,13 @@ mod values;
 use std::env;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::fs;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Arg, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use file::with_file;
 use tracing_subscriber::filter::LevelFilter;
 use values::{bytes, origin, rate, time, workers};
 use waddell_server::{
@@ -32,6 +34,8 @@ pub(crate) struct Options {
     listening: Listening,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    pub(crate) logging: Logging,
 
     /// Read further options from a TOML file; its keys are the names of these flags.
     #[arg(long, value_name = "FILE", env = "WADDELL_CONFIG")]
@@ -39,12 +43,9 @@ pub(crate) struct Options {
     /// Check the whole configuration, and exit: 0 if it can be used, 2 if not.
     #[arg(long, env = "WADDELL_CHECK")]
     pub(crate) check: bool,
-    /// Least severe messages that are logged: off, error, warn, info, debug or trace.
-    #[arg(long, value_name = "LEVEL", default_value = "info", env = "WADDELL_LOG")]
-    pub(crate) log: LevelFilter,
-    /// How log lines look on standard error.
-    #[arg(long, value_name = "FORMAT", default_value = "text", env = "WADDELL_LOG_FORMAT")]
-    pub(crate) log_format: LogFormat,
+    /// Check the whole configuration, print it as a TOML file that says the same, and exit.
+    #[arg(long, env = "WADDELL_PRINT_CONFIG")]
+    print_config: bool,
 }
 
 #[derive(Debug, Args)]
@@ -143,6 +144,33 @@ struct Limits {
     drain_timeout: Duration,
 }
 
+/// What is logged, and how.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logs")]
+pub(crate) struct Logging {
+    /// Least severe messages that are logged: off, error, warn, info, debug or trace.
+    #[arg(long = "log", value_name = "LEVEL", default_value = "info", env = "WADDELL_LOG")]
+    pub(crate) level: LevelFilter,
+    /// How log lines look on standard error.
+    #[arg(
+        long = "log-format",
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "WADDELL_LOG_FORMAT"
+    )]
+    pub(crate) format: LogFormat,
+}
+
+impl Listening {
+    fn cert(&self) -> Option<&PathBuf> {
+        self.cert.as_ref().or(self.certfile.as_ref())
+    }
+
+    fn key(&self) -> Option<&PathBuf> {
+        self.key.as_ref().or(self.pkfile.as_ref())
+    }
+}
+
 impl Limits {
     fn rate_limit(&self) -> Option<RateLimit> {
         let Self { rate_frames, rate_bytes, rate_burst, .. } = *self;
@@ -181,7 +209,7 @@ log names what needs a restart).";
 /// What the command line asks for.
 pub(crate) enum Request {
     Run(Box<Options>),
-    /// Help or version.
+    /// Help, version, or the configuration.
     Print(String),
 }
 
@@ -199,16 +227,21 @@ impl Request {
     fn from_arguments(arguments: impl Iterator<Item = OsString>) -> Result<Self, OptionsError> {
         let arguments: Vec<_> = arguments.map(with_two_dashes).collect();
         let command = Options::command();
-        let first = match parse(command.clone(), &arguments) {
-            Ok(options) => options,
+        let (first, matches) = match parse(command.clone(), &arguments) {
+            Ok(parsed) => parsed,
             Err(error) if !error.use_stderr() => {
                 return Ok(Self::Print(error.render().to_string()));
             }
             Err(error) => return Err(OptionsError(one_line(&error))),
         };
-        let Some(file) = first.config else { return Ok(Self::Run(Box::new(first))) };
-        let command = with_file(command, &file)?;
-        let options = parse(command, &arguments).map_err(|error| OptionsError(one_line(&error)))?;
+        let (options, matches) = match &first.config {
+            None => (first, matches),
+            Some(file) => parse(with_file(command, file)?, &arguments)
+                .map_err(|error| OptionsError(one_line(&error)))?,
+        };
+        if options.print_config {
+            return Ok(Self::Print(effective::to_toml(&options, &matches)?));
+        }
         Ok(Self::Run(Box::new(options)))
     }
 }
@@ -270,15 +303,14 @@ impl Options {
     }
 
     fn identity(&self) -> Result<Option<Identity>, OptionsError> {
-        let Listening { cert, key, certfile, pkfile, self_signed: name, .. } = &self.listening;
-        let cert = cert.as_ref().or(certfile.as_ref());
-        let key = key.as_ref().or(pkfile.as_ref());
+        let (cert, key) = (self.listening.cert(), self.listening.key());
+        let name = &self.listening.self_signed;
         let refuse = |why: &str| Err(OptionsError(why.to_owned()));
         let identity = match (cert, key, name) {
             (None, None, None) => return Ok(None),
             (Some(cert), Some(key), None) => Identity { cert: cert.clone(), key: key.clone() },
             // A check leaves nothing behind.
-            (None, None, Some(_)) if self.check => return Ok(None),
+            (None, None, Some(_)) if self.check || self.print_config => return Ok(None),
             (None, None, Some(name)) => {
                 let identity = self_signed(name, &state_folder())
                     .map_err(|error| OptionsError(format!("--self-signed {name}: {error}")))?;
@@ -342,9 +374,9 @@ fn explain_tls(error: &TlsError) -> String {
     format!("{option}: {error}")
 }
 
-fn parse(command: Command, arguments: &[OsString]) -> Result<Options, clap::Error> {
+fn parse(command: Command, arguments: &[OsString]) -> Result<(Options, ArgMatches), clap::Error> {
     let matches = command.try_get_matches_from(arguments)?;
-    Options::from_arg_matches(&matches)
+    Ok((Options::from_arg_matches(&matches)?, matches))
 }
 
 /// The original's flags have one dash: `-addr`, `-pkfile`, `-certfile`.
@@ -355,58 +387,6 @@ fn with_two_dashes(argument: OsString) -> OsString {
         "-addr" | "-pkfile" | "-certfile" => format!("-{text}").into(),
         _ => argument,
     }
-}
-
-/// Makes the values in a file the defaults of the flags.
-fn with_file(mut command: Command, file: &Path) -> Result<Command, OptionsError> {
-    let place = format!("--config {}", file.display());
-    let text =
-        fs::read_to_string(file).map_err(|error| OptionsError(format!("{place}: {error}")))?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count()) + 1;
-        OptionsError(format!("{place}, line {line}: {}", error.message()))
-    })?;
-    for (key, value) in table {
-        let names = || command.get_arguments().filter_map(Arg::get_long);
-        let known = names().any(|name| name == key)
-            && !matches!(key.as_str(), "config" | "help" | "version");
-        if !known {
-            let hint = closest(&key, names())
-                .map_or(String::new(), |name| format!("; did you mean {name:?}?"));
-            return Err(OptionsError(format!("{place}: there is no option {key:?}{hint}")));
-        }
-        let values = values(&value).ok_or_else(|| {
-            OptionsError(format!(
-                "{place}: {key}: expected text, a number, true, false or a list of them"
-            ))
-        })?;
-        let id = key.replace('-', "_");
-        command = command.mut_arg(id, |arg| arg.default_values(values));
-    }
-    Ok(command)
-}
-
-fn values(value: &toml::Value) -> Option<Vec<String>> {
-    let one = |value: &toml::Value| match value {
-        toml::Value::String(text) => Some(text.clone()),
-        toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Boolean(truth) => Some(truth.to_string()),
-        toml::Value::Float(_)
-        | toml::Value::Datetime(_)
-        | toml::Value::Array(_)
-        | toml::Value::Table(_) => None,
-    };
-    match value {
-        toml::Value::Array(list) => list.iter().map(one).collect(),
-        other => Some(vec![one(other)?]),
-    }
-}
-
-/// Returns the name that shares the most letters at its beginning with what was written.
-fn closest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let written = written.replace('_', "-");
-    let shared = |name: &str| name.chars().zip(written.chars()).take_while(|(a, b)| a == b).count();
-    names.max_by_key(|name| shared(name)).filter(|name| shared(name) >= 3)
 }
 
 /// clap explains itself over several lines; the first says what is wrong, a tip may follow.

@@ -1,5 +1,9 @@
 //! The table of options: consistent, complete, and clear about what is wrong.
 
+mod example;
+
+use std::fs;
+
 use super::*;
 
 fn options(arguments: &[&str]) -> Result<Box<Options>, String> {
@@ -72,49 +76,6 @@ fn flags_win_over_the_file() {
     assert_eq!(config.write_timeout, Duration::from_secs(7));
     assert_eq!(config.idle_timeout, Some(Duration::from_secs(60)));
     assert_eq!(urls(&["--config", path, "--listen", "tcp://127.0.0.1:9"]), ["tcp://127.0.0.1:9"]);
-}
-
-#[test]
-fn every_option_can_stand_in_the_file() {
-    for argument in Options::command().get_arguments() {
-        let Some(long) = argument.get_long() else { continue };
-        if matches!(long, "help" | "version" | "config") {
-            continue;
-        }
-        let value = match long {
-            "check" => "true".to_owned(),
-            "log" => "\"debug\"".to_owned(),
-            "log-format" => "\"json\"".to_owned(),
-            "listen" => "[\"tcp://127.0.0.1:1\"]".to_owned(),
-            "origin" => "[\"https://example.org\"]".to_owned(),
-            "workers"
-            | "max-connections"
-            | "max-connections-per-address"
-            | "max-frame"
-            | "rate-frames"
-            | "rate-bytes" => "99".to_owned(),
-            "outbox" => "\"64KiB\"".to_owned(),
-            "admin" => "\"127.0.0.1:1\"".to_owned(),
-            name if name.ends_with("timeout")
-                || name.ends_with("interval")
-                || name.ends_with("silence")
-                || name == "rate-burst" =>
-            {
-                "\"3s\"".to_owned()
-            }
-            _ => "\"x\"".to_owned(),
-        };
-        let file = file(&format!("{long} = {value}\n"));
-        let with = options(&["--config", file.path().to_str().unwrap()]).unwrap();
-        let without = options(&[]).unwrap();
-        let shown = |options: &Options| {
-            format!(
-                "{:?}{:?}{:?}{:?}{:?}",
-                options.listening, options.limits, options.check, options.log, options.log_format
-            )
-        };
-        assert_ne!(shown(&with), shown(&without), "{long} has no effect");
-    }
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! The configuration that is in effect, as a file that says the same.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+
+use clap::{ArgMatches, CommandFactory};
+use toml::Value;
+
+use super::{Options, OptionsError};
+
+/// Checks the whole configuration, and writes it as TOML: every option that has a value, in the
+/// order of the help, whether it is a default or comes from a flag, a variable or a file.
+///
+/// The original's names are written as the options that they stand for. Keys and certificates are
+/// named by their files.
+pub(super) fn to_toml(options: &Options, matches: &ArgMatches) -> Result<String, OptionsError> {
+    let config = options.to_config()?;
+    let command = Options::command();
+    let mut text = String::new();
+    for argument in command.get_arguments() {
+        let Some(name) = argument.get_long() else { continue };
+        let value = match name {
+            "help" | "version" | "config" | "check" | "print-config" => continue,
+            // `listen`, `cert` and `key` have what these stand for.
+            "addr" | "certfile" | "pkfile" => continue,
+            "listen" => {
+                let urls = config.listen.iter().map(|url| Value::String(url.to_string()));
+                Some(Value::Array(urls.collect()))
+            }
+            "cert" => path(name, options.listening.cert())?,
+            "key" => path(name, options.listening.key())?,
+            _ => match matches.get_raw(argument.get_id().as_str()) {
+                None => None,
+                Some(values) => {
+                    let values = values.map(|value| written(name, value));
+                    let mut values = values.collect::<Result<Vec<_>, _>>()?;
+                    let is_list = matches!(argument.get_action(), clap::ArgAction::Append);
+                    if is_list { Some(Value::Array(values)) } else { values.pop() }
+                }
+            },
+        };
+        if let Some(value) = value {
+            writeln!(text, "{name} = {value}").expect("strings can be written to");
+        }
+    }
+    Ok(text)
+}
+
+fn path(name: &str, path: Option<&std::path::PathBuf>) -> Result<Option<Value>, OptionsError> {
+    path.map(|path| written(name, path.as_os_str())).transpose()
+}
+
+/// A value as a person would write it: numbers, true and false without quotes.
+fn written(name: &str, value: &OsStr) -> Result<Value, OptionsError> {
+    let text = value.to_str().ok_or_else(|| {
+        OptionsError(format!("--{name} {}: not UTF-8, as files have to be", value.display()))
+    })?;
+    Ok(match text {
+        "true" => Value::Boolean(true),
+        "false" => Value::Boolean(false),
+        _ => match text.parse::<i64>() {
+            Ok(number) if number.to_string() == text => Value::Integer(number),
+            Ok(_) | Err(_) => Value::String(text.to_owned()),
+        },
+    })
+}

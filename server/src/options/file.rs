@@ -1,0 +1,60 @@
+//! The file: its keys are the flags' names, its values become their defaults.
+
+use std::fs;
+use std::path::Path;
+
+use clap::{Arg, Command};
+
+use super::OptionsError;
+
+/// Makes the values in a file the defaults of the flags.
+pub(super) fn with_file(mut command: Command, file: &Path) -> Result<Command, OptionsError> {
+    let place = format!("--config {}", file.display());
+    let text =
+        fs::read_to_string(file).map_err(|error| OptionsError(format!("{place}: {error}")))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count()) + 1;
+        OptionsError(format!("{place}, line {line}: {}", error.message()))
+    })?;
+    for (key, value) in table {
+        let named = |argument: &&Arg| argument.get_long() == Some(&key);
+        let known = command.get_arguments().find(named).map(|argument| argument.get_id().clone());
+        let here = known.filter(|_| !matches!(key.as_str(), "config" | "help" | "version"));
+        let Some(id) = here else {
+            let names = || command.get_arguments().filter_map(Arg::get_long);
+            let hint = closest(&key, names())
+                .map_or(String::new(), |name| format!("; did you mean {name:?}?"));
+            return Err(OptionsError(format!("{place}: there is no option {key:?}{hint}")));
+        };
+        let values = values(&value).ok_or_else(|| {
+            OptionsError(format!(
+                "{place}: {key}: expected text, a number, true, false or a list of them"
+            ))
+        })?;
+        command = command.mut_arg(id, |arg| arg.default_values(values));
+    }
+    Ok(command)
+}
+
+fn values(value: &toml::Value) -> Option<Vec<String>> {
+    let one = |value: &toml::Value| match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(truth) => Some(truth.to_string()),
+        toml::Value::Float(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_) => None,
+    };
+    match value {
+        toml::Value::Array(list) => list.iter().map(one).collect(),
+        other => Some(vec![one(other)?]),
+    }
+}
+
+/// Returns the name that shares the most letters at its beginning with what was written.
+fn closest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.replace('_', "-");
+    let shared = |name: &str| name.chars().zip(written.chars()).take_while(|(a, b)| a == b).count();
+    names.max_by_key(|name| shared(name)).filter(|name| shared(name) >= 3)
+}
