@@ -32,7 +32,7 @@ fn embed(out: &mut String, name: &str, folder: &Path, prefix: &str) {
     let mut files = Vec::new();
     list(folder, &mut files);
     files.sort();
-    writeln!(out, "static {name}: &[Embedded] = &[").expect("strings can be written to");
+    writeln!(out, "pub(super) static {name}: &[Embedded] = &[").expect("strings can be written to");
     for file in files {
         let path = file
             .strip_prefix(folder)

@@ -19,6 +19,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use crate::handshake::FailureReason;
+use crate::http::Refusal;
 use crate::metrics::MetricsSnapshot;
 use crate::shared::{Phase, Shared};
 use crate::transport::TransportKind;
@@ -129,7 +131,8 @@ fn metrics(shared: &Shared) -> String {
         connections_accepted,
         connections_refused,
         accept_errors,
-        handshakes_failed,
+        handshakes_failed: _,
+        upgrades_refused: _,
         peers_connected,
         peers_disconnected,
         peers_stalled,
@@ -152,10 +155,21 @@ fn metrics(shared: &Shared) -> String {
         connections_refused,
     );
     page.counter("accept_errors", "Errors while accepting connections.", accept_errors);
-    page.counter(
-        "handshakes_failed",
-        "Connections that ended before they became a peer.",
-        handshakes_failed,
+    page.labelled(
+        "handshakes_failed_total",
+        "counter",
+        "Connections that ended before they became a peer, by reason.",
+        "reason",
+        &FailureReason::ALL
+            .map(|reason| (reason.as_str(), shared.metrics.handshakes_failed_by(reason))),
+    );
+    page.labelled(
+        "upgrades_refused_total",
+        "counter",
+        "Requests for a WebSocket that were refused, by reason.",
+        "reason",
+        &Refusal::ALL
+            .map(|refusal| (refusal.as_str(), shared.metrics.upgrades_refused_by(refusal))),
     );
     page.counter("peers_connected", "Peers that were given an id.", peers_connected);
     page.counter("peers_disconnected", "Peers whose id is gone again.", peers_disconnected);

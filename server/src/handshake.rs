@@ -1,5 +1,7 @@
 //! From an accepted socket to a peer: TLS, HTTP, and on `auto` listeners finding out which.
 
+mod error;
+
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -17,6 +19,7 @@ use crate::outbox::Framing;
 use crate::transport::HandshakeStream;
 use crate::transport::rewind::Rewind;
 use crate::worker::Seat;
+pub(crate) use error::{FailureReason, HandshakeError};
 
 /// A socket that a listener has accepted.
 #[derive(Debug)]
@@ -30,8 +33,9 @@ pub(crate) struct Accepted {
 impl Accepted {
     /// Has this thread's runtime watch the socket in the place of the one that accepted it: what
     /// arrives wakes the worker that serves it, and is there once that has looked.
-    pub(crate) fn moved_here(self) -> io::Result<Self> {
-        let socket = TcpStream::from_std(self.socket.into_std()?)?;
+    pub(crate) fn moved_here(self) -> Result<Self, HandshakeError> {
+        let moved = self.socket.into_std().and_then(TcpStream::from_std);
+        let socket = moved.map_err(HandshakeError::NotTakenOn)?;
         Ok(Self { socket, ..self })
     }
 }
@@ -48,7 +52,7 @@ pub(crate) fn begin(seat: Seat, accepted: Accepted) {
     tokio::task::spawn_local(async move {
         let worker = Rc::clone(&pending.seat);
         if let Err(error) = pending.shake_hands(socket, scheme).await {
-            worker.shared.metrics.handshakes_failed.increment();
+            worker.shared.metrics.handshake_failed(error.reason());
             tracing::debug!(%address, %error, "handshake failed");
         }
     });
@@ -58,19 +62,6 @@ pub(crate) fn begin(seat: Seat, accepted: Accepted) {
 pub(crate) struct Pending {
     pub(crate) seat: Seat,
     admission: Admission,
-}
-
-/// Why a connection did not become a peer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum HandshakeError {
-    #[error("no certificate is configured")]
-    NoCertificate,
-    #[error("the handshake took longer than handshake-timeout allows")]
-    TimedOut,
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Http(#[from] hyper::Error),
 }
 
 /// What the client turns out to speak.

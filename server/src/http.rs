@@ -1,15 +1,16 @@
 //! What a listener answers to plain HTTP: the page, the package, the health check, the upgrade.
 
+mod files;
+mod upgrade;
+
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io;
-use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -18,30 +19,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use crate::config::{ServerConfig, Www};
 use crate::handshake::{HandshakeError, Pending, Stream};
 use crate::outbox::Framing;
 use crate::transport::rewind::Rewind;
-
-include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
-
-/// A file that is part of the program.
-#[derive(Debug)]
-struct Embedded {
-    /// Where it is served, from the root, without the slash.
-    path: &'static str,
-    bytes: &'static [u8],
-    /// Changes with the bytes.
-    etag: &'static str,
-}
+use files::{EMBEDDED_PKG, EMBEDDED_WWW, embedded, find, from_folder};
+pub(crate) use upgrade::Refusal;
 
 /// Where WebSockets are opened.
 const WEBSOCKET_PATH: &str = "/ws";
-
-/// The subprotocol that is echoed if a client offers it.
-const SUBPROTOCOL: &str = "waddell";
 
 /// Longest life of an HTTP connection, in all: a page needs seconds, and whoever needs longer
 /// comes again.
@@ -62,14 +49,18 @@ pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), 
     let worker = Rc::clone(&pending.seat);
     let outcome = Cell::new(Outcome::NothingAsked);
     let service = service_fn(|request: Request<Incoming>| {
-        let (site, outcome) = (worker.shared.site(), &outcome);
+        let (shared, outcome) = (&worker.shared, &outcome);
         Box::pin(async move {
-            let response = site.respond(&request).await;
-            outcome.set(match response.status() {
+            let answer = shared.site().answer(&request).await;
+            if let Some(refusal) = answer.refusal {
+                shared.metrics.upgrade_refused(refusal);
+                tracing::debug!(reason = refusal.as_str(), "WebSocket refused");
+            }
+            outcome.set(match answer.reply.status() {
                 StatusCode::SWITCHING_PROTOCOLS => Outcome::Upgraded,
                 _ => Outcome::Answered,
             });
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(answer.reply)
         })
     });
     let mut connection = http1::Builder::new()
@@ -111,16 +102,28 @@ pub(crate) struct Site {
 
 type Reply = Response<Full<Bytes>>;
 
+/// What a request is answered.
+struct Answer {
+    reply: Reply,
+    /// Set if it asked for a WebSocket, and gets none.
+    refusal: Option<Refusal>,
+}
+
 impl Site {
     pub(crate) fn new(config: &ServerConfig) -> Self {
         Self { www: config.www.clone(), origins: config.origins.clone() }
     }
 
-    async fn respond(&self, request: &Request<Incoming>) -> Reply {
-        let path = request.uri().path();
-        if path == WEBSOCKET_PATH {
-            return self.open_websocket(request);
+    async fn answer<B>(&self, request: &Request<B>) -> Answer {
+        if request.uri().path() == WEBSOCKET_PATH {
+            return upgrade::answer(request, &self.origins);
         }
+        let reply = self.respond(request).await;
+        Answer { reply, refusal: upgrade::wants(request).then_some(Refusal::Path) }
+    }
+
+    async fn respond<B>(&self, request: &Request<B>) -> Reply {
+        let path = request.uri().path();
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut reply =
                 text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
@@ -149,138 +152,6 @@ impl Site {
             },
         }
     }
-
-    /// Answers a request to open a WebSocket; the connection is one as soon as this is sent.
-    fn open_websocket(&self, request: &Request<Incoming>) -> Reply {
-        if let Some(origin) = request.headers().get(header::ORIGIN)
-            && !self.origins.is_empty()
-            && !self.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
-        {
-            return text(StatusCode::FORBIDDEN, "pages of this origin may not connect");
-        }
-        match create_response_with_body(request, Full::default) {
-            Ok(mut reply) => {
-                if offers_subprotocol(request.headers()) {
-                    let name = HeaderValue::from_static(SUBPROTOCOL);
-                    reply.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
-                }
-                reply
-            }
-            Err(error) => {
-                let why = format!("expected a WebSocket handshake: {error}");
-                let mut reply = text(StatusCode::UPGRADE_REQUIRED, &why);
-                let headers = reply.headers_mut();
-                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-                reply
-            }
-        }
-    }
-}
-
-fn offers_subprotocol(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|name| name.trim() == SUBPROTOCOL)
-}
-
-fn find(files: &'static [Embedded], path: &str) -> Option<&'static Embedded> {
-    files.iter().find(|file| file.path == path)
-}
-
-fn embedded(file: &Embedded, request: &HeaderMap) -> Reply {
-    content(file.path, file.etag, Bytes::from_static(file.bytes), request)
-}
-
-async fn from_folder(folder: &Path, path: &str, request: &HeaderMap) -> Reply {
-    let Some(mut file) = within(folder, path) else { return not_found() };
-    let read = async {
-        let mut metadata = tokio::fs::metadata(&file).await?;
-        if metadata.is_dir() {
-            file.push("index.html");
-            metadata = tokio::fs::metadata(&file).await?;
-        }
-        let modified = metadata.modified()?.duration_since(std::time::UNIX_EPOCH);
-        let etag =
-            format!("\"{:x}-{:x}\"", modified.unwrap_or_default().as_nanos(), metadata.len());
-        Ok::<_, io::Error>((etag, tokio::fs::read(&file).await?))
-    };
-    match read.await {
-        Ok((etag, bytes)) => content(&file.to_string_lossy(), &etag, bytes.into(), request),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            text(StatusCode::FORBIDDEN, "the server may not read this file")
-        }
-        Err(_) => not_found(),
-    }
-}
-
-/// Returns the file that a URL's path names inside a folder; `None` if it would lead out of it.
-fn within(folder: &Path, path: &str) -> Option<PathBuf> {
-    let decoded = percent_decode(path)?;
-    let relative = Path::new(&decoded);
-    let stays = relative.components().all(|part| match part {
-        Component::Normal(name) => !name.to_string_lossy().starts_with('.'),
-        Component::CurDir => true,
-        Component::ParentDir | Component::RootDir | Component::Prefix(_) => false,
-    });
-    stays.then(|| folder.join(relative))
-}
-
-fn percent_decode(path: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (digits, tail) = rest.split_at_checked(2)?;
-        rest = tail;
-        bytes.push(u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?);
-    }
-    (!bytes.contains(&0)).then(|| String::from_utf8(bytes).ok())?
-}
-
-fn content(path: &str, etag: &str, bytes: Bytes, request: &HeaderMap) -> Reply {
-    let known =
-        request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let unchanged = known.flat_map(|value| value.split(',')).any(|tag| {
-        let tag = tag.trim();
-        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
-    });
-    let (status, body) =
-        if unchanged { (StatusCode::NOT_MODIFIED, Bytes::new()) } else { (StatusCode::OK, bytes) };
-    let mut reply = reply(status, content_type(path), body);
-    if let Ok(etag) = HeaderValue::from_str(etag) {
-        reply.headers_mut().insert(header::ETAG, etag);
-    }
-    // Kept by the browser, and asked for again each time: a new server's page is never mixed
-    // with an old one's package.
-    reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    reply
-}
-
-fn content_type(path: &str) -> &'static str {
-    match path.rsplit_once('.').map_or("", |(_, extension)| extension) {
-        "html" => "text/html; charset=utf-8",
-        "js" | "mjs" => "text/javascript; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "wasm" => "application/wasm",
-        "json" | "map" => "application/json",
-        "webmanifest" => "application/manifest+json",
-        "svg" => "image/svg+xml",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "webp" => "image/webp",
-        "ico" => "image/x-icon",
-        "woff2" => "font/woff2",
-        "md" | "ts" | "txt" => "text/plain; charset=utf-8",
-        _ => "application/octet-stream",
-    }
 }
 
 fn not_found() -> Reply {
@@ -308,31 +179,4 @@ fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
         reply.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     reply
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_path_leads_out_of_the_folder() {
-        let folder = Path::new("/srv/www");
-        assert_eq!(within(folder, "a/b.js"), Some("/srv/www/a/b.js".into()));
-        assert_eq!(within(folder, "a%20b.js"), Some("/srv/www/a b.js".into()));
-        assert_eq!(within(folder, ""), Some("/srv/www/".into()));
-        for path in [
-            "../x",
-            "a/../../x",
-            "%2e%2e/x",
-            "/etc/passwd",
-            "%2fetc/passwd",
-            "a/%00",
-            "%",
-            "%f",
-            ".git/x",
-            "%zz",
-        ] {
-            assert_eq!(within(folder, path), None, "{path}");
-        }
-    }
 }

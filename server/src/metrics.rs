@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::handshake::FailureReason;
+use crate::http::Refusal;
 use crate::transport::TransportKind;
 
 macro_rules! counters {
@@ -21,6 +23,8 @@ macro_rules! counters {
         pub(crate) struct Metrics {
             $(pub(crate) $name: Counter,)*
             peers: [AtomicU64; TransportKind::ALL.len()],
+            handshakes_failed_by: [Counter; FailureReason::ALL.len()],
+            upgrades_refused_by: [Counter; Refusal::ALL.len()],
         }
 
         impl Metrics {
@@ -41,6 +45,8 @@ counters! {
     accept_errors,
     /// Connections that ended before they became a peer: handshake errors and time-outs.
     handshakes_failed,
+    /// Requests for a WebSocket that were answered with a refusal: of the page's origin, for one.
+    upgrades_refused,
     /// Peers that were given an id.
     peers_connected,
     /// Peers whose id is gone again.
@@ -82,6 +88,28 @@ impl Metrics {
     pub(crate) fn peer_disconnected(&self, kind: TransportKind) {
         self.peers_disconnected.increment();
         self.peers[kind as usize].fetch_sub(1, Relaxed);
+    }
+
+    /// Takes note of a connection that ended before it became a peer.
+    pub(crate) fn handshake_failed(&self, reason: FailureReason) {
+        self.handshakes_failed.increment();
+        self.handshakes_failed_by[reason as usize].increment();
+    }
+
+    /// Returns how many connections ended so before they became a peer.
+    pub(crate) fn handshakes_failed_by(&self, reason: FailureReason) -> u64 {
+        self.handshakes_failed_by[reason as usize].get()
+    }
+
+    /// Takes note of a request for a WebSocket that is refused.
+    pub(crate) fn upgrade_refused(&self, refusal: Refusal) {
+        self.upgrades_refused.increment();
+        self.upgrades_refused_by[refusal as usize].increment();
+    }
+
+    /// Returns how many requests for a WebSocket were refused so.
+    pub(crate) fn upgrades_refused_by(&self, refusal: Refusal) -> u64 {
+        self.upgrades_refused_by[refusal as usize].get()
     }
 
     /// Returns how many peers are connected over that transport.

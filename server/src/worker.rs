@@ -164,7 +164,7 @@ impl Worker {
                     match accepted.moved_here() {
                         Ok(accepted) => handshake::begin(seat, accepted),
                         Err(error) => {
-                            self.shared.metrics.handshakes_failed.increment();
+                            self.shared.metrics.handshake_failed(error.reason());
                             tracing::debug!(%error, "cannot take a connection on");
                         }
                     }

@@ -6,6 +6,7 @@ mod frames;
 mod http;
 mod limits;
 mod operators;
+mod refusals;
 mod shutdown;
 mod slow;
 mod support;

@@ -1,32 +1,15 @@
 //! What operators see: counters, health, readiness.
 
-use std::net::SocketAddr;
-
-use tokio::net::TcpStream;
 use waddell_core::PeerId;
 
-use crate::support::http::{Response, ask};
+use crate::support::admin::{get, serve_operators, value};
 use crate::support::peer::Peer;
 use crate::support::server::{TestServer, Via};
-use crate::support::{soon, until};
-
-async fn get(admin: SocketAddr, path: &str) -> Response {
-    let mut stream = soon(TcpStream::connect(admin)).await.expect("it listens");
-    ask(&mut stream, &format!("GET {path}")).await
-}
-
-/// The value of a line of `/metrics`.
-fn value(metrics: &str, name: &str) -> u64 {
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("{name} is there: {metrics}")).parse().expect("it is a number")
-}
+use crate::support::until;
 
 #[tokio::test]
 async fn counters_tell_what_became_of_every_frame() {
-    let server = TestServer::start_with(|config| {
-        config.admin = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    });
-    let admin = server.admin.expect("it is configured");
+    let server = TestServer::start_with(serve_operators);
     let mut one = Peer::connect(&server, Via::Tcp).await;
     let mut other = Peer::connect(&server, Via::Wss).await;
     one.send(other.id, 1, b"forwarded").await;
@@ -35,7 +18,7 @@ async fn counters_tell_what_became_of_every_frame() {
     one.send(PeerId::NIL, 1, b"to the reserved id").await;
     one.send_bytes(b"\x01\x00k\x03\x00abc").await;
     one.echo().await;
-    let metrics = get(admin, "/metrics").await;
+    let metrics = get(&server, "/metrics").await;
     assert_eq!(metrics.status, 200);
     assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     for (name, expected) in [
@@ -54,9 +37,9 @@ async fn counters_tell_what_became_of_every_frame() {
     }
     drop((one, other));
     until(|| server.metrics().peers_disconnected == 2).await;
-    let metrics = get(admin, "/metrics").await;
+    let metrics = get(&server, "/metrics").await;
     assert_eq!(value(metrics.text(), "waddell_peers{transport=\"tcp\"}"), 0);
-    assert_eq!(get(admin, "/healthz").await.status, 200);
-    assert_eq!(get(admin, "/readyz").await.status, 200);
-    assert_eq!(get(admin, "/").await.status, 404);
+    assert_eq!(get(&server, "/healthz").await.status, 200);
+    assert_eq!(get(&server, "/readyz").await.status, 200);
+    assert_eq!(get(&server, "/").await.status, 404);
 }

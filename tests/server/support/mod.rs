@@ -1,5 +1,6 @@
 //! What these tests share.
 
+pub(crate) mod admin;
 pub(crate) mod http;
 pub(crate) mod peer;
 pub(crate) mod server;

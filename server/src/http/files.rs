@@ -1,0 +1,145 @@
+//! Files that are served: those in the program, and those of a folder.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderValue};
+
+use super::{Reply, not_found, reply, text};
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// A file that is part of the program.
+#[derive(Debug)]
+pub(super) struct Embedded {
+    /// Where it is served, from the root, without the slash.
+    path: &'static str,
+    bytes: &'static [u8],
+    /// Changes with the bytes.
+    etag: &'static str,
+}
+
+pub(super) fn find(files: &'static [Embedded], path: &str) -> Option<&'static Embedded> {
+    files.iter().find(|file| file.path == path)
+}
+
+pub(super) fn embedded(file: &Embedded, request: &HeaderMap) -> Reply {
+    content(file.path, file.etag, Bytes::from_static(file.bytes), request)
+}
+
+pub(super) async fn from_folder(folder: &Path, path: &str, request: &HeaderMap) -> Reply {
+    let Some(mut file) = within(folder, path) else { return not_found() };
+    let read = async {
+        let mut metadata = tokio::fs::metadata(&file).await?;
+        if metadata.is_dir() {
+            file.push("index.html");
+            metadata = tokio::fs::metadata(&file).await?;
+        }
+        let modified = metadata.modified()?.duration_since(std::time::UNIX_EPOCH);
+        let etag =
+            format!("\"{:x}-{:x}\"", modified.unwrap_or_default().as_nanos(), metadata.len());
+        Ok::<_, io::Error>((etag, tokio::fs::read(&file).await?))
+    };
+    match read.await {
+        Ok((etag, bytes)) => content(&file.to_string_lossy(), &etag, bytes.into(), request),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            text(StatusCode::FORBIDDEN, "the server may not read this file")
+        }
+        Err(_) => not_found(),
+    }
+}
+
+/// Returns the file that a URL's path names inside a folder; `None` if it would lead out of it.
+fn within(folder: &Path, path: &str) -> Option<PathBuf> {
+    let decoded = percent_decode(path)?;
+    let relative = Path::new(&decoded);
+    let stays = relative.components().all(|part| match part {
+        Component::Normal(name) => !name.to_string_lossy().starts_with('.'),
+        Component::CurDir => true,
+        Component::ParentDir | Component::RootDir | Component::Prefix(_) => false,
+    });
+    stays.then(|| folder.join(relative))
+}
+
+fn percent_decode(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (digits, tail) = rest.split_at_checked(2)?;
+        rest = tail;
+        bytes.push(u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?);
+    }
+    (!bytes.contains(&0)).then(|| String::from_utf8(bytes).ok())?
+}
+
+fn content(path: &str, etag: &str, bytes: Bytes, request: &HeaderMap) -> Reply {
+    let known =
+        request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let unchanged = known.flat_map(|value| value.split(',')).any(|tag| {
+        let tag = tag.trim();
+        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
+    });
+    let (status, body) =
+        if unchanged { (StatusCode::NOT_MODIFIED, Bytes::new()) } else { (StatusCode::OK, bytes) };
+    let mut reply = reply(status, content_type(path), body);
+    if let Ok(etag) = HeaderValue::from_str(etag) {
+        reply.headers_mut().insert(header::ETAG, etag);
+    }
+    // Kept by the browser, and asked for again each time: a new server's page is never mixed
+    // with an old one's package.
+    reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    reply
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map_or("", |(_, extension)| extension) {
+        "html" => "text/html; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "wasm" => "application/wasm",
+        "json" | "map" => "application/json",
+        "webmanifest" => "application/manifest+json",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "webp" => "image/webp",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        "md" | "ts" | "txt" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_leads_out_of_the_folder() {
+        let folder = Path::new("/srv/www");
+        assert_eq!(within(folder, "a/b.js"), Some("/srv/www/a/b.js".into()));
+        assert_eq!(within(folder, "a%20b.js"), Some("/srv/www/a b.js".into()));
+        assert_eq!(within(folder, ""), Some("/srv/www/".into()));
+        for path in [
+            "../x",
+            "a/../../x",
+            "%2e%2e/x",
+            "/etc/passwd",
+            "%2fetc/passwd",
+            "a/%00",
+            "%",
+            "%f",
+            ".git/x",
+            "%zz",
+        ] {
+            assert_eq!(within(folder, path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The upgrade to a WebSocket, and why it is refused.
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, StatusCode, Version};
+use http_body_util::Full;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+
+use super::{Answer, text};
+
+/// Why a request for a WebSocket is refused; the words are those in metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The page's origin is none of those that may connect.
+    Origin,
+    /// WebSockets are opened elsewhere.
+    Path,
+    /// The client speaks another version of WebSocket than 13, or of HTTP than 1.1.
+    Version,
+    /// What came to where WebSockets are opened is no request for one.
+    Request,
+}
+
+impl Refusal {
+    /// Each refusal, in the order of their declaration.
+    pub(crate) const ALL: [Self; 4] = [Self::Origin, Self::Path, Self::Version, Self::Request];
+
+    /// Returns the word that metrics use.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Path => "path",
+            Self::Version => "version",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// Answers a request to open a WebSocket; the connection is one as soon as this is sent.
+pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
+    let headers = request.headers();
+    if let Some(origin) = headers.get(header::ORIGIN)
+        && !origins.is_empty()
+        && !origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+    {
+        let reply = text(StatusCode::FORBIDDEN, "pages of this origin may not connect");
+        return Answer { reply, refusal: Some(Refusal::Origin) };
+    }
+    match create_response_with_body(request, Full::default) {
+        Ok(mut reply) => {
+            if offers_subprotocol(headers) {
+                let name = HeaderValue::from_static(SUBPROTOCOL);
+                reply.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+            }
+            Answer { reply, refusal: None }
+        }
+        Err(error) => {
+            let why = format!("expected a WebSocket handshake: {error}");
+            let mut reply = text(StatusCode::UPGRADE_REQUIRED, &why);
+            let headers = reply.headers_mut();
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+            let other_version = wants(request) && !speaks(request);
+            let refusal = if other_version { Refusal::Version } else { Refusal::Request };
+            Answer { reply, refusal: Some(refusal) }
+        }
+    }
+}
+
+/// Says whether a request, wherever it goes, is for a WebSocket.
+pub(super) fn wants<B>(request: &Request<B>) -> bool {
+    request.method() == Method::GET
+        && request
+            .headers()
+            .get(header::UPGRADE)
+            .is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Says whether a request for a WebSocket is of a version that is served.
+fn speaks<B>(request: &Request<B>) -> bool {
+    request.version() >= Version::HTTP_11
+        && request.headers().get(header::SEC_WEBSOCKET_VERSION).is_some_and(|it| it == VERSION)
+}
+
+fn offers_subprotocol(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|name| name.trim() == SUBPROTOCOL)
+}
+
+/// The one version of WebSocket (RFC 6455).
+const VERSION: &str = "13";
+
+/// The subprotocol that is echoed if a client offers it.
+const SUBPROTOCOL: &str = "waddell";

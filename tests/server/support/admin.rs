@@ -1,0 +1,43 @@
+//! What an operator asks a server.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpStream;
+use waddell_server::ServerConfig;
+
+use super::http::{Response, ask};
+use super::server::TestServer;
+use super::soon;
+
+/// Has a server listen for operators.
+pub(crate) fn serve_operators(config: &mut ServerConfig) {
+    config.admin = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+}
+
+/// Asks for a page.
+pub(crate) async fn get(server: &TestServer, path: &str) -> Response {
+    let admin = server.admin.expect("it is configured");
+    let mut stream = soon(TcpStream::connect(admin)).await.expect("it listens");
+    ask(&mut stream, &format!("GET {path}")).await
+}
+
+/// The value of a line of `/metrics`.
+pub(crate) fn value(metrics: &str, name: &str) -> u64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} is there: {metrics}")).parse().expect("it is a number")
+}
+
+/// The values of a counter by the words of its one label, without those that are 0.
+pub(crate) async fn by_label(server: &TestServer, name: &str) -> Vec<(String, u64)> {
+    let metrics = get(server, "/metrics").await;
+    let start = format!("{name}{{");
+    let lines = metrics.text().lines().filter(|line| line.starts_with(&start));
+    lines
+        .map(|line| {
+            let (label, value) = line.rsplit_once(' ').expect("a value follows");
+            let word = label.split('"').nth(1).expect("the label has a value");
+            (word.to_owned(), value.parse().expect("it is a number"))
+        })
+        .filter(|(_, value)| *value > 0)
+        .collect()
+}
