@@ -100,7 +100,7 @@ fn respond<B>(shared: &Shared, request: &Request<B>) -> Response<Full<Bytes>> {
         "/healthz" => reply(StatusCode::OK, PLAIN, "ok\n".into()),
         "/readyz" => match shared.phase() {
             Phase::Running => reply(StatusCode::OK, PLAIN, "ready\n".into()),
-            Phase::Settling | Phase::Closing => {
+            Phase::Leaving | Phase::Settling | Phase::Closing => {
                 reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "shutting down\n".into())
             }
         },

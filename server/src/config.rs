@@ -64,7 +64,10 @@ pub struct ServerConfig {
     /// Where operators and their machines find `/metrics`, `/healthz` and `/readyz` over plain
     /// HTTP; port 0 picks a free one. Default: nowhere.
     pub admin: Option<SocketAddr>,
-    /// Longest time that a shutdown takes. Default 10 s.
+    /// How long a server that is told to shut down still accepts connections while `/readyz` says
+    /// that it is not ready. Default 0: for a load balancer, more than it takes to notice.
+    pub drain_delay: Duration,
+    /// Longest time from when a server stops listening to the end of its shutdown. Default 10 s.
     pub drain_timeout: Duration,
 }
 
@@ -89,6 +92,7 @@ impl Default for ServerConfig {
             origins: Vec::new(),
             www: Www::Demo,
             admin: None,
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
         }
     }

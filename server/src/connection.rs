@@ -136,14 +136,29 @@ impl Connection {
             LinkStatus::Stalled(since) => Some(since),
             LinkStatus::Broken => return Poll::Ready(End::Broken),
         };
-        let reads = match worker.shared.phase() {
-            Phase::Running => READS_PER_TURN,
-            Phase::Settling => READS_TO_SETTLE,
-            Phase::Closing => return Poll::Ready(End::Shutdown),
+        let phase = worker.shared.phase();
+        let hang_up_at = match phase {
+            Phase::Running | Phase::Leaving | Phase::Settling => None,
+            Phase::Closing => worker.shared.hang_up_at(self.peer().id()),
         };
-        if let Some(end) = self.poll_timer(cx, stalled_since) {
+        if let Some(end) = self.poll_timer(cx, stalled_since, hang_up_at) {
             return Poll::Ready(end);
         }
+        if hang_up_at.is_some_and(|at| at <= Instant::now()) {
+            return match self.poll_reads(cx, READS_TO_SETTLE) {
+                Poll::Ready(end) => Poll::Ready(end),
+                Poll::Pending => Poll::Ready(End::Shutdown),
+            };
+        }
+        match phase {
+            Phase::Running | Phase::Leaving | Phase::Closing => self.poll_reads(cx, READS_PER_TURN),
+            Phase::Settling => self.poll_reads(cx, READS_TO_SETTLE),
+        }
+    }
+
+    /// Reads so many times, or until there is nothing to read; ready only if that ends it.
+    fn poll_reads(&mut self, cx: &mut Context<'_>, reads: usize) -> Poll<End> {
+        let worker = Rc::clone(&self.worker);
         worker.with_scratch(|scratch| {
             for _ in 0..reads {
                 if self.is_paused(cx) {
@@ -259,13 +274,19 @@ impl Connection {
     }
 
     /// Does what is due, and sees to it that the task is woken for what is due next.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, stalled_since: Option<Instant>) -> Option<End> {
+    fn poll_timer(
+        &mut self,
+        cx: &mut Context<'_>,
+        stalled_since: Option<Instant>,
+        hang_up_at: Option<Instant>,
+    ) -> Option<End> {
         let shared = &self.worker.shared;
         loop {
             let stalled_at = stalled_since.map(|since| since + shared.config.write_timeout);
             let idle_at = self.inbound.state.poll_timeout().map(|at| shared.tokio_time(at));
             let heartbeat_at = self.inbound.websocket.as_ref().map(|ws| ws.heartbeat.due());
-            let Some(due) = [stalled_at, idle_at, heartbeat_at].into_iter().flatten().min() else {
+            let dues = [stalled_at, idle_at, heartbeat_at, hang_up_at];
+            let Some(due) = dues.into_iter().flatten().min() else {
                 self.timer.cancel();
                 return None;
             };
@@ -275,6 +296,9 @@ impl Connection {
             let now = Instant::now();
             if stalled_at.is_some_and(|at| at <= now) {
                 return Some(End::Stalled);
+            }
+            if hang_up_at.is_some_and(|at| at <= now) {
+                return None;
             }
             match self.inbound.state.handle_timeout(shared.core_time(now)) {
                 Liveness::Alive => {}

@@ -37,6 +37,7 @@ mod admin;
 mod admission;
 mod config;
 mod connection;
+mod drain;
 mod flood;
 mod handshake;
 mod http;

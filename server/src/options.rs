@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use file::with_file;
 use tracing_subscriber::filter::LevelFilter;
-use values::{bytes, origin, rate, time, workers};
+use values::{bytes, delay, origin, rate, time, workers};
 use waddell_server::{
     BindError, Identity, ListenUrl, RateLimit, Scheme, ServerConfig, TlsError, Www, self_signed,
 };
@@ -139,7 +139,12 @@ struct Limits {
     /// What a peer has not used of its rate is saved up for this long, and may come at once.
     #[arg(long, value_name = "TIME", default_value = "1s", env = "WADDELL_RATE_BURST", value_parser = time)]
     rate_burst: Duration,
-    /// Longest time that a shutdown takes.
+    /// On shutdown, go on accepting for this long while /readyz says 503: the time that a load
+    /// balancer needs to notice.
+    #[arg(long, value_name = "TIME", default_value = "0s", env = "WADDELL_DRAIN_DELAY", value_parser = delay)]
+    drain_delay: Duration,
+    /// Longest time that the rest of a shutdown takes. Peers are hung up 2,000 a second, or as fast
+    /// as four fifths of this time demand.
     #[arg(long, value_name = "TIME", default_value = "10s", env = "WADDELL_DRAIN_TIMEOUT", value_parser = time)]
     drain_timeout: Duration,
 }
@@ -298,6 +303,7 @@ impl Options {
             origins: listening.origin.clone(),
             www,
             admin: listening.admin,
+            drain_delay: limits.drain_delay,
             drain_timeout: limits.drain_timeout,
         })
     }

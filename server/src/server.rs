@@ -6,15 +6,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::admin::Admin;
 use crate::config::ServerConfig;
+use crate::drain::drain;
 use crate::http::Site;
 use crate::listen_url::ListenUrl;
 use crate::listener::Listener;
 use crate::metrics::MetricsSnapshot;
-use crate::shared::{Phase, Shared};
+use crate::shared::Shared;
 use crate::tls::{Acceptors, TlsError};
 use crate::worker::Workers;
 
@@ -73,9 +74,13 @@ impl Server {
         ServerHandle { shared: Arc::clone(&self.shared) }
     }
 
-    /// Serves until `shutdown` completes, then shuts down in order: accepts no more, takes in what
-    /// has already arrived, delivers what waits, closes WebSockets with 1001, and returns once all
-    /// connections are closed, or after [`ServerConfig::drain_timeout`].
+    /// Serves until `shutdown` completes, then shuts down in order: says at `/readyz` that it is
+    /// leaving, and after [`ServerConfig::drain_delay`] accepts no more; takes in what has already
+    /// arrived, delivers what waits, closes WebSockets with 1001, and returns once all connections
+    /// are closed, or after [`ServerConfig::drain_timeout`].
+    ///
+    /// Peers are not all hung up at once but 2,000 a second, or faster where that would take more
+    /// than four fifths of the drain timeout. Those whose time has not come are served as before.
     ///
     /// Dropping the future closes all connections at once; it blocks for as long as the workers
     /// need to stop, which is no longer than they need for one turn.
@@ -103,10 +108,20 @@ impl Server {
             }
         });
         shutdown.await;
-        let deadline = Instant::now() + shared.config.drain_timeout;
+        shared.begin_leaving();
+        let drain_delay = shared.config.drain_delay;
+        if !drain_delay.is_zero() {
+            tracing::info!(
+                ?drain_delay,
+                "not ready; accepting connections until the delay is over"
+            );
+            sleep(drain_delay).await;
+        }
+        let drain_timeout = shared.config.drain_timeout;
+        let deadline = Instant::now() + drain_timeout;
         // Nobody listens any more if the accept loops could not be started.
         let _ = stop.send(true);
-        if timeout_at(deadline, drain(&shared, &workers)).await.is_err() {
+        if timeout_at(deadline, drain(&shared, &workers, drain_timeout)).await.is_err() {
             let left = shared.registry.len();
             tracing::warn!(connections = left, "the drain timeout has passed; hanging up");
         }
@@ -118,14 +133,6 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("listeners", &self.listeners).finish_non_exhaustive()
     }
-}
-
-/// Lets what has arrived be forwarded, then what waits be delivered, then all hang up.
-async fn drain(shared: &Shared, workers: &Workers) {
-    shared.begin_phase(Phase::Settling);
-    workers.barrier().await;
-    shared.begin_phase(Phase::Closing);
-    shared.all_gone().await;
 }
 
 /// What a running server can be asked and told.
@@ -176,6 +183,7 @@ impl ServerHandle {
             origins: _,
             www: _,
             admin,
+            drain_delay,
             drain_timeout,
         } = config;
         if let (Some(tls), Some(identity)) = (&shared.tls, identity) {
@@ -198,6 +206,7 @@ impl ServerHandle {
             ("idle-timeout", *idle_timeout != current.idle_timeout),
             ("rate-frames, rate-bytes or rate-burst", *rate_limit != current.rate_limit),
             ("admin", *admin != current.admin),
+            ("drain-delay", *drain_delay != current.drain_delay),
             ("drain-timeout", *drain_timeout != current.drain_timeout),
         ];
         Ok(differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect())

@@ -1,14 +1,15 @@
 //! What all of a server's workers share.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use waddell_core::ConnectionConfig;
+use waddell_core::{ConnectionConfig, PeerId};
 
 use crate::admission::Admissions;
 use crate::config::ServerConfig;
+use crate::drain::Schedule;
 use crate::http::Site;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<Acceptors>,
     site: RwLock<Arc<Site>>,
     phase: AtomicU8,
+    /// Set once connections are to hang up.
+    schedule: OnceLock<Schedule>,
     /// Told of each peer that is gone, for whoever waits until all are.
     gone: Notify,
     /// Where the core's time begins.
@@ -35,9 +38,11 @@ pub(crate) struct Shared {
 #[repr(u8)]
 pub(crate) enum Phase {
     Running,
+    /// Nobody new should come, for this server is about to go; those who do come are served.
+    Leaving,
     /// Connections take in what has already arrived.
     Settling,
-    /// Connections deliver what waits, and hang up.
+    /// Connections deliver what waits, and hang up, each at its time.
     Closing,
 }
 
@@ -53,6 +58,7 @@ impl Shared {
             tls,
             site: RwLock::new(Arc::new(site)),
             phase: AtomicU8::new(Phase::Running as u8),
+            schedule: OnceLock::new(),
             gone: Notify::new(),
             epoch: Instant::now(),
         }
@@ -71,15 +77,33 @@ impl Shared {
     pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Running,
-            1 => Phase::Settling,
+            1 => Phase::Leaving,
+            2 => Phase::Settling,
             _ => Phase::Closing,
         }
+    }
+
+    /// Says that nobody new should come. To connections it makes no difference.
+    pub(crate) fn begin_leaving(&self) {
+        self.phase.store(Phase::Leaving as u8, Ordering::Release);
     }
 
     /// Begins a phase, and wakes every connection to take part in it.
     pub(crate) fn begin_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
         self.registry.for_each(Peer::wake_owner);
+    }
+
+    /// Has every connection hang up when the schedule says so.
+    pub(crate) fn begin_closing(&self, schedule: Schedule) {
+        let first = self.schedule.set(schedule);
+        debug_assert!(first.is_ok(), "a server shuts down once");
+        self.begin_phase(Phase::Closing);
+    }
+
+    /// Returns when that peer is to be hung up; `None` unless the time has been set.
+    pub(crate) fn hang_up_at(&self, peer: PeerId) -> Option<Instant> {
+        self.schedule.get().map(|schedule| schedule.due(peer))
     }
 
     /// Takes note that a peer has been counted as disconnected.

@@ -1,9 +1,13 @@
 //! A server that is told to stop: what it has taken it delivers, and then it is gone.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpStream;
 use waddell_core::TopicId;
+use waddell_server::Scheme;
 
+use crate::support::http::ask;
 use crate::support::peer::{Peer, message};
 use crate::support::server::{TestServer, Via};
 use crate::support::{pattern, soon, until};
@@ -26,7 +30,7 @@ async fn peers_are_told_and_the_server_returns() {
     assert_eq!(handle.peers(), 0);
     assert_eq!(handle.metrics().peers_disconnected, 8);
     for address in addresses {
-        assert!(soon(tokio::net::TcpStream::connect(address)).await.is_err(), "{address}");
+        assert!(soon(TcpStream::connect(address)).await.is_err(), "{address}");
     }
 }
 
@@ -102,6 +106,70 @@ async fn a_peer_that_does_not_read_does_not_hold_the_server_up() {
     drop(stuck);
 }
 
+/// 600 peers, 2,000 a second: each has its time, by its random id, in the next 300 ms.
+#[tokio::test]
+async fn peers_are_hung_up_one_after_another() {
+    let server = TestServer::start_with(|config| {
+        config.drain_timeout = Duration::from_secs(3600);
+    });
+    let mut peers = Vec::new();
+    for number in 0..600 {
+        let via = Via::DIRECT[number % 2 * 2];
+        peers.push(Peer::connect(&server, via).await);
+    }
+    let begin = Instant::now();
+    let stopping = server.stop();
+    let mut ends = tokio::task::JoinSet::new();
+    for mut peer in peers {
+        ends.spawn(async move {
+            assert_eq!(peer.receiver.rest().await, []);
+            (peer.id, begin.elapsed())
+        });
+    }
+    for (id, end) in ends.join_all().await {
+        let [first, second, ..] = *id.as_bytes();
+        let part = f64::from(u16::from_be_bytes([first, second])) / 65_536.0;
+        assert!(end >= Duration::from_millis(300).mul_f64(part), "{id}: {end:?}");
+    }
+    stopping.done().await;
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_says_so_before_it_closes_its_listeners() {
+    let server = TestServer::start_with(|config| {
+        config.admin = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        config.drain_delay = Duration::from_secs(3600);
+    });
+    let admin = server.admin.expect("it is configured");
+    let mut early = Peer::connect(&server, Via::Tcp).await;
+    let address = server.address(Scheme::Tcp);
+    let stopping = server.stop();
+    let readiness = async || {
+        let mut stream = soon(TcpStream::connect(admin)).await.expect("it listens");
+        ask(&mut stream, "GET /readyz").await.status
+    };
+    while readiness().await != 503 {}
+    // For as long as somebody may not have noticed, those who come are served, and all others too.
+    let stream = soon(TcpStream::connect(address)).await.expect("it listens");
+    let mut late = Peer::over(Box::new(stream), Via::Tcp).await;
+    late.send(early.id, 1, b"hello").await;
+    assert_eq!(early.receive().await.from, late.id);
+    early.echo().await;
+    stopping.abort();
+}
+
+#[tokio::test]
+async fn the_delay_ends_and_the_server_with_it() {
+    let server = TestServer::start_with(|config| config.drain_delay = Duration::from_millis(50));
+    let mut peer = Peer::connect(&server, Via::Wss).await;
+    let begin = Instant::now();
+    let stopping = server.stop();
+    assert_eq!(peer.receiver.rest().await, []);
+    assert!(begin.elapsed() >= Duration::from_millis(50), "not before");
+    drop(peer);
+    stopping.done().await;
+}
+
 #[tokio::test]
 async fn dropping_the_server_ends_every_connection() {
     let server = TestServer::start();
@@ -110,7 +178,7 @@ async fn dropping_the_server_ends_every_connection() {
         peers.push(Peer::connect(&server, via).await);
     }
     let handle = server.handle.clone();
-    let address = server.address(waddell_server::Scheme::Tcp);
+    let address = server.address(Scheme::Tcp);
     server.abort();
     for mut peer in peers {
         // With or without a word: it ends.
@@ -119,5 +187,5 @@ async fn dropping_the_server_ends_every_connection() {
     until(|| handle.peers() == 0).await;
     let metrics = handle.metrics();
     assert_eq!(metrics.peers_connected, metrics.peers_disconnected);
-    assert!(soon(tokio::net::TcpStream::connect(address)).await.is_err());
+    assert!(soon(TcpStream::connect(address)).await.is_err());
 }

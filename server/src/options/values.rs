@@ -4,13 +4,22 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let time = delay(text)?;
+    if time < Duration::from_millis(1) {
+        return Err("expected a time from 1ms to 365d".to_owned());
+    }
+    Ok(time)
+}
+
+/// A time that may be none at all.
+pub(super) fn delay(text: &str) -> Result<Duration, String> {
     let time = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => humantime::parse_duration(text)
             .map_err(|_| "expected a time such as 10s, 500ms or 2m".to_owned())?,
     };
-    if time < Duration::from_millis(1) || time > Duration::from_secs(86_400 * 365) {
-        return Err("expected a time from 1ms to 365d".to_owned());
+    if time > Duration::from_secs(86_400 * 365) {
+        return Err("expected a time of at most 365d".to_owned());
     }
     Ok(time)
 }

@@ -210,6 +210,11 @@ pub(crate) struct Stopping {
 }
 
 impl Stopping {
+    /// Drops the server while it shuts down.
+    pub(crate) fn abort(self) {
+        self.running.abort();
+    }
+
     /// Waits until the server has returned.
     pub(crate) async fn done(self) -> ServerHandle {
         soon(self.running).await.expect("it does not panic").expect("it can serve");

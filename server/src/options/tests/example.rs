@@ -173,7 +173,7 @@ fn another(long: &str, default: &str, action: &ArgAction) -> String {
     if let Ok(number) = default.parse::<i64>() {
         return if number > 100 { number - 1 } else { number + 1 }.to_string();
     }
-    if let Ok(time) = time(default) {
+    if let Ok(time) = delay(default) {
         return format!("\"{}ms\"", time.as_millis() + 1);
     }
     if let Ok(bytes) = bytes(default) {
