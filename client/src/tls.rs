@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
@@ -38,7 +38,7 @@ pub(crate) fn pinned_connector(
     certificate: CertificateDer<'static>,
     alpn: Vec<Vec<u8>>,
 ) -> TlsConnector {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = PinnedCertificate { certificate, provider: Arc::clone(&provider) };
     let config = builder(provider)
         .dangerous()
@@ -65,7 +65,7 @@ pub(crate) fn system_connector(alpn: Vec<Vec<u8>>) -> io::Result<TlsConnector> {
         }
         return Err(io::Error::new(io::ErrorKind::NotFound, text));
     }
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let config = builder(provider).with_root_certificates(roots).with_no_client_auth();
     Ok(connector(config, alpn))
 }
@@ -83,7 +83,7 @@ pub(crate) async fn handshake<S: ByteStream>(
 fn builder(provider: Arc<CryptoProvider>) -> ConfigBuilder<ClientConfig, WantsVerifier> {
     ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .expect("ring supports the default protocol versions")
+        .expect("the provider supports the default protocol versions")
 }
 
 fn connector(mut config: ClientConfig, alpn: Vec<Vec<u8>>) -> TlsConnector {

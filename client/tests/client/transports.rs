@@ -223,7 +223,7 @@ pub(crate) fn tls_config(
     certificate: &Certificate,
     version: &'static SupportedProtocolVersion,
 ) -> Arc<ServerConfig> {
-    let provider = rustls::crypto::ring::default_provider();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
     let key = PrivateKeyDer::from_pem_slice(certificate.key.serialize_pem().as_bytes()).unwrap();
     let key = provider.key_provider.load_private_key(key).unwrap();
     let chain = rustls::pki_types::CertificateDer::from_pem_slice(certificate.pem.as_bytes());

@@ -179,10 +179,10 @@ impl TestServer {
         let cert = CertificateDer::from_pem_file(&self.identity.cert).expect("it is there");
         let mut roots = RootCertStore::empty();
         roots.add(cert).expect("it is a certificate");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .expect("ring has suites for them")
+            .expect("the provider has suites for them")
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
