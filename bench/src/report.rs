@@ -44,6 +44,7 @@ fn tables(records: &[Record]) -> String {
     for (title, figure) in FIGURES {
         text += &table(records, &servers, title, *figure);
     }
+    text += &scaling(records, &servers);
     let problem = |record: &&Record| {
         let Outcome { misordered, damaged, .. } = record.outcome;
         misordered + damaged > 0 || record.outcome.lost > 0 && record.outcome.scenario != "slow"
@@ -109,6 +110,42 @@ fn table(records: &[Record], servers: &[&str], title: &str, figure: Figure) -> S
     }
     format!("\n{title}: median (least to greatest)\n\n{}", align(&rows))
 }
+
+/// Sets what two processors carry, server and load together, against what one carries.
+fn scaling(records: &[Record], servers: &[&str]) -> String {
+    let median = |run: &str, server: &str| {
+        let of = records.iter().filter(|record| record.run == run && record.server == server);
+        Spread::new(of.map(|record| record.outcome.per_second).collect())
+            .map(|spread| spread.median)
+    };
+    let runs = records.iter().filter_map(|record| record.run.strip_suffix(ON_ONE));
+    let mut rows: Vec<Vec<String>> = distinct(runs)
+        .into_iter()
+        .map(|run| {
+            let ratios = servers.iter().map(|server| {
+                let one = median(&format!("{run}{ON_ONE}"), server)?;
+                let two = median(&format!("{run}{ON_TWO}"), server)?;
+                Some(format!("{:.2}", two / one))
+            });
+            let ratios = ratios.map(Option::unwrap_or_default);
+            [run.to_owned()].into_iter().chain(ratios).collect()
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let header = ["run"].iter().chain(servers).map(|name| (*name).to_owned()).collect();
+    rows.insert(0, header);
+    format!(
+        "\nDeliveries or connections a second, server and load on two processors, as a multiple of \
+         what they do on one: medians\n\n{}",
+        align(&rows)
+    )
+}
+
+/// How the names of runs end for which server and load share one processor, or two.
+pub(crate) const ON_ONE: &str = " on 1 processor";
+pub(crate) const ON_TWO: &str = " on 2 processors";
 
 /// Writes a table in Markdown, its columns aligned.
 fn align(rows: &[Vec<String>]) -> String {
@@ -222,6 +259,19 @@ mod tests {
         assert_eq!(Spread::new(vec![4.0, 1.0, 2.0]).unwrap().show(), "2.00 (1.00 to 4.00)");
         assert_eq!(Spread::new(vec![300.0, 1.0, 2.0, 0.5]).unwrap().show(), "1.50 (0.500 to 300)");
         assert!(Spread::new(vec![]).is_none());
+    }
+
+    #[test]
+    fn two_processors_stand_against_one() {
+        let record = |run: &str, per_second| Record {
+            run: run.to_owned(),
+            server: "a".to_owned(),
+            round: 1,
+            outcome: Outcome { per_second, ..Outcome::default() },
+        };
+        let records = [record("mesh on 1 processor", 100.0), record("mesh on 2 processors", 170.0)];
+        let text = tables(&records);
+        assert!(text.contains("| mesh | 1.70 |"), "{text}");
     }
 
     #[test]

@@ -67,10 +67,10 @@ impl Server {
         }
     }
 
-    /// Starts the server on one processor, if `pin` says so, and waits until it listens.
+    /// Starts the server on the processors of `pin`, if it says so, and waits until it listens.
     pub(crate) fn start(
         &self,
-        pin: Option<usize>,
+        pin: Option<&str>,
         certificate: &Certificate,
         dir: &Path,
     ) -> Result<Listening> {
@@ -100,7 +100,7 @@ impl Drop for Listening {
 
 fn start_waddell(
     program: &Path,
-    pin: Option<usize>,
+    pin: Option<&str>,
     certificate: &Certificate,
 ) -> Result<Listening> {
     let schemes = ["tcp", "ws", "tls", "wss"];
@@ -127,7 +127,7 @@ fn start_waddell(
     bail!("{} ended before it listened", program.display())
 }
 
-fn start_nats(program: &Path, pin: Option<usize>, dir: &Path) -> Result<Listening> {
+fn start_nats(program: &Path, pin: Option<&str>, dir: &Path) -> Result<Listening> {
     let mut command = pinned(program, pin);
     command.args(["--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir"]).arg(dir);
     let child = spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
@@ -149,7 +149,7 @@ fn start_nats(program: &Path, pin: Option<usize>, dir: &Path) -> Result<Listenin
     bail!("{} does not say where it listens", program.display())
 }
 
-fn start_other(other: &Other, pin: Option<usize>) -> Result<Listening> {
+fn start_other(other: &Other, pin: Option<&str>) -> Result<Listening> {
     let Other { target, pid, command, .. } = other;
     let scheme = target.url.split(':').next().unwrap_or_default().to_owned();
     let mut listening =
@@ -177,12 +177,12 @@ fn spawn(command: &mut Command) -> Result<Child> {
     command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))
 }
 
-/// Prepares a call of a program, on one processor where that can be had.
-pub(crate) fn pinned(program: &Path, pin: Option<usize>) -> Command {
+/// Prepares a call of a program, on those processors where that can be had.
+pub(crate) fn pinned(program: &Path, pin: Option<&str>) -> Command {
     match pin {
-        Some(cpu) => {
+        Some(processors) => {
             let mut command = Command::new("taskset");
-            command.args(["-c", &cpu.to_string()]).arg(program);
+            command.args(["-c", processors]).arg(program);
             command
         }
         None => Command::new(program),

@@ -90,11 +90,21 @@ pub(crate) struct Machine {
     pub(crate) time: u64,
 }
 
-/// One kind of run: its name, the scheme, and the arguments of `waddell-bench run`.
+/// One kind of run: its name, the scheme, the arguments of `waddell-bench run`, and where.
 struct Plan {
     name: String,
     scheme: &'static str,
     args: Vec<String>,
+    place: Place,
+}
+
+/// Which processors the server and the load run on.
+#[derive(Clone, Copy)]
+enum Place {
+    /// One for each.
+    Apart,
+    /// So many for both together.
+    Shared(usize),
 }
 
 /// What all runs of a suite have in common.
@@ -106,21 +116,29 @@ struct Stage<'a> {
     dir: &'a Path,
 }
 
-/// Which processor is for whom.
-#[derive(Clone, Copy)]
-struct Pins {
-    server: usize,
-    load: usize,
-}
+/// The processors that this process may use, at least two of them.
+struct Pins(Vec<usize>);
 
 impl Pins {
-    /// Takes two of the processors that this process may use, if it may and can say so.
+    /// Finds them, if the system can be asked and there is a program that pins others to them.
     fn find() -> Option<Self> {
         find("taskset")?;
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-        let mut allowed = parse_processors(list.trim()).into_iter();
-        Some(Self { server: allowed.next()?, load: allowed.next()? })
+        let allowed = parse_processors(list.trim());
+        (allowed.len() >= 2).then_some(Self(allowed))
+    }
+
+    /// Returns what the server may use and what the load may, as `taskset` takes it.
+    fn of(&self, place: Place) -> (String, String) {
+        let Self(allowed) = self;
+        match place {
+            Place::Apart => (allowed[0].to_string(), allowed[1].to_string()),
+            Place::Shared(count) => {
+                let list: Vec<_> = allowed.iter().take(count).map(usize::to_string).collect();
+                (list.join(","), list.join(","))
+            }
+        }
     }
 }
 
@@ -137,11 +155,11 @@ impl Suite {
     pub(crate) fn run(&self) -> Result<()> {
         let own = env::current_exe()?;
         let servers = self.servers(&own)?;
-        let plans = self.plans();
+        let pins = Pins::find().filter(|_| !self.no_pin);
+        let plans = self.plans(pins.is_some());
         if plans.is_empty() {
             bail!("--only {}: no run has such a name", self.only.join(" --only "));
         }
-        let pins = Pins::find().filter(|_| !self.no_pin);
         let machine = Machine::look(pins.is_some(), self.rsa)?;
         machine.print();
 
@@ -204,27 +222,40 @@ impl Suite {
         Ok(servers)
     }
 
-    fn plans(&self) -> Vec<Plan> {
+    /// Returns what is to be run, where `pinned` says whether processors can be chosen for it.
+    fn plans(&self, pinned: bool) -> Vec<Plan> {
         let seconds = self.seconds.to_string();
         let mut plans = Vec::new();
-        let mut add = |scheme: &'static str, name: &str, args: &str| {
+        let mut add = |scheme: &'static str, name: &str, args: &str, place: Place| {
             let name = if scheme == "tcp" { name.to_owned() } else { format!("{scheme} {name}") };
             let mut args: Vec<String> = args.split(' ').map(str::to_owned).collect();
             if !args.iter().any(|arg| arg == "--seconds") {
                 args.extend(["--seconds".to_owned(), seconds.clone()]);
             }
-            plans.push(Plan { name, scheme, args });
+            plans.push(Plan { name, scheme, args, place });
         };
         let known: &[(&str, &str)] = if self.full { FULL } else { QUICK };
         for (name, args) in known {
-            add("tcp", name, args);
+            add("tcp", name, args, Place::of(name));
         }
         for scheme in ["ws", "tls", "wss"] {
             for (name, args) in if self.full { SECURED } else { &SECURED[..2] } {
-                add(scheme, name, args);
+                add(scheme, name, args, Place::of(name));
             }
             if self.full && scheme != "ws" {
-                add(scheme, "connect resumed", "connect --pairs 16 --resume");
+                add(scheme, "connect resumed", "connect --pairs 16 --resume", Place::Apart);
+            }
+        }
+        let shared: &[_] = if !pinned {
+            &[]
+        } else if self.full {
+            SHARED
+        } else {
+            &SHARED[..1]
+        };
+        for (name, args) in shared {
+            for (count, processors) in [(1, report::ON_ONE), (2, report::ON_TWO)] {
+                add("tcp", &format!("{name}{processors}"), args, Place::Shared(count));
             }
         }
         plans.retain(|plan| {
@@ -245,19 +276,22 @@ impl Suite {
     }
 }
 
-impl Plan {
-    /// Returns whether a wake-up across processors would cost more than the work: one pair's
-    /// ping-pong shares the server's processor.
-    fn alone(&self) -> bool {
-        self.args[0] == "pingpong" && self.args.iter().any(|arg| arg == "1")
+impl Place {
+    /// One pair's ping-pong shares the server's processor: a wake-up across two of them would cost
+    /// more than the work.
+    fn of(name: &str) -> Self {
+        let alone = name == "pingpong 1" || name.starts_with("pingpong 1 ");
+        if alone { Self::Shared(1) } else { Self::Apart }
     }
+}
 
+impl Plan {
     fn run(&self, stage: &Stage<'_>, server: &Server, round: u32) -> Result<Record> {
         let Stage { own, pins, certificate, dir } = stage;
-        let listening = server.start(pins.map(|pins| pins.server), certificate, dir)?;
+        let (server_pin, load_pin) = pins.as_ref().map(|pins| pins.of(self.place)).unzip();
+        let listening = server.start(server_pin.as_deref(), certificate, dir)?;
         let url = listening.url(self.scheme).context("it does not listen for this")?;
-        let mut command =
-            pinned(own, pins.map(|pins| if self.alone() { pins.server } else { pins.load }));
+        let mut command = pinned(own, load_pin.as_deref());
         command.args(["run", &self.args[0], url]).args(&self.args[1..]);
         if let Some(pid) = listening.pid {
             command.args(["--server-pid", &pid.to_string()]);
@@ -332,11 +366,12 @@ const FULL: &[(&str, &str)] = &[
     ("scale 100", "stream --pairs 50 --window 8"),
     ("scale 1000", "stream --pairs 500 --window 8"),
     ("scale 4000", "stream --pairs 2000 --window 8"),
-    ("scale 18000", "stream --pairs 9000 --window 8"),
+    ("scale 19500", "stream --pairs 9750 --window 8"),
     ("rate 5k", "rate --pairs 50 --rate 5000"),
     ("rate 20k", "rate --pairs 50 --rate 20000"),
     ("connect", "connect --pairs 16"),
     ("idle 10000", "idle --pairs 10000 --size 16384"),
+    ("idle 19500", "idle --pairs 19500 --size 16384"),
     ("slow", "slow --size 1024 --rate 60000 --seconds 3"),
 ];
 
@@ -350,6 +385,17 @@ const SECURED: &[(&str, &str)] = &[
     ("stream 1000", "stream --pairs 1000 --window 8"),
     ("mesh 1000", "mesh --pairs 500 --window 4"),
     ("idle 10000", "idle --pairs 10000 --size 16384"),
+    ("idle 19500", "idle --pairs 19500 --size 16384"),
+];
+
+/// What is run with the server and the load on one processor, and on two; a quick suite runs the
+/// first.
+const SHARED: &[(&str, &str)] = &[
+    ("stream 50", "stream --pairs 50 --window 32"),
+    ("stream 50 16 KiB", "stream --pairs 50 --window 32 --size 16384"),
+    ("pingpong 50", "pingpong --pairs 50"),
+    ("mesh 1000", "mesh --pairs 500 --window 4"),
+    ("connect", "connect --pairs 16"),
 ];
 
 #[cfg(test)]
