@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use waddell_core::PeerId;
 
 use crate::shared::{Phase, Shared};
-use crate::worker::Workers;
+use crate::worker::RollCall;
 
 /// When each peer is hung up by a server that shuts down: spread over some time, so that not all
 /// come back at once.
@@ -36,8 +36,12 @@ impl Schedule {
 /// Time from one peer to the next.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// Lets what has arrived be forwarded, then all hang up, each once what waits for it is delivered.
-pub(crate) async fn drain(shared: &Shared, workers: &Workers, drain_timeout: Duration) {
+/// Lets those who were let in become peers and what has arrived be forwarded, then all hang up,
+/// each once what waits for it is delivered.
+pub(crate) async fn drain(shared: &Shared, workers: &RollCall, drain_timeout: Duration) {
+    // The accept loops have seen that they are to end, and handed over what they had accepted.
+    workers.barrier().await;
+    // Those have been taken on.
     shared.begin_phase(Phase::Settling);
     workers.barrier().await;
     shared.begin_closing(Schedule::new(shared.registry.len(), drain_timeout, Instant::now()));

@@ -41,6 +41,7 @@ mod drain;
 mod flood;
 mod handshake;
 mod http;
+mod inherited;
 mod listen_url;
 mod listener;
 mod metrics;
@@ -55,7 +56,8 @@ mod transport;
 mod worker;
 
 pub use config::{ServerConfig, Www};
-pub use listen_url::{ListenUrl, ParseListenUrlError, Scheme};
+pub use inherited::Inherited;
+pub use listen_url::{ListenUrl, ParseListenUrlError, ParseSchemeError, Scheme};
 pub use metrics::MetricsSnapshot;
 pub use server::{BindError, Server, ServerHandle};
 pub use tls::{Identity, TlsError, self_signed};

@@ -49,6 +49,30 @@ impl Scheme {
     }
 }
 
+impl FromStr for Scheme {
+    type Err = ParseSchemeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "tcp" => Ok(Self::Tcp),
+            "tls" => Ok(Self::Tls),
+            "ws" => Ok(Self::Ws),
+            "wss" => Ok(Self::Wss),
+            "auto" => Ok(Self::Auto),
+            _ => Err(ParseSchemeError),
+        }
+    }
+}
+
+/// The text names nothing that a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", Self::WHY)]
+pub struct ParseSchemeError;
+
+impl ParseSchemeError {
+    const WHY: &str = "the scheme is none of tcp, tls, ws, wss and auto";
+}
+
 /// A listener's address: `tcp://HOST:PORT`, `tls://`, `ws://`, `wss://` or `auto://`.
 ///
 /// The host may be left out (`tcp://:62443`): every address of the machine. Port 0 picks a free one.
@@ -109,14 +133,7 @@ impl FromStr for ListenUrl {
         let Some((scheme, address)) = text.split_once("://") else {
             return Err(error("expected tcp://HOST:PORT, or tls, ws, wss or auto"));
         };
-        let scheme = match scheme {
-            "tcp" => Scheme::Tcp,
-            "tls" => Scheme::Tls,
-            "ws" => Scheme::Ws,
-            "wss" => Scheme::Wss,
-            "auto" => Scheme::Auto,
-            _ => return Err(error("the scheme is none of tcp, tls, ws, wss and auto")),
-        };
+        let scheme = scheme.parse().map_err(|ParseSchemeError| error(ParseSchemeError::WHY))?;
         Self::new(scheme, address.strip_suffix('/').unwrap_or(address))
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -36,6 +36,14 @@ impl Listener {
             }
         }
         Err(last)
+    }
+
+    /// Takes over a socket that listens already.
+    pub(crate) fn adopt(socket: std::net::TcpListener, url: &ListenUrl) -> io::Result<Self> {
+        let address = socket.local_addr()?.to_string();
+        socket.set_nonblocking(true)?;
+        set_options(&SockRef::from(&socket))?;
+        Ok(Self { socket, url: ListenUrl { scheme: url.scheme, address } })
     }
 
     /// Accepts connections on this worker until `stop` is there.
@@ -100,9 +108,11 @@ async fn accept(
     let mut pause = MIN_PAUSE;
     loop {
         let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
+            // Those who come after the end are somebody else's: whoever holds the socket as well.
+            biased;
             // An error says that there is nobody left to stop this: as good as stopped.
             _ = stop.wait_for(|stop| *stop) => return,
+            accepted = socket.accept() => accepted,
         };
         match accepted {
             Ok((socket, address)) => {

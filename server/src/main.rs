@@ -1,14 +1,16 @@
 //! `waddell-server`: flags, environment and file to a [`ServerConfig`]; then run it.
 
 mod options;
+mod systemd;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use waddell_server::{BindError, Server, ServerConfig, ServerHandle};
+use waddell_server::{BindError, Inherited, ListenUrl, Server, ServerConfig, ServerHandle};
 
-use options::{LogFormat, Logging, Request};
+use options::{LogFormat, Logging, Options, Request};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,30 +24,38 @@ fn main() -> ExitCode {
             print!("{text}");
             ExitCode::SUCCESS
         }
-        Ok(Request::Run(options)) => match options.to_config() {
-            Ok(_) if options.check => ExitCode::SUCCESS,
-            Ok(config) => {
-                start_logging(&options.logging);
-                serve(config)
-            }
-            Err(error) => fail(&error.to_string(), BAD_CONFIGURATION),
-        },
+        Ok(Request::Run(options)) => {
+            run(*options).unwrap_or_else(|error| fail(&error, BAD_CONFIGURATION))
+        }
         Err(error) => fail(&error.to_string(), BAD_CONFIGURATION),
     }
 }
 
+/// Does what the options say; an error is one about them.
+fn run(mut options: Options) -> Result<ExitCode, String> {
+    let sockets = systemd::sockets()?;
+    options.passed = sockets.iter().filter_map(Inherited::url).collect();
+    let config = options.to_config().map_err(|error| error.to_string())?;
+    if options.check {
+        return Ok(ExitCode::SUCCESS);
+    }
+    start_logging(&options.logging);
+    Ok(serve(config, sockets, options.passed))
+}
+
 /// Runs the server until it is told to stop.
-fn serve(config: ServerConfig) -> ExitCode {
+fn serve(config: ServerConfig, sockets: Vec<Inherited>, passed: Vec<ListenUrl>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}"), 1),
     };
     runtime.block_on(async {
-        let server = match Server::bind(config) {
+        let time_to_stop = config.drain_delay + config.drain_timeout;
+        let server = match Server::bind_with(config, sockets) {
             Ok(server) => server,
             Err(error) => return fail(&options::explain(&error), exit_code(&error)),
         };
-        let shutdown = match watch_signals(server.handle()) {
+        let shutdown = match watch_signals(server.handle(), time_to_stop, passed) {
             Ok(shutdown) => shutdown,
             Err(error) => return fail(&format!("cannot watch for signals: {error}"), 1),
         };
@@ -59,6 +69,7 @@ fn serve(config: ServerConfig) -> ExitCode {
         }
         let _ = stdout.flush();
         drop(stdout);
+        tokio::spawn(systemd::report(server.handle()));
         match server.run(shutdown).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&format!("cannot serve: {error}"), 1),
@@ -68,13 +79,35 @@ fn serve(config: ServerConfig) -> ExitCode {
 
 /// Returns what completes on the first SIGTERM or SIGINT; the second ends the process at once.
 /// SIGHUP reads the configuration and the certificate again.
-fn watch_signals(handle: ServerHandle) -> io::Result<impl Future<Output = ()>> {
+fn watch_signals(
+    handle: ServerHandle,
+    time_to_stop: Duration,
+    passed: Vec<ListenUrl>,
+) -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hang_up.recv().await.is_some() {
-            reload(&handle);
+            systemd::reloading();
+            systemd::reloaded(&match reload(&handle, &passed) {
+                Ok(restart) if restart.is_empty() => {
+                    tracing::info!("read the configuration again");
+                    "serving".to_owned()
+                }
+                Ok(restart) => {
+                    let options = restart.join(", ");
+                    tracing::warn!(
+                        options,
+                        "read the configuration again; some of it needs a restart"
+                    );
+                    format!("serving; a restart is needed for {options}")
+                }
+                Err(error) => {
+                    tracing::error!(%error, "keeping the configuration in use");
+                    format!("serving; the last reload was refused: {error}")
+                }
+            });
         }
     });
     Ok(async move {
@@ -82,6 +115,7 @@ fn watch_signals(handle: ServerHandle) -> io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
+        systemd::stopping(time_to_stop);
         tracing::info!(signal = name, "shutting down; another signal ends it at once");
         tokio::spawn(async move {
             tokio::select! {
@@ -93,27 +127,18 @@ fn watch_signals(handle: ServerHandle) -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Reads all that the operator says again, and has the server take it on; what cannot be used is
-/// reported, and leaves everything as it is.
-fn reload(handle: &ServerHandle) {
-    let options = match Request::from_environment() {
+/// Reads all that the operator says again, and has the server take it on. Returns the options that
+/// need a restart; what cannot be used leaves everything as it is.
+fn reload(handle: &ServerHandle, passed: &[ListenUrl]) -> Result<Vec<&'static str>, String> {
+    let mut options = match Request::from_environment() {
         Ok(Request::Run(options)) => options,
         // Neither help nor version was asked for at the start.
-        Ok(Request::Print(_)) => return,
-        Err(error) => return tracing::error!(%error, "keeping the configuration in use"),
+        Ok(Request::Print(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.to_string()),
     };
-    let config = match options.to_config() {
-        Ok(config) => config,
-        Err(error) => return tracing::error!(%error, "keeping the configuration in use"),
-    };
-    match handle.reload(&config) {
-        Ok(restart) if restart.is_empty() => tracing::info!("read the configuration again"),
-        Ok(restart) => {
-            let options = restart.join(", ");
-            tracing::warn!(options, "read the configuration again; some of it needs a restart");
-        }
-        Err(error) => tracing::error!(%error, "keeping the configuration in use"),
-    }
+    options.passed = passed.to_vec();
+    let config = options.to_config().map_err(|error| error.to_string())?;
+    handle.reload(&config).map_err(|error| error.to_string())
 }
 
 fn start_logging(logging: &Logging) {

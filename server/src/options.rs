@@ -40,6 +40,9 @@ pub(crate) struct Options {
     /// Read further options from a TOML file; its keys are the names of these flags.
     #[arg(long, value_name = "FILE", env = "WADDELL_CONFIG")]
     config: Option<PathBuf>,
+    /// What the sockets are for that whoever started the process has passed.
+    #[arg(skip)]
+    pub(crate) passed: Vec<ListenUrl>,
     /// Check the whole configuration, and exit: 0 if it can be used, 2 if not.
     #[arg(long, env = "WADDELL_CHECK")]
     pub(crate) check: bool,
@@ -344,7 +347,9 @@ impl Options {
                 .map_err(|error| OptionsError(format!("--addr {error}")))?;
             urls.push(url);
         }
-        if urls.is_empty() {
+        if urls.is_empty() && !self.passed.is_empty() {
+            urls.clone_from(&self.passed);
+        } else if urls.is_empty() {
             urls = ServerConfig::default().listen;
             if secured {
                 urls.iter_mut().for_each(|url| url.scheme = url.scheme.secured());
@@ -361,6 +366,12 @@ pub(crate) fn explain(error: &BindError) -> String {
         BindError::NoCertificate { url } => format!("--listen {url}: needs --cert and --key"),
         BindError::Tls(error) => explain_tls(error),
         BindError::Listen { url, source } => format!("--listen {url}: {source}"),
+        BindError::Inherited { address, scheme } => {
+            let scheme = scheme.unwrap_or(Scheme::Tcp).as_str();
+            format!(
+                "--listen: {error}; add --listen {scheme}://{address}, or take it out of the socket unit"
+            )
+        }
         BindError::Admin { address, source } => format!("--admin {address}: {source}"),
         other => other.to_string(),
     }

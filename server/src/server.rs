@@ -5,14 +5,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::admin::Admin;
 use crate::config::ServerConfig;
 use crate::drain::drain;
 use crate::http::Site;
-use crate::listen_url::ListenUrl;
+use crate::inherited::Inherited;
+use crate::listen_url::{ListenUrl, Scheme};
 use crate::listener::Listener;
 use crate::metrics::MetricsSnapshot;
 use crate::shared::Shared;
@@ -33,6 +34,20 @@ impl Server {
     ///
     /// [`BindError`] says what is wrong; nothing is bound then.
     pub fn bind(config: ServerConfig) -> Result<Self, BindError> {
+        Self::bind_with(config, Vec::new())
+    }
+
+    /// As [`Server::bind`], but takes over sockets that listen already where they are for one of
+    /// [`ServerConfig::listen`]: those with its address, and its scheme if they have one.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`], also if a socket is for none of them: whoever passed it expects it to be
+    /// served.
+    pub fn bind_with(
+        config: ServerConfig,
+        mut inherited: Vec<Inherited>,
+    ) -> Result<Self, BindError> {
         if config.listen.is_empty() {
             return Err(BindError::NoListener);
         }
@@ -42,11 +57,24 @@ impl Server {
         {
             return Err(BindError::NoCertificate { url: url.clone() });
         }
-        let listeners = config
-            .listen
-            .iter()
-            .map(|url| {
-                Listener::bind(url).map_err(|source| BindError::Listen { url: url.clone(), source })
+        let mut claims = Vec::new();
+        for url in &config.listen {
+            let addresses =
+                url.resolve().map_err(|source| BindError::Listen { url: url.clone(), source })?;
+            let claimed = inherited.iter().position(|socket| socket.is_for(url.scheme, &addresses));
+            claims.push((url, claimed.map(|index| inherited.swap_remove(index))));
+        }
+        if let Some(extra) = inherited.first() {
+            return Err(BindError::Inherited { address: extra.address(), scheme: extra.scheme() });
+        }
+        let listeners = claims
+            .into_iter()
+            .map(|(url, claimed)| {
+                match claimed {
+                    Some(inherited) => Listener::adopt(inherited.into_socket(), url),
+                    None => Listener::bind(url),
+                }
+                .map_err(|source| BindError::Listen { url: url.clone(), source })
             })
             .collect::<Result<_, _>>()?;
         let admin = config
@@ -91,22 +119,22 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let Self { listeners, admin, shared } = self;
         let workers = Workers::start(shared.config.workers, &shared)?;
+        let roll_call = Arc::new(workers.roll_call());
         let dispatcher = Arc::new(workers.dispatcher());
         let (stop, stopped) = watch::channel(false);
+        let (starting, started) = oneshot::channel();
         workers.on_first(move |worker| {
-            if let Some(admin) = admin
-                && let Err(error) = admin.start(worker)
-            {
-                tracing::error!(%error, "cannot serve operators");
-            }
-            for listener in listeners {
-                let url = listener.url.clone();
-                if let Err(error) = listener.start(worker, Arc::clone(&dispatcher), stopped.clone())
-                {
-                    tracing::error!(listener = %url, %error, "cannot serve a listener");
-                }
-            }
+            let start = || {
+                admin.map_or(Ok(()), |admin| admin.start(worker))?;
+                listeners.into_iter().try_for_each(|listener| {
+                    listener.start(worker, Arc::clone(&dispatcher), stopped.clone())
+                })
+            };
+            // Whoever waited for it may have given up.
+            let _ = starting.send(start());
         });
+        started.await.unwrap_or_else(|_| Err(io::Error::other("a worker did not start")))?;
+        shared.begin_serving(Arc::clone(&roll_call));
         shutdown.await;
         shared.begin_leaving();
         let drain_delay = shared.config.drain_delay;
@@ -119,9 +147,9 @@ impl Server {
         }
         let drain_timeout = shared.config.drain_timeout;
         let deadline = Instant::now() + drain_timeout;
-        // Nobody listens any more if the accept loops could not be started.
+        // Nobody listens any more if the accept loops have ended.
         let _ = stop.send(true);
-        if timeout_at(deadline, drain(&shared, &workers, drain_timeout)).await.is_err() {
+        if timeout_at(deadline, drain(&shared, &roll_call, drain_timeout)).await.is_err() {
             let left = shared.registry.len();
             tracing::warn!(connections = left, "the drain timeout has passed; hanging up");
         }
@@ -150,6 +178,18 @@ impl ServerHandle {
     /// Returns how many peers can be reached.
     pub fn peers(&self) -> usize {
         self.shared.registry.len()
+    }
+
+    /// Completes once the server accepts connections.
+    pub async fn serving(&self) {
+        self.shared.serving().await;
+    }
+
+    /// Completes once every worker has run all that it had to do: a server that takes long for it
+    /// is overloaded, and one that never does hangs. Waits for [`serving`](Self::serving) first;
+    /// of a server that has shut down, nobody is left to ask.
+    pub async fn responds(&self) {
+        self.shared.serving().await.barrier().await;
     }
 
     /// Takes on another configuration, as far as a running server can: the certificate (its files
@@ -236,6 +276,17 @@ pub enum BindError {
         address: SocketAddr,
         /// Why not.
         source: io::Error,
+    },
+    /// A socket that was passed is for no listener.
+    #[error(
+        "there is no listener for the socket on {address} that was passed{}",
+        scheme.map_or(String::new(), |scheme| format!(", which is to speak {}", scheme.as_str()))
+    )]
+    Inherited {
+        /// The socket's address.
+        address: SocketAddr,
+        /// What it is said to be for.
+        scheme: Option<Scheme>,
     },
     /// An address cannot be bound.
     #[error("cannot listen on {url}: {source}")]

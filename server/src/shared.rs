@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use waddell_core::{ConnectionConfig, PeerId};
 
@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::tls::Acceptors;
+use crate::worker::RollCall;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) admissions: Arc<Admissions>,
     pub(crate) tls: Option<Acceptors>,
     site: RwLock<Arc<Site>>,
+    /// The workers, once they accept connections.
+    workers: watch::Sender<Option<Arc<RollCall>>>,
     phase: AtomicU8,
     /// Set once connections are to hang up.
     schedule: OnceLock<Schedule>,
@@ -57,6 +60,7 @@ impl Shared {
             admissions: Arc::new(admissions),
             tls,
             site: RwLock::new(Arc::new(site)),
+            workers: watch::Sender::new(None),
             phase: AtomicU8::new(Phase::Running as u8),
             schedule: OnceLock::new(),
             gone: Notify::new(),
@@ -72,6 +76,24 @@ impl Shared {
     /// Serves something else from here on.
     pub(crate) fn set_site(&self, site: Site) {
         *self.site.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(site);
+    }
+
+    /// Takes note that the workers accept connections.
+    pub(crate) fn begin_serving(&self, workers: Arc<RollCall>) {
+        self.workers.send_replace(Some(workers));
+    }
+
+    /// Waits until the workers accept connections, and returns what asks them how they are.
+    pub(crate) async fn serving(&self) -> Arc<RollCall> {
+        loop {
+            let mut workers = self.workers.subscribe();
+            // The sender is part of this: it is not gone.
+            if let Ok(workers) = workers.wait_for(Option::is_some).await
+                && let Some(workers) = &*workers
+            {
+                return Arc::clone(workers);
+            }
+        }
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -224,7 +224,7 @@ impl Drop for Seat {
 type Job = Box<dyn FnOnce(&Rc<Worker>) + Send>;
 
 /// What a worker can be told from other threads.
-enum Command {
+pub(crate) enum Command {
     /// Serve this connection; whoever says so has counted it.
     Adopt(Box<Accepted>),
     /// Run this on the worker's thread.
@@ -273,15 +273,30 @@ impl Workers {
         Dispatcher { workers }
     }
 
+    /// Returns what asks all workers whether they have come to an end with something.
+    pub(crate) fn roll_call(&self) -> RollCall {
+        let commands = self.threads.iter().filter_map(|thread| thread.commands.as_ref());
+        RollCall { workers: commands.map(mpsc::UnboundedSender::downgrade).collect() }
+    }
+}
+
+/// Asks all workers whether they have come to an end with something.
+#[derive(Debug)]
+pub(crate) struct RollCall {
+    workers: Vec<mpsc::WeakUnboundedSender<Command>>,
+}
+
+impl RollCall {
     /// Waits until every task that was woken before has run, on every worker.
     pub(crate) async fn barrier(&self) {
         let waits: Vec<_> = self
-            .threads
+            .workers
             .iter()
-            .map(|thread| {
+            .filter_map(|commands| {
                 let (done, wait) = oneshot::channel();
-                thread.command(Command::Barrier(done));
-                wait
+                // Fails only for a worker that is gone, as below.
+                commands.upgrade()?.send(Command::Barrier(done)).ok()?;
+                Some(wait)
             })
             .collect();
         for wait in waits {
@@ -357,5 +372,35 @@ impl Dispatcher {
                 handshake::begin(Seat(Rc::clone(here)), accepted);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::ServerConfig;
+    use crate::http::Site;
+
+    #[tokio::test]
+    async fn one_worker_that_hangs_keeps_the_barrier_up() {
+        let config = ServerConfig { www: crate::Www::Off, ..ServerConfig::default() };
+        let site = Site::new(&config);
+        let shared = Arc::new(Shared::new(config, None, site));
+        let workers = Workers::start(2, &shared).unwrap();
+        let roll_call = workers.roll_call();
+        roll_call.barrier().await;
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        workers.on_first(move |_| {
+            let _ = wait.recv();
+        });
+        let mut barrier = Box::pin(roll_call.barrier());
+        let answered = tokio::time::timeout(Duration::from_millis(20), &mut barrier).await;
+        assert!(answered.is_err(), "nobody says that all is well");
+        drop(release);
+        barrier.await;
+        drop(workers);
+        roll_call.barrier().await;
     }
 }

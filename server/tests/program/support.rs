@@ -1,0 +1,146 @@
+//! What these tests share: a server as a process of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_waddell-server");
+
+/// Far longer than anything takes here, even on a busy machine: what runs into it hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A running server; dropping it ends it.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) urls: Vec<String>,
+}
+
+impl Running {
+    /// Starts a server with a listener for each URL.
+    pub(crate) fn start(arguments: &[&str], listeners: usize) -> Self {
+        Self::start_command(Command::new(PROGRAM).args(arguments), listeners)
+    }
+
+    pub(crate) fn start_command(command: &mut Command, listeners: usize) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program is there");
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let urls = (0..listeners)
+            .map(|_| {
+                let line = lines.next().expect("a line for each listener").expect("it is text");
+                let url = line.strip_prefix("listening on ").expect("no other text");
+                url.to_owned()
+            })
+            .collect();
+        Self { child, urls }
+    }
+
+    pub(crate) fn connect(&self, index: usize) -> TcpStream {
+        let (_, address) = self.urls[index].split_once("://").expect("it is a URL");
+        let stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+        stream
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .expect("there is a kill");
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the program; returns its exit code and what it said.
+    pub(crate) fn ended(&mut self) -> (Option<i32>, String) {
+        let mut code = None;
+        until(|| {
+            code = self.child.try_wait().expect("it is our child").map(|status| status.code());
+            code.is_some()
+        });
+        let mut log = String::new();
+        let stderr = self.child.stderr.as_mut().expect("it is piped");
+        stderr.read_to_string(&mut log).expect("it is text");
+        (code.flatten(), log)
+    }
+
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+pub(crate) fn until(mut condition: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < PATIENCE, "what is waited for does not come");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Runs the program to its end.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).output().expect("the program is there")
+}
+
+/// Checks that the program refuses with one line that has `text` in it.
+#[track_caller]
+pub(crate) fn refuses(command: &mut Command, code: i32, text: &str) {
+    let output = command.output().expect("the program is there");
+    let stderr = String::from_utf8(output.stderr).expect("it is text");
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
+    assert!(stderr.contains(text), "{text:?} is missing: {stderr}");
+    assert_eq!(output.stdout, b"", "nothing is on standard output");
+}
+
+/// Takes the greeting.
+pub(crate) fn greeting(stream: &mut TcpStream) -> [u8; 16] {
+    let mut greeting = [0; 20];
+    stream.read_exact(&mut greeting).expect("it comes");
+    assert_eq!((&greeting[..2], &greeting[18..]), (&[18, 0][..], &[0, 0][..]));
+    *greeting[2..].first_chunk().expect("it is long enough")
+}
+
+pub(crate) fn message(to: [u8; 16], body: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(18 + body.len()).expect("it fits");
+    [&len.to_le_bytes()[..], &to, &[1, 0], body].concat()
+}
+
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("it is text")
+}
+
+/// Runs `openssl` in a folder.
+#[track_caller]
+pub(crate) fn openssl(folder: &Path, arguments: &str) {
+    let output = Command::new("openssl")
+        .args(arguments.split(' '))
+        .current_dir(folder)
+        .output()
+        .expect("openssl is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes `cert.pem` and `key.pem` for localhost.
+pub(crate) fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
+    openssl(
+        folder,
+        "req -x509 -nodes -days 2 -subj /CN=localhost -newkey ec \
+         -pkeyopt ec_paramgen_curve:prime256v1 -keyout key.pem -out cert.pem",
+    );
+    (folder.join("cert.pem"), folder.join("key.pem"))
+}

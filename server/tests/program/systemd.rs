@@ -1,0 +1,235 @@
+//! Under a service manager: what it is told, and the sockets that it passes.
+
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use crate::support::{PATIENCE, PROGRAM, Running, greeting, refuses, text, until};
+
+/// The end of a service manager's socket at which it hears how its services are.
+struct Manager {
+    socket: UnixDatagram,
+    path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("there is room");
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).expect("there is room");
+        socket.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+        Self { socket, path, _folder: folder }
+    }
+
+    /// The next thing that it is told, line by line, but for signs of life.
+    fn told(&self) -> Vec<String> {
+        loop {
+            let lines = self.told_or_alive();
+            if lines != ["WATCHDOG=1"] {
+                return lines;
+            }
+        }
+    }
+
+    fn told_or_alive(&self) -> Vec<String> {
+        let mut buffer = [0; 4096];
+        let len = self.socket.recv(&mut buffer).expect("it is told something");
+        let text = str::from_utf8(&buffer[..len]).expect("it is text");
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn the_service_manager_is_told_of_readiness_reloads_and_the_end() {
+    let manager = Manager::new();
+    let folder = tempfile::tempdir().expect("there is room");
+    let file = folder.path().join("waddell.toml");
+    fs::write(&file, "max-connections = 10\n").expect("there is room");
+    let mut server = Running::start_command(
+        Command::new(PROGRAM)
+            .args(["--listen", "tcp://127.0.0.1:0", "--config", text(&file)])
+            .args(["--drain-delay=1ms", "--drain-timeout=20s"])
+            .env("NOTIFY_SOCKET", &manager.path),
+        1,
+    );
+    assert_eq!(manager.told(), ["READY=1", "STATUS=serving"]);
+    greeting(&mut server.connect(0));
+
+    for (line, status) in [
+        ("max-connections = 20", "STATUS=serving"),
+        ("workers = 3", "STATUS=serving; a restart is needed for workers"),
+        ("outbox = \"tiny\"", "STATUS=serving; the last reload was refused: "),
+    ] {
+        fs::write(&file, line).expect("there is room");
+        server.signal("HUP");
+        let reloading = manager.told();
+        let [first, time] = &reloading[..] else { panic!("{reloading:?}") };
+        assert_eq!(first, "RELOADING=1");
+        let time = time.strip_prefix("MONOTONIC_USEC=").expect("the time of it");
+        assert!(time.parse::<u64>().is_ok_and(|time| time > 0), "{time}");
+        let reloaded = manager.told();
+        assert_eq!(reloaded[0], "READY=1");
+        assert!(reloaded[1].starts_with(status), "{reloaded:?}");
+    }
+
+    server.signal("TERM");
+    let stopping = manager.told();
+    assert_eq!(stopping[..2], ["STOPPING=1", "EXTEND_TIMEOUT_USEC=25001000"]);
+    assert_eq!(server.ended().0, Some(0));
+}
+
+#[test]
+fn a_watchdog_is_kept_quiet_for_as_long_as_all_workers_answer() {
+    let manager = Manager::new();
+    let mut command = Command::new(PROGRAM);
+    command.args(["--listen", "tcp://127.0.0.1:0"]).env("NOTIFY_SOCKET", &manager.path);
+    let mut watched = Running::start_command(command.env("WATCHDOG_USEC", "20000"), 1);
+    assert_eq!(manager.told_or_alive()[0], "READY=1");
+    for _ in 0..5 {
+        assert_eq!(manager.told_or_alive(), ["WATCHDOG=1"]);
+    }
+    watched.signal("TERM");
+    assert_eq!(watched.ended().0, Some(0));
+    // Another process's watchdog is none of its business.
+    let manager = Manager::new();
+    let mut unwatched = Running::start_command(
+        command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_PID", "1"),
+        1,
+    );
+    assert_eq!(manager.told_or_alive()[0], "READY=1");
+    unwatched.signal("TERM");
+    assert_eq!(manager.told_or_alive()[0], "STOPPING=1");
+    assert_eq!(unwatched.ended().0, Some(0));
+}
+
+/// A command to which `socket` is passed as systemd does: as descriptor 3, with its name, and with
+/// the id of the very process that is to use it.
+fn passing(socket: &TcpListener, name: &str, arguments: &[&str]) -> Command {
+    let socket = OwnedFd::from(socket.try_clone().expect("there are descriptors left"));
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 </dev/null", PROGRAM])
+        .args(arguments)
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_FDNAMES", name)
+        .stdin(Stdio::from(socket));
+    command
+}
+
+fn bound() -> (TcpListener, String) {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+    let address = socket.local_addr().expect("it is bound").to_string();
+    (socket, address)
+}
+
+#[test]
+fn a_socket_that_is_passed_serves_the_listener_of_its_address() {
+    let (socket, address) = bound();
+    let url = format!("tcp://{address}");
+    // Its unit's name, which says nothing; and another listener, which is bound as ever.
+    let arguments = ["--listen", &url, "--listen", "ws://127.0.0.1:0"];
+    let server = Running::start_command(&mut passing(&socket, "waddell.socket", &arguments), 2);
+    assert_eq!(server.urls[0], url);
+    greeting(&mut server.connect(0));
+    assert_ne!(server.urls[1], format!("ws://{address}"));
+}
+
+#[test]
+fn a_socket_whose_name_is_a_scheme_needs_no_listener_of_its_own() {
+    let (socket, address) = bound();
+    let server = Running::start_command(&mut passing(&socket, "ws", &[]), 1);
+    assert_eq!(server.urls, [format!("ws://{address}")]);
+    let mut stream = server.connect(0);
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("it is connected");
+    let mut answer = [0; 12];
+    std::io::Read::read_exact(&mut stream, &mut answer).expect("it answers");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[test]
+fn a_socket_that_nobody_wants_is_an_error_that_says_what_to_do() {
+    let (socket, address) = bound();
+    let other = ["--listen", "tcp://127.0.0.1:0"];
+    refuses(&mut passing(&socket, "x", &other), 2, &format!("add --listen tcp://{address}"));
+    refuses(&mut passing(&socket, "auto", &other), 2, &format!("add --listen auto://{address}"));
+    let url = format!("tcp://{address}");
+    let different = ["--listen", &url];
+    refuses(&mut passing(&socket, "ws", &different), 2, &format!("add --listen ws://{address}"));
+    // Not a socket at all.
+    let mut command = passing(&socket, "x", &other);
+    refuses(command.stdin(Stdio::null()), 2, "socket unit");
+}
+
+#[test]
+fn sockets_for_another_process_are_left_alone() {
+    let (socket, address) = bound();
+    let mut command = Command::new(PROGRAM);
+    let descriptor = OwnedFd::from(socket.try_clone().expect("there are descriptors left"));
+    command.env("LISTEN_FDS", "1").env("LISTEN_PID", "1").stdin(Stdio::from(descriptor));
+    let server = Running::start_command(command.args(["--listen", "tcp://127.0.0.1:0"]), 1);
+    assert_ne!(server.urls[0], format!("tcp://{address}"));
+}
+
+/// Clients that connect all the time, each waiting for its greeting, while one server after the
+/// other serves the socket: whether the next one begins before or after the end of the one before.
+#[test]
+fn an_upgrade_refuses_nobody() {
+    let (socket, address) = bound();
+    let greeted = Arc::new(AtomicUsize::new(0));
+    let enough = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (address, greeted) = (address.clone(), Arc::clone(&greeted));
+            let enough = Arc::clone(&enough);
+            thread::spawn(move || {
+                while !enough.load(Ordering::Relaxed) {
+                    let mut stream = TcpStream::connect(&address).expect("nobody is refused");
+                    stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+                    greeting(&mut stream);
+                    greeted.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let start = || {
+        let url = format!("tcp://{address}");
+        let arguments = ["--listen", &url, "--workers=2", "--log=warn"];
+        Running::start_command(&mut passing(&socket, "waddell.socket", &arguments), 1)
+    };
+    let serves = || {
+        let before = greeted.load(Ordering::Relaxed);
+        until(|| {
+            // Whoever waits in vain will not be waited for.
+            let wait = clients.iter().all(|client| !client.is_finished());
+            assert!(wait, "a client was refused or not greeted");
+            greeted.load(Ordering::Relaxed) > before + 100
+        });
+    };
+    let mut server = start();
+    serves();
+    for generation in 0..6 {
+        server.signal("TERM");
+        let next = if generation % 2 == 0 {
+            let next = start();
+            assert_eq!(server.ended().0, Some(0));
+            next
+        } else {
+            assert_eq!(server.ended().0, Some(0));
+            start()
+        };
+        server = next;
+        serves();
+    }
+    enough.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().expect("nobody is refused, and everybody is greeted");
+    }
+}
