@@ -1,7 +1,8 @@
 //! What operators and their machines ask: counters, health, readiness. Not for the open internet.
 
+mod page;
+
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -15,11 +16,13 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use page::Page;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::handshake::FailureReason;
+use crate::histogram::HistogramSnapshot;
 use crate::http::Refusal;
 use crate::metrics::MetricsSnapshot;
 use crate::shared::{Phase, Shared};
@@ -136,6 +139,7 @@ fn metrics(shared: &Shared) -> String {
         peers_connected,
         peers_disconnected,
         peers_stalled,
+        peers_crowded_out,
         peers_misbehaved,
         peers_timed_out,
         frames_in,
@@ -147,6 +151,7 @@ fn metrics(shared: &Shared) -> String {
         frames_rejected_reserved,
         frames_dropped_unknown,
         frames_dropped_full,
+        frames_dropped_memory,
     } = shared.metrics.snapshot();
     page.counter("connections_accepted", "Connections accepted.", connections_accepted);
     page.counter(
@@ -180,6 +185,7 @@ fn metrics(shared: &Shared) -> String {
         "reason",
         &[
             ("stalled", peers_stalled),
+            ("crowded out", peers_crowded_out),
             ("misbehaved", peers_misbehaved),
             ("timed out", peers_timed_out),
         ],
@@ -212,8 +218,24 @@ fn metrics(shared: &Shared) -> String {
         "counter",
         "Frames that could not be delivered, by reason.",
         "reason",
-        &[("unknown recipient", frames_dropped_unknown), ("outbox full", frames_dropped_full)],
+        &[
+            ("unknown recipient", frames_dropped_unknown),
+            ("outbox full", frames_dropped_full),
+            ("no memory", frames_dropped_memory),
+        ],
     );
+    page.gauge(
+        "outboxes_waiting",
+        "Peers for which something waits that their socket does not take.",
+        shared.memory.waiting() as u64,
+    );
+    page.gauge(
+        "outbox_bytes",
+        "Memory held by what waits for those peers; --outbox-total limits it. A peer over TLS \
+         counts 65536 more, which is what TLS may hold.",
+        shared.memory.held() as u64,
+    );
+    measured(&mut page, shared);
     page.labelled(
         "build_info",
         "gauge",
@@ -224,38 +246,29 @@ fn metrics(shared: &Shared) -> String {
     page.text
 }
 
-/// A page in Prometheus's text format.
-#[derive(Default)]
-struct Page {
-    text: String,
-}
-
-impl Page {
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.head(&format!("{name}_total"), "counter", help);
-        self.line(format_args!("waddell_{name}_total {value}"));
+/// Writes what is measured in time.
+fn measured(page: &mut Page, shared: &Shared) {
+    let workers = shared.metrics.workers();
+    let mut forward = HistogramSnapshot::default();
+    for worker in workers.iter() {
+        forward.add(&worker.forward);
     }
-
-    fn labelled(
-        &mut self,
-        name: &str,
-        kind: &str,
-        help: &str,
-        label: &str,
-        values: &[(&str, u64)],
-    ) {
-        self.head(name, kind, help);
-        for (of, value) in values {
-            self.line(format_args!("waddell_{name}{{{label}=\"{of}\"}} {value}"));
-        }
-    }
-
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        self.line(format_args!("# HELP waddell_{name} {help}"));
-        self.line(format_args!("# TYPE waddell_{name} {kind}"));
-    }
-
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        writeln!(self.text, "{line}").expect("strings can be written to");
+    page.head(
+        "forward_seconds",
+        "histogram",
+        "Time from the read of a frame, into an outbox that was empty, to the write that emptied \
+         the outbox again; one observation for each such write, not for each frame.",
+    );
+    page.histogram("forward_seconds", "", &forward);
+    page.head(
+        "event_loop_lag_seconds",
+        "histogram",
+        "How late a timer fired that each worker sets once a second, by worker: what whatever \
+         happens on a connection waits for its turn. Up to 0.001 is the timers' granularity.",
+    );
+    for (index, worker) in workers.iter().enumerate() {
+        let mut lag = HistogramSnapshot::default();
+        lag.add(&worker.lag);
+        page.histogram("event_loop_lag_seconds", &format!("worker=\"{index}\""), &lag);
     }
 }

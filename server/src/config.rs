@@ -31,6 +31,11 @@ pub struct ServerConfig {
     /// Most bytes that wait for one peer; a frame that does not fit is dropped and counted.
     /// Default 1 MiB: sixteen of the largest frames.
     pub outbox_bytes: usize,
+    /// Most memory for what waits for all peers together, in bytes; 0: no limit. The fullest outboxes
+    /// are refused more first, and lose frames: one may grow while it holds no more than a
+    /// quarter of what is free. Should be sixteen times `outbox_bytes` or more. Default 256 MiB: half of the smallest machines' memory, and more
+    /// than a hundred outboxes that are full.
+    pub outbox_total_bytes: usize,
     /// A peer that takes no byte for this long, though some wait for it, is hung up. Default 10 s:
     /// phones stall for seconds, and nobody else waits for them.
     pub write_timeout: Duration,
@@ -79,6 +84,7 @@ impl Default for ServerConfig {
             identity: None,
             workers: 0,
             outbox_bytes: 1 << 20,
+            outbox_total_bytes: 256 << 20,
             write_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             auto_silence: Duration::from_millis(200),

@@ -96,12 +96,9 @@ impl Connection {
         let peer = Peer::new(id, writer, tls, framing);
         // The greeting is in the outbox before others can reach the peer, so it comes first; it is
         // written after they can, so whoever is told the id can write to it at once.
-        worker.with_spares(|spares| {
-            // The outbox is empty, and this limit has room for a greeting.
-            let _ = peer.link().outbox.push(&state.greeting(), usize::MAX, spares);
-        });
+        worker.with_supplies(|supplies| peer.link().push_greeting(&state.greeting(), supplies));
         let registration = shared.registry.register(peer);
-        worker.with_spares(|spares| registration.peer().link().write_now(spares));
+        worker.with_supplies(|supplies| registration.peer().link().write_now(supplies));
         shared.metrics.peer_connected(kind);
         tracing::info!(peer = %Short(id), transport = kind.as_str(), "connected");
         let websocket = match framing {
@@ -135,6 +132,7 @@ impl Connection {
             LinkStatus::Flowing => None,
             LinkStatus::Stalled(since) => Some(since),
             LinkStatus::Broken => return Poll::Ready(End::Broken),
+            LinkStatus::CrowdedOut => return Poll::Ready(End::CrowdedOut),
         };
         let phase = worker.shared.phase();
         let hang_up_at = match phase {
@@ -182,7 +180,7 @@ impl Connection {
         let worker = Rc::clone(&self.worker);
         worker.with_scratch(|scratch| {
             let now = Instant::now();
-            let mut tally = Tally::default();
+            let mut tally = Tally::new(worker.shared.moment(now));
             let result = self
                 .inbound
                 .take(&mut plain, self.registration.peer(), &worker, now, &mut tally)
@@ -220,8 +218,9 @@ impl Connection {
             return Poll::Ready(Err(End::Closed(None)));
         }
         self.inbound.heard();
-        let mut tally = Tally::default();
-        let result = self.take_wire(wire, &mut scratch.plain, Instant::now(), &mut tally);
+        let now = Instant::now();
+        let mut tally = Tally::new(self.worker.shared.moment(now));
+        let result = self.take_wire(wire, &mut scratch.plain, now, &mut tally);
         tally.settle(&self.worker.shared);
         Poll::Ready(result)
     }
@@ -270,7 +269,8 @@ impl Connection {
 
     fn poll_link(&self, cx: &mut Context<'_>) -> LinkStatus {
         let write_timeout = self.worker.shared.config.write_timeout;
-        self.worker.with_spares(|spares| self.peer().link().poll_blocked(cx, write_timeout, spares))
+        self.worker
+            .with_supplies(|supplies| self.peer().link().poll_blocked(cx, write_timeout, supplies))
     }
 
     /// Does what is due, and sees to it that the task is woken for what is due next.
@@ -330,6 +330,7 @@ impl Connection {
             End::Closed(_) | End::Broken | End::Shutdown => {}
             End::Stalled => shared.metrics.peers_stalled.increment(),
             End::TimedOut => shared.metrics.peers_timed_out.increment(),
+            End::CrowdedOut => shared.metrics.peers_crowded_out.increment(),
             End::Misbehaved(_) => shared.metrics.peers_misbehaved.increment(),
         }
         let mut link = self.peer().link();
@@ -337,7 +338,7 @@ impl Connection {
         if self.kind.is_websocket()
             && let Some(close) = end.close()
         {
-            self.worker.with_spares(|spares| link.outbox.push_control(&ws::close(close), spares));
+            self.worker.with_supplies(|supplies| link.push_control(&ws::close(close), supplies));
         }
         let deadline = Instant::now() + shared.config.write_timeout;
         Box::new(Finish { end, deadline, shut_down: false })
@@ -347,7 +348,7 @@ impl Connection {
     /// a socket that is closed with unread bytes in it takes back what was just delivered.
     fn poll_finish(&mut self, cx: &mut Context<'_>, finish: &mut Finish) -> Poll<()> {
         match finish.end {
-            End::Broken | End::Stalled | End::TimedOut => return Poll::Ready(()),
+            End::Broken | End::Stalled | End::TimedOut | End::CrowdedOut => return Poll::Ready(()),
             End::Closed(_) | End::Misbehaved(_) | End::Shutdown => {}
         }
         if !finish.shut_down {
@@ -376,20 +377,22 @@ impl Connection {
     ) -> Poll<Result<(), Undeliverable>> {
         let write_timeout = self.worker.shared.config.write_timeout;
         let mut link = self.peer().link();
-        self.worker.with_spares(|spares| {
-            link.write_now(spares);
-            match link.poll_blocked(cx, write_timeout, spares) {
+        self.worker.with_supplies(|supplies| {
+            link.write_now(supplies);
+            match link.poll_blocked(cx, write_timeout, supplies) {
                 LinkStatus::Stalled(since) => {
                     *deadline = since + write_timeout;
                     return Poll::Pending;
                 }
-                LinkStatus::Broken => return Poll::Ready(Err(Undeliverable)),
+                LinkStatus::Broken | LinkStatus::CrowdedOut => {
+                    return Poll::Ready(Err(Undeliverable));
+                }
                 LinkStatus::Flowing => {}
             }
             if let Some(tls) = &mut link.tls {
                 tls.send_close_notify();
                 // If this does not fit, the peer is told by the end of the stream alone.
-                link.write_now(spares);
+                link.write_now(supplies);
             }
             link.shut_down();
             Poll::Ready(Ok(()))
@@ -441,7 +444,7 @@ impl Drop for Connection {
         self.registration.end();
         let mut link = self.peer().link();
         link.close();
-        self.worker.with_spares(|spares| link.outbox.clear(spares));
+        self.worker.with_supplies(|supplies| link.abandon(supplies));
         drop(link);
         let shared = &self.worker.shared;
         shared.metrics.peer_disconnected(self.kind);

@@ -1,8 +1,10 @@
 //! Counters, named as in the logs.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::handshake::FailureReason;
+use crate::histogram::Histogram;
 use crate::http::Refusal;
 use crate::transport::TransportKind;
 
@@ -25,6 +27,7 @@ macro_rules! counters {
             peers: [AtomicU64; TransportKind::ALL.len()],
             handshakes_failed_by: [Counter; FailureReason::ALL.len()],
             upgrades_refused_by: [Counter; Refusal::ALL.len()],
+            workers: Mutex<Vec<Arc<WorkerMetrics>>>,
         }
 
         impl Metrics {
@@ -53,6 +56,8 @@ counters! {
     peers_disconnected,
     /// Peers hung up because they took no byte for too long.
     peers_stalled,
+    /// Peers hung up because all outboxes together had no memory for what they did not take.
+    peers_crowded_out,
     /// Peers hung up because they broke the protocol.
     peers_misbehaved,
     /// Peers hung up because they gave no sign of life.
@@ -75,6 +80,8 @@ counters! {
     frames_dropped_unknown,
     /// Frames for which their recipient's outbox had no room.
     frames_dropped_full,
+    /// Frames for which all outboxes together had no memory.
+    frames_dropped_memory,
 }
 
 impl Metrics {
@@ -116,6 +123,28 @@ impl Metrics {
     pub(crate) fn peers(&self, kind: TransportKind) -> u64 {
         self.peers[kind as usize].load(Relaxed)
     }
+
+    /// Returns what one more worker measures into.
+    pub(crate) fn add_worker(&self) -> Arc<WorkerMetrics> {
+        let metrics = Arc::<WorkerMetrics>::default();
+        self.workers().push(Arc::clone(&metrics));
+        metrics
+    }
+
+    /// Returns what each worker has measured.
+    pub(crate) fn workers(&self) -> MutexGuard<'_, Vec<Arc<WorkerMetrics>>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one worker alone measures.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct WorkerMetrics {
+    /// From a frame's read to its write.
+    pub(crate) forward: Histogram,
+    /// From when a timer was due to when it fired.
+    pub(crate) lag: Histogram,
 }
 
 /// A number that only grows.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use file::with_file;
 use tracing_subscriber::filter::LevelFilter;
-use values::{bytes, delay, origin, rate, time, workers};
+use values::{bytes, delay, memory, origin, rate, time, workers};
 use waddell_server::{
     BindError, Identity, ListenUrl, RateLimit, Scheme, ServerConfig, TlsError, Www, self_signed,
 };
@@ -99,6 +99,10 @@ struct Limits {
     /// Most bytes that wait for one peer; a frame that does not fit is dropped and counted.
     #[arg(long, value_name = "BYTES", default_value = "1MiB", env = "WADDELL_OUTBOX", value_parser = bytes)]
     outbox: usize,
+    /// Most memory for what waits for all peers together, at least 16 times --outbox; the fullest
+    /// outboxes are refused more first. 0: no limit.
+    #[arg(long, value_name = "BYTES", default_value = "256MiB", env = "WADDELL_OUTBOX_TOTAL", value_parser = memory)]
+    outbox_total: usize,
     /// Longest frame, in bytes; a longer one hangs up.
     #[arg(long, value_name = "BYTES", default_value = "65535", env = "WADDELL_MAX_FRAME", value_parser = clap::value_parser!(u16).range(18..))]
     max_frame: u16,
@@ -279,6 +283,12 @@ impl Options {
                 limits.outbox
             )));
         }
+        if limits.outbox_total != 0 && limits.outbox_total / 16 < limits.outbox {
+            return Err(OptionsError(format!(
+                "--outbox-total {}: less than 16 times --outbox, {} bytes; raise it or lower --outbox",
+                limits.outbox_total, limits.outbox
+            )));
+        }
         let www = match &listening.www {
             None => Www::Demo,
             Some(folder) if folder == Path::new("off") => Www::Off,
@@ -293,6 +303,7 @@ impl Options {
             identity,
             workers: listening.workers,
             outbox_bytes: limits.outbox,
+            outbox_total_bytes: limits.outbox_total,
             write_timeout: limits.write_timeout,
             handshake_timeout: limits.handshake_timeout,
             auto_silence: limits.auto_silence,

@@ -13,6 +13,7 @@
 
 use std::mem;
 
+use crate::memory::NoMemory;
 use crate::transport::ws;
 
 /// What stands around the frames on the wire.
@@ -48,17 +49,19 @@ impl Outbox {
         Self { bytes: Vec::new(), head: 0, batch: None, framing }
     }
 
-    /// Appends a whole frame, prefix included, unless more than `limit` bytes would wait then.
+    /// Appends a whole frame, prefix included, unless more than `limit` bytes would wait then, or
+    /// `grant` refuses what the outbox has to grow by.
     pub(crate) fn push(
         &mut self,
         frame: &[u8],
         limit: usize,
         spares: &mut Spares,
-    ) -> Result<(), OutboxFull> {
+        grant: impl FnMut(usize) -> Result<(), NoMemory>,
+    ) -> Result<(), Refused> {
         if self.len() + frame.len() > limit {
-            return Err(OutboxFull);
+            return Err(Refused::Full);
         }
-        self.reserve(ws::MAX_HEADER_LEN + frame.len(), limit, spares);
+        self.reserve(ws::MAX_HEADER_LEN + frame.len(), limit, spares, grant)?;
         match self.framing {
             Framing::Raw => {}
             Framing::WebSocket => self.make_room_in_batch(frame.len()),
@@ -69,10 +72,16 @@ impl Outbox {
 
     /// Appends a WebSocket control frame, which goes out between two messages. Not bounded here:
     /// a peer is sent few of them, each for something it did or failed to do.
-    pub(crate) fn push_control(&mut self, frame: &[u8], spares: &mut Spares) {
+    pub(crate) fn push_control(
+        &mut self,
+        frame: &[u8],
+        spares: &mut Spares,
+        grant: impl FnMut(usize) -> Result<(), NoMemory>,
+    ) -> Result<(), NoMemory> {
         self.seal();
-        self.reserve(frame.len(), usize::MAX, spares);
+        self.reserve(frame.len(), usize::MAX, spares, grant)?;
         self.bytes.extend_from_slice(frame);
+        Ok(())
     }
 
     /// Returns all that waits, as it goes on the wire. Say with [`Outbox::advance`] how much went.
@@ -96,6 +105,18 @@ impl Outbox {
         self.batch = None;
     }
 
+    /// Gives back memory that what waits does not need, for it may have to wait for long.
+    pub(crate) fn settle(&mut self) {
+        if self.bytes.capacity() / 2 > self.bytes.len().max(Spares::NEW_CAPACITY) {
+            self.bytes.shrink_to(Spares::NEW_CAPACITY);
+        }
+    }
+
+    /// Returns how many bytes of memory it holds.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Returns how many bytes wait, those around the frames included.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.head as usize
@@ -106,12 +127,23 @@ impl Outbox {
     }
 
     /// Makes room for `more` bytes: borrows a buffer, moves what waits to the front, or grows.
-    fn reserve(&mut self, more: usize, limit: usize, spares: &mut Spares) {
+    fn reserve(
+        &mut self,
+        more: usize,
+        limit: usize,
+        spares: &mut Spares,
+        mut grant: impl FnMut(usize) -> Result<(), NoMemory>,
+    ) -> Result<(), NoMemory> {
         if self.bytes.capacity() == 0 {
-            self.bytes = spares.lend();
+            let lent = spares.lend();
+            if let Err(refused) = grant(lent.capacity()) {
+                spares.give_back(lent);
+                return Err(refused);
+            }
+            self.bytes = lent;
         }
         if self.bytes.capacity() - self.bytes.len() >= more {
-            return;
+            return Ok(());
         }
         // Once a quarter is written the rest moves to the front: a byte moves three times at most.
         let head = self.head as usize;
@@ -121,12 +153,25 @@ impl Outbox {
             if let Some(batch) = &mut self.batch {
                 batch.start -= head as u32;
             }
+            if self.bytes.capacity() - self.bytes.len() >= more {
+                return Ok(());
+            }
         }
         // Doubling, but not beyond what may wait and the quarter that may be written of it: so the
         // bound on what waits bounds the memory too.
         let most = limit.saturating_add(limit / 3);
-        let doubled = (self.bytes.capacity() * 2).min(most).saturating_sub(self.bytes.len());
-        self.bytes.reserve_exact(doubled.max(more));
+        let capacity = (self.bytes.capacity() * 2).min(most).max(self.bytes.len() + more);
+        let growth = capacity.saturating_sub(self.bytes.capacity());
+        if growth > 0
+            && let Err(refused) = grant(growth)
+        {
+            if self.is_empty() {
+                self.clear(spares);
+            }
+            return Err(refused);
+        }
+        self.bytes.reserve_exact(capacity - self.bytes.len());
+        Ok(())
     }
 
     /// Goes on with the open batch, or opens one, for a frame of that length.
@@ -159,9 +204,20 @@ impl Outbox {
     }
 }
 
-/// The peer has so much waiting already that the frame does not fit.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct OutboxFull;
+/// Why an outbox does not take a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The peer has so much waiting already that the frame does not fit.
+    Full,
+    /// All outboxes together hold so much that this one may not hold more.
+    NoMemory,
+}
+
+impl From<NoMemory> for Refused {
+    fn from(NoMemory: NoMemory) -> Self {
+        Self::NoMemory
+    }
+}
 
 /// Buffers that no outbox needs right now; one worker's own.
 ///
@@ -207,6 +263,8 @@ impl Spares {
 mod tests {
     use super::*;
 
+    const GRANT: fn(usize) -> Result<(), NoMemory> = |_| Ok(());
+
     fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
         let mut spares = Spares::default();
         let mut out = Vec::new();
@@ -223,8 +281,8 @@ mod tests {
     fn raw_frames_are_the_stream() {
         let mut spares = Spares::default();
         let mut outbox = Outbox::new(Framing::Raw);
-        outbox.push(b"one", 100, &mut spares).unwrap();
-        outbox.push(b"two", 100, &mut spares).unwrap();
+        outbox.push(b"one", 100, &mut spares, GRANT).unwrap();
+        outbox.push(b"two", 100, &mut spares, GRANT).unwrap();
         assert_eq!(drain(&mut outbox, 2), b"onetwo");
         assert_eq!(outbox.bytes.capacity(), 0, "an empty outbox owns no memory");
     }
@@ -233,12 +291,12 @@ mod tests {
     fn frames_that_pile_up_share_a_message() {
         let mut spares = Spares::default();
         let mut outbox = Outbox::new(Framing::WebSocket);
-        outbox.push(b"one", 100, &mut spares).unwrap();
-        outbox.push(b"two", 100, &mut spares).unwrap();
+        outbox.push(b"one", 100, &mut spares, GRANT).unwrap();
+        outbox.push(b"two", 100, &mut spares, GRANT).unwrap();
         assert_eq!(outbox.sealed(), b"\x82\x06onetwo");
-        outbox.push(b"three", 100, &mut spares).unwrap();
-        outbox.push_control(b"\x89\x00", &mut spares);
-        outbox.push(b"four", 100, &mut spares).unwrap();
+        outbox.push(b"three", 100, &mut spares, GRANT).unwrap();
+        outbox.push_control(b"\x89\x00", &mut spares, GRANT).unwrap();
+        outbox.push(b"four", 100, &mut spares, GRANT).unwrap();
         assert_eq!(drain(&mut outbox, 3), b"\x82\x06onetwo\x82\x05three\x89\x00\x82\x04four");
     }
 
@@ -248,7 +306,7 @@ mod tests {
             let mut spares = Spares::default();
             let mut outbox = Outbox::new(Framing::WebSocket);
             let frame = vec![7; len];
-            outbox.push(&frame, 1 << 20, &mut spares).unwrap();
+            outbox.push(&frame, 1 << 20, &mut spares, GRANT).unwrap();
             let header = ws::Header::binary(len);
             assert_eq!(drain(&mut outbox, 10_000), [&header, &frame[..]].concat(), "{len}");
         }
@@ -259,8 +317,8 @@ mod tests {
         let mut spares = Spares::default();
         let mut outbox = Outbox::new(Framing::WebSocket);
         let frame = vec![7; 40_000];
-        outbox.push(&frame, 1 << 20, &mut spares).unwrap();
-        outbox.push(&frame, 1 << 20, &mut spares).unwrap();
+        outbox.push(&frame, 1 << 20, &mut spares, GRANT).unwrap();
+        outbox.push(&frame, 1 << 20, &mut spares, GRANT).unwrap();
         let header = ws::Header::binary(40_000);
         assert_eq!(drain(&mut outbox, 777), [&header, &frame[..], &header, &frame[..]].concat());
     }
@@ -269,9 +327,9 @@ mod tests {
     fn what_does_not_fit_is_refused_and_the_rest_stays() {
         let mut spares = Spares::default();
         let mut outbox = Outbox::new(Framing::Raw);
-        outbox.push(&[1; 60], 100, &mut spares).unwrap();
-        assert_eq!(outbox.push(&[2; 60], 100, &mut spares), Err(OutboxFull));
-        outbox.push(&[3; 40], 100, &mut spares).unwrap();
+        outbox.push(&[1; 60], 100, &mut spares, GRANT).unwrap();
+        assert_eq!(outbox.push(&[2; 60], 100, &mut spares, GRANT), Err(Refused::Full));
+        outbox.push(&[3; 40], 100, &mut spares, GRANT).unwrap();
         assert_eq!(drain(&mut outbox, 100), [vec![1; 60], vec![3; 40]].concat());
     }
 
@@ -284,7 +342,7 @@ mod tests {
             let mut pushed = 0_usize;
             let mut taken = 0_usize;
             for round in 0..10_000 {
-                if outbox.push(&[0; 997], limit, &mut spares).is_ok() {
+                if outbox.push(&[0; 997], limit, &mut spares, GRANT).is_ok() {
                     pushed += 1;
                 }
                 if round % 3 == 0 {
@@ -300,5 +358,51 @@ mod tests {
             }
             assert!(pushed > 1000 && taken > 1_000_000);
         }
+    }
+
+    #[test]
+    fn it_grows_by_what_it_was_granted() {
+        for framing in [Framing::Raw, Framing::WebSocket] {
+            let mut spares = Spares::default();
+            let mut outbox = Outbox::new(framing);
+            let mut granted = 0;
+            let mut refusals = 0;
+            for round in 0..1000 {
+                let may_have = if round < 500 { 20_000 } else { 300_000 };
+                let pushed = outbox.push(&[0; 777], 1 << 20, &mut spares, |growth| {
+                    if granted + growth > may_have {
+                        return Err(NoMemory);
+                    }
+                    granted += growth;
+                    Ok(())
+                });
+                refusals += u32::from(pushed == Err(Refused::NoMemory));
+                assert_eq!(outbox.capacity(), granted, "{framing:?}");
+            }
+            assert!(refusals > 500 && granted > 200_000, "{framing:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_was_refused_its_first_memory_owns_none() {
+        let mut spares = Spares::default();
+        let mut outbox = Outbox::new(Framing::Raw);
+        for may_have in [0, Spares::NEW_CAPACITY] {
+            let grant = |growth| if growth > may_have { Err(NoMemory) } else { Ok(()) };
+            let pushed = outbox.push(&[0; 5000], 1 << 20, &mut spares, grant);
+            assert_eq!((pushed, outbox.capacity()), (Err(Refused::NoMemory), 0));
+        }
+    }
+
+    #[test]
+    fn what_waits_for_long_holds_little_more_than_it_needs() {
+        let mut spares = Spares::default();
+        spares.give_back(Vec::with_capacity(Spares::MAX_CAPACITY));
+        let mut outbox = Outbox::new(Framing::Raw);
+        outbox.push(b"short", 1 << 20, &mut spares, GRANT).unwrap();
+        assert_eq!(outbox.capacity(), Spares::MAX_CAPACITY);
+        outbox.settle();
+        assert_eq!(outbox.capacity(), Spares::NEW_CAPACITY);
+        assert_eq!(drain(&mut outbox, 10), b"short");
     }
 }

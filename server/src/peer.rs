@@ -12,7 +12,9 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::Instant;
 use waddell_core::PeerId;
 
-use crate::outbox::{Framing, Outbox, OutboxFull, Spares};
+use crate::memory::{Memory, NoMemory, Share};
+use crate::outbox::{Framing, Outbox, Refused, Spares};
+use crate::supplies::{Moment, Supplies};
 use crate::transport::tls;
 
 /// A connected peer, as the registry holds it.
@@ -36,7 +38,9 @@ impl Peer {
             owner: None,
             flow: Flow::Idle,
             closing: false,
+            oldest: None,
             stalled_since: None,
+            share: Share::default(),
         };
         Self { id, link: Mutex::new(link) }
     }
@@ -45,24 +49,30 @@ impl Peer {
         self.id
     }
 
-    /// Puts a frame into the outbox.
+    /// Puts a frame into the outbox that was read at that moment.
     pub(crate) fn push(
         &self,
         frame: &[u8],
-        limit: usize,
-        spares: &mut Spares,
-    ) -> Result<Pushed, OutboxFull> {
+        read_at: Moment,
+        supplies: &mut Supplies,
+    ) -> Result<Pushed, Refused> {
         let mut link = self.link();
-        if link.closing {
+        if link.closing || link.flow.has_ended() {
             return Ok(Pushed::Gone);
         }
-        if link.outbox.push(frame, limit, spares).is_err() {
+        if let Err(refused) = link.push(frame, read_at, supplies) {
+            if link.flow == Flow::Blocked {
+                return Err(refused);
+            }
             // What waits may only be waiting for the end of the turn.
-            link.write_and_wake(spares);
-            link.outbox.push(frame, limit, spares)?;
+            link.write_and_wake(supplies);
+            if link.flow.has_ended() {
+                return Ok(Pushed::Gone);
+            }
+            link.push(frame, read_at, supplies)?;
         }
         if link.outbox.len() >= WRITE_AT {
-            link.write_and_wake(spares);
+            link.write_and_wake(supplies);
             if link.flow == Flow::Idle {
                 return Ok(Pushed::Written);
             }
@@ -74,10 +84,21 @@ impl Peer {
     ///
     /// Any worker may: the one that put something in usually does, which saves waking the owner.
     /// The owner is woken when it has to wait for the socket, or when the socket is broken.
-    pub(crate) fn flush(&self, spares: &mut Spares) {
+    /// How long it took is for [`Supplies::measure_written`] to say, once all are flushed.
+    pub(crate) fn flush(&self, supplies: &mut Supplies) {
         let mut link = self.link();
         if link.flow == Flow::Queued {
-            link.write_and_wake(spares);
+            link.write_to(Asking::WhenReady, supplies);
+            link.wake_if_needed();
+        }
+    }
+
+    /// Hangs up, if something still waits, to make room for others.
+    pub(crate) fn crowd_out(&self, supplies: &mut Supplies) {
+        let mut link = self.link();
+        if link.flow == Flow::Blocked {
+            link.end(Flow::CrowdedOut, supplies);
+            link.wake_if_needed();
         }
     }
 
@@ -113,7 +134,7 @@ pub(crate) enum Pushed {
 /// The writing side of a connection; held for as long as one write to the socket takes at most.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) outbox: Outbox,
+    outbox: Outbox,
     socket: OwnedWriteHalf,
     pub(crate) tls: Option<Box<ServerConnection>>,
     /// Wakes the task that owns the connection.
@@ -121,8 +142,12 @@ pub(crate) struct Link {
     flow: Flow,
     /// Nothing more is taken for this peer.
     closing: bool,
+    /// When the oldest frame that waits was read.
+    oldest: Option<Moment>,
     /// Since when the socket has taken nothing.
     stalled_since: Option<Instant>,
+    /// What it has of the memory for outboxes that wait for their socket.
+    share: Share,
 }
 
 /// Who is to write next.
@@ -136,6 +161,18 @@ enum Flow {
     Blocked,
     /// Nobody: the socket is broken.
     Broken,
+    /// Nobody: there is no memory to let it wait.
+    CrowdedOut,
+}
+
+impl Flow {
+    /// Nothing is written any more.
+    const fn has_ended(self) -> bool {
+        match self {
+            Self::Broken | Self::CrowdedOut => true,
+            Self::Idle | Self::Queued | Self::Blocked => false,
+        }
+    }
 }
 
 /// What the owner learns about its connection's writing side.
@@ -147,9 +184,66 @@ pub(crate) enum LinkStatus {
     Stalled(Instant),
     /// The socket is broken.
     Broken,
+    /// There is no memory to let what waits wait.
+    CrowdedOut,
 }
 
 impl Link {
+    /// Puts a frame into the outbox that was read at that moment.
+    fn push(
+        &mut self,
+        frame: &[u8],
+        read_at: Moment,
+        supplies: &mut Supplies,
+    ) -> Result<(), Refused> {
+        let Supplies { shared, spares, .. } = supplies;
+        let limit = shared.config.outbox_bytes;
+        if self.flow == Flow::Blocked {
+            let Self { outbox, share, .. } = self;
+            let grant = |more| shared.memory.grow(share, more);
+            let pushed = outbox.push(frame, limit, spares, grant);
+            self.update_share(&shared.memory);
+            pushed?;
+        } else {
+            self.outbox.push(frame, limit, spares, |_| Ok(()))?;
+        }
+        self.oldest.get_or_insert(read_at);
+        Ok(())
+    }
+
+    /// Puts the greeting into the outbox, which is empty.
+    pub(crate) fn push_greeting(&mut self, frame: &[u8], supplies: &mut Supplies) {
+        let pushed = self.outbox.push(frame, usize::MAX, &mut supplies.spares, |_| Ok(()));
+        debug_assert_eq!(pushed, Ok(()), "this limit has room for a greeting");
+    }
+
+    /// Puts a WebSocket control frame into the outbox, unless so much waits already that it makes
+    /// no difference, or there is no memory for it.
+    pub(crate) fn push_control(&mut self, frame: &[u8], supplies: &mut Supplies) -> Pushed {
+        let Supplies { shared, spares, .. } = supplies;
+        if self.flow.has_ended() || self.outbox.len() >= shared.config.outbox_bytes {
+            return Pushed::Gone;
+        }
+        let Self { outbox, share, .. } = self;
+        let pushed = if self.flow == Flow::Blocked {
+            let grant = |more| shared.memory.grow(share, more);
+            let pushed = outbox.push_control(frame, spares, grant);
+            self.update_share(&shared.memory);
+            pushed
+        } else {
+            outbox.push_control(frame, spares, |_| Ok(()))
+        };
+        match pushed {
+            Ok(()) => self.queue(),
+            Err(NoMemory) => Pushed::Gone,
+        }
+    }
+
+    /// Forgets all that waits, for good.
+    pub(crate) fn abandon(&mut self, supplies: &mut Supplies) {
+        self.end(Flow::Broken, supplies);
+    }
+
     /// Takes note that something waits to be written.
     pub(crate) fn queue(&mut self) -> Pushed {
         match self.flow {
@@ -158,8 +252,13 @@ impl Link {
                 Pushed::Flush
             }
             Flow::Queued | Flow::Blocked => Pushed::Waits,
-            Flow::Broken => Pushed::Gone,
+            Flow::Broken | Flow::CrowdedOut => Pushed::Gone,
         }
+    }
+
+    /// Returns how many bytes of memory are held while what waits has to wait for the socket.
+    pub(crate) fn held(&self) -> usize {
+        self.share.held()
     }
 
     /// Takes nothing more for this peer.
@@ -176,7 +275,7 @@ impl Link {
         &mut self,
         cx: &mut Context<'_>,
         write_timeout: Duration,
-        spares: &mut Spares,
+        supplies: &mut Supplies,
     ) -> LinkStatus {
         match &mut self.owner {
             Some(owner) => owner.clone_from(cx.waker()),
@@ -185,14 +284,16 @@ impl Link {
         loop {
             match (self.flow, self.stalled_since) {
                 (Flow::Broken, _) => return LinkStatus::Broken,
+                (Flow::CrowdedOut, _) => return LinkStatus::CrowdedOut,
                 (Flow::Blocked, Some(since)) => match self.tcp().poll_write_ready(cx) {
-                    Poll::Ready(Ok(())) => self.write(spares),
-                    Poll::Ready(Err(_)) => self.flow = Flow::Broken,
+                    Poll::Ready(Ok(())) => self.write(supplies),
+                    Poll::Ready(Err(_)) => self.end(Flow::Broken, supplies),
                     Poll::Pending if since.elapsed() < write_timeout => {
                         return LinkStatus::Stalled(since);
                     }
                     Poll::Pending => {
-                        self.write_to(Asking::Always, spares);
+                        self.write_to(Asking::Always, supplies);
+                        supplies.measure_written();
                         if self.stalled_since == Some(since) {
                             return LinkStatus::Stalled(since);
                         }
@@ -204,9 +305,9 @@ impl Link {
     }
 
     /// Writes at once, without waiting for the socket to say that it is ready.
-    pub(crate) fn write_now(&mut self, spares: &mut Spares) {
+    pub(crate) fn write_now(&mut self, supplies: &mut Supplies) {
         if matches!(self.flow, Flow::Idle | Flow::Queued) {
-            self.write(spares);
+            self.write(supplies);
         }
     }
 
@@ -217,12 +318,16 @@ impl Link {
     }
 
     /// Writes, unless the owner waits for the socket; wakes the owner if it has to from here on.
-    fn write_and_wake(&mut self, spares: &mut Spares) {
-        if !matches!(self.flow, Flow::Idle | Flow::Queued) {
-            return;
+    fn write_and_wake(&mut self, supplies: &mut Supplies) {
+        if matches!(self.flow, Flow::Idle | Flow::Queued) {
+            self.write(supplies);
+            self.wake_if_needed();
         }
-        self.write(spares);
-        if matches!(self.flow, Flow::Blocked | Flow::Broken)
+    }
+
+    /// Wakes the owner if it is for the owner to go on.
+    fn wake_if_needed(&self) {
+        if (self.flow == Flow::Blocked || self.flow.has_ended())
             && let Some(owner) = &self.owner
         {
             owner.wake_by_ref();
@@ -230,11 +335,13 @@ impl Link {
     }
 
     /// Writes until nothing waits or the socket takes no more.
-    fn write(&mut self, spares: &mut Spares) {
-        self.write_to(Asking::WhenReady, spares);
+    fn write(&mut self, supplies: &mut Supplies) {
+        self.write_to(Asking::WhenReady, supplies);
+        supplies.measure_written();
     }
 
-    fn write_to(&mut self, asking: Asking, spares: &mut Spares) {
+    fn write_to(&mut self, asking: Asking, supplies: &mut Supplies) {
+        let spares = &mut supplies.spares;
         let mut progress = false;
         let mut socket = NonBlocking { socket: self.socket.as_ref(), asking };
         let result = match &mut self.tls {
@@ -245,18 +352,57 @@ impl Link {
             Ok(()) => {
                 self.flow = Flow::Idle;
                 self.stalled_since = None;
+                supplies.shared.memory.release(&mut self.share);
+                if let Some(oldest) = self.oldest.take() {
+                    supplies.written(oldest);
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.flow = Flow::Blocked;
                 if progress || self.stalled_since.is_none() {
                     self.stalled_since = Some(Instant::now());
                 }
+                self.wait(supplies);
             }
-            Err(_) => {
-                self.flow = Flow::Broken;
-                self.outbox.clear(spares);
-            }
+            Err(_) => self.end(Flow::Broken, supplies),
         }
+    }
+
+    /// Leaves what is left to the owner, once the socket is writable again.
+    fn wait(&mut self, supplies: &mut Supplies) {
+        let memory = &supplies.shared.memory;
+        if self.flow == Flow::Blocked {
+            self.update_share(memory);
+            return;
+        }
+        self.flow = Flow::Blocked;
+        self.outbox.settle();
+        let holds = self.holds();
+        if memory.begin_wait(&mut self.share, holds).is_err() {
+            self.end(Flow::CrowdedOut, supplies);
+        }
+    }
+
+    /// Accounts for the memory that waits for the socket.
+    fn update_share(&mut self, memory: &Memory) {
+        let holds = self.holds();
+        memory.update(&mut self.share, holds);
+    }
+
+    /// Returns how many bytes of memory what waits takes up.
+    fn holds(&self) -> usize {
+        let of_tls = match &self.tls {
+            Some(tls) if tls.wants_write() => tls::MOST_HELD,
+            Some(_) | None => 0,
+        };
+        self.outbox.capacity() + of_tls
+    }
+
+    /// Forgets all that waits; nothing is written any more.
+    fn end(&mut self, flow: Flow, supplies: &mut Supplies) {
+        self.flow = flow;
+        self.oldest = None;
+        self.outbox.clear(&mut supplies.spares);
+        supplies.shared.memory.release(&mut self.share);
     }
 
     fn tcp(&self) -> &TcpStream {

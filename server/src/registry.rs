@@ -58,6 +58,13 @@ impl Registry {
         }
     }
 
+    /// Returns all peers, a shard at a time; each is locked only while it is copied.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = Vec<Arc<Peer>>> {
+        self.shards.iter().map(|shard| {
+            shard.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        })
+    }
+
     fn remove(&self, id: PeerId) {
         let mut shard = self.write(id);
         shard.remove(&id);

@@ -124,6 +124,7 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let (starting, started) = oneshot::channel();
         workers.on_first(move |worker| {
+            worker.start_reclaiming();
             let start = || {
                 admin.map_or(Ok(()), |admin| admin.start(worker))?;
                 listeners.into_iter().try_for_each(|listener| {
@@ -210,6 +211,7 @@ impl ServerHandle {
             identity,
             workers,
             outbox_bytes,
+            outbox_total_bytes,
             write_timeout,
             handshake_timeout,
             auto_silence,
@@ -237,6 +239,7 @@ impl ServerHandle {
             ("cert", identity.is_some() != current.identity.is_some()),
             ("workers", *workers != current.workers),
             ("outbox", *outbox_bytes != current.outbox_bytes),
+            ("outbox-total", *outbox_total_bytes != current.outbox_total_bytes),
             ("write-timeout", *write_timeout != current.write_timeout),
             ("handshake-timeout", *handshake_timeout != current.handshake_timeout),
             ("auto-silence", *auto_silence != current.auto_silence),

@@ -11,9 +11,11 @@ use crate::admission::Admissions;
 use crate::config::ServerConfig;
 use crate::drain::Schedule;
 use crate::http::Site;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::registry::Registry;
+use crate::supplies::Moment;
 use crate::tls::Acceptors;
 use crate::worker::RollCall;
 
@@ -22,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) config: ServerConfig,
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Metrics,
+    pub(crate) memory: Memory,
     pub(crate) admissions: Arc<Admissions>,
     pub(crate) tls: Option<Acceptors>,
     site: RwLock<Arc<Site>>,
@@ -53,10 +56,12 @@ impl Shared {
     pub(crate) fn new(config: ServerConfig, tls: Option<Acceptors>, site: Site) -> Self {
         let admissions =
             Admissions::new(config.max_connections, config.max_connections_per_address);
+        let memory = Memory::new(config.outbox_total_bytes);
         Self {
             config,
             registry: Arc::new(Registry::new()),
             metrics: Metrics::default(),
+            memory,
             admissions: Arc::new(admissions),
             tls,
             site: RwLock::new(Arc::new(site)),
@@ -144,6 +149,10 @@ impl Shared {
     pub(crate) fn connection_config(&self) -> ConnectionConfig {
         let ServerConfig { idle_timeout, rate_limit, .. } = self.config;
         ConnectionConfig { idle_timeout, rate_limit }
+    }
+
+    pub(crate) fn moment(&self, at: Instant) -> Moment {
+        Moment::after(at.saturating_duration_since(self.epoch))
     }
 
     pub(crate) fn core_time(&self, at: Instant) -> waddell_core::Instant {

@@ -1,10 +1,12 @@
 //! What became of the frames of one read.
 
 use crate::shared::Shared;
+use crate::supplies::Moment;
 
 /// What became of the frames of one read; added to the counters once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tally {
+    pub(crate) read_at: Moment,
     pub(crate) frames_in: u64,
     pub(crate) bytes_in: u64,
     pub(crate) keep_alives: u64,
@@ -14,9 +16,27 @@ pub(crate) struct Tally {
     pub(crate) rejected_reserved: u64,
     pub(crate) dropped_unknown: u64,
     pub(crate) dropped_full: u64,
+    pub(crate) dropped_memory: u64,
 }
 
 impl Tally {
+    /// Begins a tally of what was read at that moment.
+    pub(crate) fn new(read_at: Moment) -> Self {
+        Self {
+            read_at,
+            frames_in: 0,
+            bytes_in: 0,
+            keep_alives: 0,
+            forwarded: 0,
+            bytes_forwarded: 0,
+            rejected_short: 0,
+            rejected_reserved: 0,
+            dropped_unknown: 0,
+            dropped_full: 0,
+            dropped_memory: 0,
+        }
+    }
+
     pub(crate) fn settle(self, shared: &Shared) {
         let metrics = &shared.metrics;
         metrics.frames_in.add(self.frames_in);
@@ -28,5 +48,6 @@ impl Tally {
         metrics.frames_rejected_reserved.add(self.rejected_reserved);
         metrics.frames_dropped_unknown.add(self.dropped_unknown);
         metrics.frames_dropped_full.add(self.dropped_full);
+        metrics.frames_dropped_memory.add(self.dropped_memory);
     }
 }

@@ -17,24 +17,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 use waddell_core::PeerId;
 
 use crate::handshake::{self, Accepted};
-use crate::outbox::Spares;
+use crate::metrics::WorkerMetrics;
+use crate::outbox::Refused;
 use crate::peer::{Peer, Pushed};
 use crate::shared::Shared;
+use crate::supplies::Supplies;
 use crate::tally::Tally;
 
 /// What a worker's connections share; never leaves its thread.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
+    metrics: Arc<WorkerMetrics>,
     load: Load,
     scratch: RefCell<Scratch>,
-    spares: RefCell<Spares>,
+    supplies: RefCell<Supplies>,
     to_flush: RefCell<Vec<Arc<Peer>>>,
     flusher: RefCell<Option<Waker>>,
 }
@@ -55,15 +60,18 @@ impl Scratch {
 
 impl Worker {
     fn new(shared: Arc<Shared>, load: Load) -> Self {
+        let metrics = shared.metrics.add_worker();
+        let supplies = Supplies::new(Arc::clone(&shared), Arc::clone(&metrics));
         let scratch = Scratch {
             wire: vec![0; Scratch::LEN].into_boxed_slice(),
             plain: vec![0; Scratch::LEN].into_boxed_slice(),
         };
         Self {
             shared,
+            metrics,
             load,
             scratch: RefCell::new(scratch),
-            spares: RefCell::default(),
+            supplies: RefCell::new(supplies),
             to_flush: RefCell::default(),
             flusher: RefCell::default(),
         }
@@ -86,16 +94,19 @@ impl Worker {
             tally.dropped_unknown += 1;
             return;
         };
-        let limit = self.shared.config.outbox_bytes;
-        match peer.push(frame, limit, &mut self.spares.borrow_mut()) {
+        match peer.push(frame, tally.read_at, &mut self.supplies.borrow_mut()) {
             Ok(Pushed::Flush) => self.flush_soon(peer),
             Ok(Pushed::Waits | Pushed::Written) => {}
             Ok(Pushed::Gone) => {
                 tally.dropped_unknown += 1;
                 return;
             }
-            Err(_full) => {
+            Err(Refused::Full) => {
                 tally.dropped_full += 1;
+                return;
+            }
+            Err(Refused::NoMemory) => {
+                tally.dropped_memory += 1;
                 return;
             }
         }
@@ -105,13 +116,8 @@ impl Worker {
 
     /// Sends a WebSocket control frame, unless so much waits already that it makes no difference.
     pub(crate) fn send_control(&self, peer: &Arc<Peer>, frame: &[u8]) {
-        let mut link = peer.link();
-        if link.outbox.len() >= self.shared.config.outbox_bytes {
-            return;
-        }
-        link.outbox.push_control(frame, &mut self.spares.borrow_mut());
-        if link.queue() == Pushed::Flush {
-            drop(link);
+        let pushed = self.with_supplies(|supplies| peer.link().push_control(frame, supplies));
+        if pushed == Pushed::Flush {
             self.flush_soon(peer);
         }
     }
@@ -127,8 +133,8 @@ impl Worker {
         to_flush.push(Arc::clone(peer));
     }
 
-    pub(crate) fn with_spares<T>(&self, use_them: impl FnOnce(&mut Spares) -> T) -> T {
-        use_them(&mut self.spares.borrow_mut())
+    pub(crate) fn with_supplies<T>(&self, use_them: impl FnOnce(&mut Supplies) -> T) -> T {
+        use_them(&mut self.supplies.borrow_mut())
     }
 
     pub(crate) fn with_scratch<T>(&self, use_it: impl FnOnce(&mut Scratch) -> T) -> T {
@@ -145,18 +151,42 @@ impl Worker {
                 *flusher = Some(cx.waker().clone());
             }
             std::mem::swap(&mut list, &mut self.to_flush.borrow_mut());
-            let mut spares = self.spares.borrow_mut();
+            let mut supplies = self.supplies.borrow_mut();
             for peer in list.drain(..) {
-                peer.flush(&mut spares);
+                peer.flush(&mut supplies);
             }
+            supplies.measure_written();
             Poll::<()>::Pending
         })
         .await;
     }
 
+    /// Measures how late this worker is, once a second: often enough to notice a worker that is
+    /// late all the time, and so rarely that an idle server stays idle.
+    async fn measure_lag(self: Rc<Self>) {
+        loop {
+            let due = Instant::now() + LAG_INTERVAL;
+            sleep_until(due).await;
+            self.metrics.lag.observe(due.elapsed());
+        }
+    }
+
+    /// Hangs up the fullest outboxes' peers whenever all together hold too much; one worker does
+    /// this for all.
+    pub(crate) fn start_reclaiming(self: &Rc<Self>) {
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let crowd_out = |peer: &Peer| {
+                worker.with_supplies(|supplies| peer.crowd_out(supplies));
+            };
+            worker.shared.memory.reclaim(&worker.shared.registry, crowd_out).await;
+        });
+    }
+
     /// Serves connections until there will be no more commands.
     async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
         tokio::task::spawn_local(Rc::clone(&self).flush_each_turn());
+        tokio::task::spawn_local(Rc::clone(&self).measure_lag());
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Adopt(accepted) => {
@@ -182,6 +212,9 @@ impl Worker {
         }
     }
 }
+
+/// How often a worker's lag is measured.
+const LAG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many connections a worker serves; shared with whoever hands them out.
 #[derive(Clone, Debug, Default)]

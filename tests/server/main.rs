@@ -5,6 +5,7 @@ mod closing;
 mod frames;
 mod http;
 mod limits;
+mod memory;
 mod operators;
 mod refusals;
 mod shutdown;

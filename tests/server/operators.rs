@@ -1,8 +1,11 @@
 //! What operators see: counters, health, readiness.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
 use waddell_core::PeerId;
 
-use crate::support::admin::{get, serve_operators, value};
+use crate::support::admin::{get, read, serve_operators, value};
 use crate::support::peer::Peer;
 use crate::support::server::{TestServer, Via};
 use crate::support::until;
@@ -32,6 +35,7 @@ async fn counters_tell_what_became_of_every_frame() {
         ("waddell_frames_rejected_total{reason=\"reserved recipient\"}", 1),
         ("waddell_frames_dropped_total{reason=\"unknown recipient\"}", 1),
         ("waddell_frames_dropped_total{reason=\"outbox full\"}", 0),
+        ("waddell_frames_dropped_total{reason=\"no memory\"}", 0),
     ] {
         assert_eq!(value(metrics.text(), name), expected, "{name}");
     }
@@ -42,4 +46,60 @@ async fn counters_tell_what_became_of_every_frame() {
     assert_eq!(get(&server, "/healthz").await.status, 200);
     assert_eq!(get(&server, "/readyz").await.status, 200);
     assert_eq!(get(&server, "/").await.status, 404);
+}
+
+/// How many observations of `waddell_forward_seconds` are above a bound.
+async fn forwarded_in_more_than(server: &TestServer, bound: &str) -> u64 {
+    let metrics = get(server, "/metrics").await;
+    let all = value(metrics.text(), "waddell_forward_seconds_count");
+    all - value(metrics.text(), &format!("waddell_forward_seconds_bucket{{le=\"{bound}\"}}"))
+}
+
+#[tokio::test]
+async fn the_histogram_tells_a_recipient_that_reads_from_one_that_was_waited_for() {
+    let server = TestServer::start_with(|config| {
+        serve_operators(config);
+        config.outbox_bytes = 256 * 1024;
+    });
+    let mut sender = Peer::connect(&server, Via::Tcp).await;
+    let mut reader = Peer::connect(&server, Via::Ws).await;
+    for number in 0..100 {
+        sender.send(reader.id, number, b"one at a time").await;
+        reader.receive().await;
+    }
+    // A write may be seen before it is counted, but not for longer than its turn.
+    while read(&server, "waddell_forward_seconds_count").await < 100 {}
+    assert_eq!(read(&server, "waddell_forward_seconds_count").await, 100);
+    let late = forwarded_in_more_than(&server, "1").await;
+    assert!(late < 50, "hardly any of them takes a second: {late}");
+
+    let socket = server.connect_narrow(Via::Tcp.scheme()).await;
+    let mut stuck = Peer::over(Box::new(socket), Via::Tcp).await;
+    while server.metrics().frames_dropped_full == 0 {
+        sender.send(stuck.id, 1, &[0; 8_000]).await;
+    }
+    assert_eq!(read(&server, "waddell_outboxes_waiting").await, 1);
+    // What waits by now will have waited for longer than this.
+    sleep(Duration::from_millis(1100)).await;
+    let late = forwarded_in_more_than(&server, "1").await;
+    while read(&server, "waddell_outboxes_waiting").await > 0 {
+        stuck.receive().await;
+    }
+    assert!(forwarded_in_more_than(&server, "1").await > late);
+    let metrics = get(&server, "/metrics").await;
+    let sum =
+        metrics.text().lines().find_map(|line| line.strip_prefix("waddell_forward_seconds_sum "));
+    assert!(sum.expect("it is there").parse::<f64>().expect("it is a number") > 1.0);
+    // The workers' own timers.
+    until_lag_is_measured(&server).await;
+}
+
+/// Waits until each of the two workers has measured how late it is.
+async fn until_lag_is_measured(server: &TestServer) {
+    for worker in 0..2 {
+        let count = format!("waddell_event_loop_lag_seconds_count{{worker=\"{worker}\"}}");
+        while read(server, &count).await == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
 }

@@ -13,6 +13,8 @@ pub(super) enum End {
     Broken,
     /// The peer took no byte for too long.
     Stalled,
+    /// The peer did not take what all outboxes together had no memory for.
+    CrowdedOut,
     /// The peer gave no sign of life.
     TimedOut,
     /// The peer broke the rules of TLS, of WebSocket or of waddell.
@@ -27,6 +29,7 @@ impl End {
             Self::Closed(_) => "closed",
             Self::Broken => "broken",
             Self::Stalled => "stalled",
+            Self::CrowdedOut => "crowded out",
             Self::TimedOut => "timed out",
             Self::Misbehaved(_) => "misbehaved",
             Self::Shutdown => "shutdown",
@@ -39,7 +42,7 @@ impl End {
             Self::Closed(close) => close,
             Self::Misbehaved(close) => Some(close),
             Self::Shutdown => Some(ws::Close::GOING_AWAY),
-            Self::Broken | Self::Stalled | Self::TimedOut => None,
+            Self::Broken | Self::Stalled | Self::CrowdedOut | Self::TimedOut => None,
         }
     }
 }

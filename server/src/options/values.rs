@@ -25,6 +25,19 @@ pub(super) fn delay(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
+    size(text)
+        .filter(|bytes| *bytes <= 1 << 30)
+        .ok_or_else(|| "expected a size of at most 1GiB, such as 65536, 64KiB or 1MiB".to_owned())
+}
+
+/// A limit on memory; below the least of them not even a few of the largest frames could wait.
+pub(super) fn memory(text: &str) -> Result<usize, String> {
+    size(text)
+        .filter(|bytes| *bytes == 0 || *bytes >= 8 << 20)
+        .ok_or_else(|| "expected a size of at least 8MiB, such as 256MiB or 1GiB, or 0".to_owned())
+}
+
+fn size(text: &str) -> Option<usize> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor = match unit.trim() {
@@ -32,14 +45,9 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err("expected a size such as 65536, 64KiB or 1MiB".to_owned()),
+        _ => return None,
     };
-    number
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(factor))
-        .filter(|bytes| *bytes <= 1 << 30)
-        .ok_or_else(|| "expected a size of at most 1GiB, such as 65536, 64KiB or 1MiB".to_owned())
+    number.parse::<usize>().ok()?.checked_mul(factor)
 }
 
 pub(super) fn rate(text: &str) -> Result<NonZeroU32, String> {

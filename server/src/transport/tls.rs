@@ -7,6 +7,10 @@ use rustls::ServerConnection;
 use crate::outbox::{Outbox, Spares};
 use crate::peer::NonBlocking;
 
+/// Most bytes that TLS holds of what it was given to write, about: rustls's own limit, to which it
+/// is filled before anything waits in the outbox. How much it is just then rustls does not say.
+pub(crate) const MOST_HELD: usize = 64 * 1024;
+
 /// Writes what waits until nothing does or the socket takes no more.
 pub(crate) fn write(
     socket: &mut NonBlocking<'_>,

@@ -84,6 +84,8 @@ fn a_bad_value_is_one_line_that_names_the_option() {
         (&["--addr", "nowhere"], "--addr"),
         (&["--outbox", "lots"], "--outbox"),
         (&["--outbox", "1KiB"], "--outbox"),
+        (&["--outbox-total", "1MiB"], "--outbox-total"),
+        (&["--outbox", "64MiB"], "--outbox-total"),
         (&["--max-frame", "17"], "--max-frame"),
         (&["--max-frame", "65536"], "--max-frame"),
         (&["--max-connections", "-1"], "-1"),

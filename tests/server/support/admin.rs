@@ -27,6 +27,11 @@ pub(crate) fn value(metrics: &str, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("{name} is there: {metrics}")).parse().expect("it is a number")
 }
 
+/// Asks for the value of a line of `/metrics`.
+pub(crate) async fn read(server: &TestServer, name: &str) -> u64 {
+    value(get(server, "/metrics").await.text(), name)
+}
+
 /// The values of a counter by the words of its one label, without those that are 0.
 pub(crate) async fn by_label(server: &TestServer, name: &str) -> Vec<(String, u64)> {
     let metrics = get(server, "/metrics").await;

@@ -1,0 +1,105 @@
+//! How long things take, in buckets.
+
+use std::array;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Durations that one thread has measured. Others may read meanwhile; they see each a moment late.
+#[derive(Debug, Default)]
+pub(crate) struct Histogram {
+    /// How many were at most that long, and longer than the bound before; the last: longer.
+    counts: [AtomicU64; BOUNDS.len() + 1],
+    sum_nanos: AtomicU64,
+}
+
+/// What several have measured, added up.
+#[derive(Debug, Default)]
+pub(crate) struct HistogramSnapshot {
+    counts: [u64; BOUNDS.len() + 1],
+    sum_nanos: u64,
+}
+
+/// Upper bounds of the buckets: from what a write takes to what nobody waits for, three a decade.
+pub(crate) const BOUNDS: [(&str, Duration); 19] = [
+    ("0.00001", Duration::from_micros(10)),
+    ("0.000025", Duration::from_micros(25)),
+    ("0.00005", Duration::from_micros(50)),
+    ("0.0001", Duration::from_micros(100)),
+    ("0.00025", Duration::from_micros(250)),
+    ("0.0005", Duration::from_micros(500)),
+    ("0.001", Duration::from_millis(1)),
+    ("0.0025", Duration::from_micros(2500)),
+    ("0.005", Duration::from_millis(5)),
+    ("0.01", Duration::from_millis(10)),
+    ("0.025", Duration::from_millis(25)),
+    ("0.05", Duration::from_millis(50)),
+    ("0.1", Duration::from_millis(100)),
+    ("0.25", Duration::from_millis(250)),
+    ("0.5", Duration::from_millis(500)),
+    ("1", Duration::from_secs(1)),
+    ("2.5", Duration::from_millis(2500)),
+    ("5", Duration::from_secs(5)),
+    ("10", Duration::from_secs(10)),
+];
+
+impl Histogram {
+    /// Takes note of a duration; for one thread alone, which needs no locked instruction for it.
+    pub(crate) fn observe(&self, duration: Duration) {
+        let bucket = BOUNDS.partition_point(|(_, bound)| *bound < duration);
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        add_alone(&self.counts[bucket], 1);
+        add_alone(&self.sum_nanos, nanos);
+    }
+}
+
+fn add_alone(to: &AtomicU64, more: u64) {
+    to.store(to.load(Relaxed).wrapping_add(more), Relaxed);
+}
+
+impl HistogramSnapshot {
+    pub(crate) fn add(&mut self, histogram: &Histogram) {
+        for (sum, count) in self.counts.iter_mut().zip(&histogram.counts) {
+            *sum += count.load(Relaxed);
+        }
+        self.sum_nanos = self.sum_nanos.wrapping_add(histogram.sum_nanos.load(Relaxed));
+    }
+
+    /// Returns for each bound of [`BOUNDS`], and for none, how many were at most that long.
+    pub(crate) fn cumulative(&self) -> [u64; BOUNDS.len() + 1] {
+        let mut sum = 0;
+        array::from_fn(|bucket| {
+            sum += self.counts[bucket];
+            sum
+        })
+    }
+
+    pub(crate) fn sum_seconds(&self) -> f64 {
+        Duration::from_nanos(self.sum_nanos).as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_say_what_they_are_and_grow() {
+        for (text, bound) in BOUNDS {
+            assert_eq!(text.parse::<f64>().unwrap(), bound.as_secs_f64());
+        }
+        assert!(BOUNDS.is_sorted_by(|(_, one), (_, next)| one < next));
+    }
+
+    #[test]
+    fn each_duration_is_in_its_bucket() {
+        let histogram = Histogram::default();
+        for micros in [0, 10, 11, 10_000_000, 10_000_001, 3_600_000_000] {
+            histogram.observe(Duration::from_micros(micros));
+        }
+        let mut snapshot = HistogramSnapshot::default();
+        snapshot.add(&histogram);
+        let [first, second, .., last_bound, all] = snapshot.cumulative();
+        assert_eq!((first, second, last_bound, all), (2, 3, 4, 6));
+        assert!((snapshot.sum_seconds() - 3_620.000_022).abs() < 1e-9);
+    }
+}
