@@ -1,7 +1,6 @@
 //! Load for relays of small messages, and tables of what it costs them.
 
 mod body;
-mod histogram;
 mod net;
 mod outcome;
 mod process;

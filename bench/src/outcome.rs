@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::histogram::Histogram;
+use waddell_tests::histogram::Histogram;
 
 /// Figures of one run. Those that a scenario does not have are absent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

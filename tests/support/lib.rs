@@ -1,6 +1,7 @@
 //! What the tests of this workspace share.
 
 pub mod checks;
+pub mod histogram;
 pub mod rng;
 pub mod simulation;
 pub mod vectors;

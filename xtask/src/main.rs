@@ -7,6 +7,7 @@ mod fuzz;
 mod install;
 mod package;
 mod serve;
+mod soak;
 mod test;
 
 use std::env;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         "package" => package::build().map(drop),
         "deny" => deny::deny(),
         "fuzz" => fuzz::fuzz(&args),
+        "soak" => soak::soak(&args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
@@ -55,4 +57,6 @@ usage: cargo xtask COMMAND
   package                     build the npm package in wasm-client/pkg
   deny                        check licences, duplicate and banned crates, and sources
   fuzz [SECONDS]              run each fuzz target for 60 s, or as long as told
+  soak [ARG]...               have thousands of peers talk, stall, vanish and send rubbish, and
+                              check what the server promises; `soak --help` lists ARGs
 ";

@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 
 use super::{Measurement, QUIET, Run, Scenario, Tally};
 use crate::body::Stamp;
-use crate::histogram::Histogram;
 use crate::net::{Event, Out};
 use crate::outcome::Outcome;
+use waddell_tests::histogram::Histogram;
 
 pub(super) fn run(run: &Run) -> Result<Outcome> {
     let peers = 2 * usize::from(run.pairs);

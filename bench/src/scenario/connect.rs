@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::{Measurement, Run};
-use crate::histogram::Histogram;
 use crate::net::Event;
 use crate::outcome::Outcome;
+use waddell_tests::histogram::Histogram;
 
 pub(super) fn run(run: &Run) -> Result<Outcome> {
     let slots = usize::from(run.pairs);

@@ -9,9 +9,9 @@ use anyhow::{Result, bail};
 
 use super::{Measurement, QUIET, Run, Tally};
 use crate::body::Stamp;
-use crate::histogram::Histogram;
 use crate::net::{Event, Net};
 use crate::outcome::Outcome;
+use waddell_tests::histogram::Histogram;
 
 pub(super) fn run(run: &Run) -> Result<Outcome> {
     let pairs = usize::from(run.pairs);

@@ -4,19 +4,27 @@
 ///
 /// Every power of two is cut into 128 equal parts, so a time is known to 1/128 of itself.
 #[derive(Debug)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     counts: Vec<u64>,
     total: u64,
     min: u64,
     max: u64,
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Histogram {
-    pub(crate) fn new() -> Self {
+    /// Starts with none.
+    pub fn new() -> Self {
         Self { counts: vec![0; index(u64::MAX) + 1], total: 0, min: u64::MAX, max: 0 }
     }
 
-    pub(crate) fn record(&mut self, time: u64) {
+    /// Counts a time.
+    pub fn record(&mut self, time: u64) {
         self.counts[index(time)] += 1;
         self.total += 1;
         self.min = self.min.min(time);
@@ -24,7 +32,7 @@ impl Histogram {
     }
 
     /// Returns the time that so many percent of all do not exceed; `None` if there is none.
-    pub(crate) fn percentile(&self, percent: f64) -> Option<u64> {
+    pub fn percentile(&self, percent: f64) -> Option<u64> {
         let rank =
             ((self.total as f64 * percent / 100.0).ceil() as u64).clamp(1, self.total.max(1));
         let mut seen = 0;

@@ -1,0 +1,30 @@
+//! Thousands of peers against a running `waddell-server`, and what must hold meanwhile.
+//!
+//! The server is a process of its own, so that its memory and its descriptors can be told from
+//! those of its peers. All peers live on one thread of this one.
+//!
+//! ```text
+//!   process   the server: starts it, asks /metrics and /proc, ends it
+//!   peer      one connection of any transport
+//!   stamp     bodies that say who sent them to whom, and the how manieth they are
+//!   arrivals  whether what one peer receives is what it may receive
+//!   healthy   pairs that lose nothing and never wait long
+//!   wild      peers that stall, vanish, send rubbish and come back
+//!   soak      all of it for a while, with the counters added up at quiet points
+//!   attack    one kind of abuse at a time, beside a healthy pair
+//! ```
+
+mod arrivals;
+mod healthy;
+mod memory;
+mod peer;
+mod process;
+mod prometheus;
+mod rubbish;
+mod soak;
+mod stamp;
+mod wild;
+mod world;
+
+pub use process::{Launch, Process};
+pub use soak::{Plan, Report, soak};

@@ -1,0 +1,107 @@
+//! `waddell-soak`: a run of peers against a server, as `cargo xtask soak` starts it.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use waddell_soak::{Launch, Plan, Report, soak};
+
+/// Has thousands of peers of every transport talk, stall, vanish, send rubbish and come back, and
+/// checks the whole time that the server keeps its promises.
+#[derive(Debug, Parser)]
+#[command(max_term_width = 100)]
+struct Options {
+    /// How long they talk, in minutes.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = minutes)]
+    minutes: Duration,
+    /// Peers at a time; one in eight belongs to a pair that loses nothing.
+    #[arg(long, value_name = "N", default_value = "3000", value_parser = clap::value_parser!(u16).range(32..=19_000))]
+    peers: u16,
+    /// What all random choices come from. [default: the time]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The server's program. [default: the one beside this]
+    #[arg(long, value_name = "FILE")]
+    server: Option<PathBuf>,
+    /// Further flags of the server.
+    #[arg(last = true)]
+    flags: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns whether all is well.
+fn run(options: Options) -> Result<bool> {
+    let program = match options.server {
+        Some(program) => program,
+        None => env::current_exe()?.with_file_name("waddell-server"),
+    };
+    let launch = Launch { program, flags: options.flags, descriptors: None };
+    let seed = match options.seed {
+        Some(seed) => seed,
+        None => std::time::UNIX_EPOCH.elapsed().context("the clock is wrong")?.as_millis() as u64,
+    };
+    eprintln!("seed {seed}");
+    let plan = Plan { launch, duration: options.minutes, peers: usize::from(options.peers), seed };
+    let report = soak(&plan)?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print(&report);
+    }
+    Ok(report.violations.is_empty())
+}
+
+fn print(report: &Report) {
+    let Report { seed, seconds, peers, quiet_points, .. } = report;
+    println!("{peers} peers for {seconds:.0} s, seed {seed}, {quiet_points} quiet points");
+    for (name, value) in &report.counts {
+        println!("  {name:<48} {value:>12}");
+    }
+    println!("the server:");
+    for (name, value) in &report.metrics {
+        println!("  {name:<48} {value:>12}");
+    }
+    let [half, most, all] = report.healthy_ms;
+    println!(
+        "healthy messages took {half:.2} ms, 99 % at most {most:.1} ms, all at most {all:.1} ms"
+    );
+    let [early, late, max, end] = report.resident_mib;
+    println!(
+        "resident memory {early:.1} MiB early, {late:.1} MiB late, {max:.1} MiB at most, \
+         {end:.1} MiB when all had left"
+    );
+    let [before, after] = report.descriptors;
+    println!("{before} descriptors before, {after} after");
+    match report.violations.len() {
+        0 => println!("no violation"),
+        count => println!("{count} violations; `--seed {seed}` makes the same choices again"),
+    }
+    for violation in &report.violations {
+        println!("  {violation}");
+    }
+}
+
+fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    Duration::try_from_secs_f64(minutes * 60.0)
+        .ok()
+        .filter(|duration| *duration >= Duration::from_secs(5))
+        .ok_or_else(|| "expected a twelfth of a minute at least".to_owned())
+}

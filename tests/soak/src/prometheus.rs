@@ -1,0 +1,134 @@
+//! What a server says about itself at `/metrics`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+
+/// The numbers of one reading, by name and labels.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    values: BTreeMap<String, f64>,
+}
+
+impl Reading {
+    /// Takes Prometheus's text apart.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let values = lines.map(|line| {
+            let (name, value) = line.rsplit_once(' ').context("a line without a value")?;
+            let value = value.parse().with_context(|| format!("no number: {line:?}"))?;
+            Ok((name.to_owned(), value))
+        });
+        Ok(Self { values: values.collect::<Result<_>>()? })
+    }
+
+    /// Returns the sum of a name's values, whatever their labels.
+    pub(crate) fn sum(&self, name: &str) -> Result<u64> {
+        let values = self.labelled(name);
+        ensure!(!values.is_empty(), "the server does not say {name}");
+        Ok(values.values().sum())
+    }
+
+    /// Returns a name's values by their labels.
+    pub(crate) fn labelled(&self, name: &str) -> BTreeMap<&str, u64> {
+        let values = self.values.iter().filter_map(|(key, value)| {
+            let labels = key.strip_prefix(name)?;
+            (labels.is_empty() || labels.starts_with('{')).then_some((labels, *value as u64))
+        });
+        values.collect()
+    }
+
+    /// Returns every counter, as it is written but for the common beginning.
+    pub(crate) fn totals(&self) -> BTreeMap<String, u64> {
+        let totals = self.values.iter().filter_map(|(key, value)| {
+            let name = key.strip_prefix("waddell_")?;
+            name.contains("_total").then(|| (name.replace("_total", ""), *value as u64))
+        });
+        totals.collect()
+    }
+
+    /// Checks that each frame that came in is counted once more, by what became of it.
+    pub(crate) fn check_sum(&self) -> Result<()> {
+        let frames_in = self.sum("waddell_frames_in_total")?;
+        let mut accounted = 0;
+        for part in [
+            "waddell_frames_forwarded_total",
+            "waddell_keep_alives_total",
+            "waddell_frames_rejected_total",
+            "waddell_frames_dropped_total",
+        ] {
+            accounted += self.sum(part)?;
+        }
+        ensure!(
+            frames_in == accounted,
+            "{frames_in} frames came in, but what became of {accounted} is counted"
+        );
+        Ok(())
+    }
+
+    /// Checks that the peers that are there are those that came and have not gone.
+    pub(crate) fn check_peers(&self) -> Result<()> {
+        let peers = self.sum("waddell_peers")?;
+        let connected = self.sum("waddell_peers_connected_total")?;
+        let disconnected = self.sum("waddell_peers_disconnected_total")?;
+        ensure!(
+            connected.checked_sub(disconnected) == Some(peers),
+            "{peers} peers are there, but {connected} came and {disconnected} went"
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = "\
+# HELP waddell_frames_in_total Whole frames received.
+# TYPE waddell_frames_in_total counter
+waddell_frames_in_total 21
+waddell_frames_forwarded_total 10
+waddell_keep_alives_total 1
+waddell_frames_rejected_total{reason=\"short\"} 2
+waddell_frames_rejected_total{reason=\"reserved recipient\"} 3
+waddell_frames_dropped_total{reason=\"outbox full\"} 5
+waddell_peers{transport=\"tcp\"} 2
+waddell_peers{transport=\"wss\"} 1
+waddell_peers_connected_total 9
+waddell_peers_disconnected_total 6
+waddell_lag_seconds_sum 0.25
+";
+
+    #[test]
+    fn labels_are_summed_and_names_told_apart() {
+        let reading = Reading::parse(PAGE).unwrap();
+        assert_eq!(reading.sum("waddell_peers").unwrap(), 3);
+        assert_eq!(reading.sum("waddell_frames_rejected_total").unwrap(), 5);
+        assert_eq!(
+            reading.labelled("waddell_peers")["{transport=\"wss\"}"],
+            1,
+            "and not peers_connected"
+        );
+        reading.sum("waddell_none").unwrap_err();
+        Reading::parse("waddell_peers many").unwrap_err();
+    }
+
+    #[test]
+    fn a_frame_or_a_peer_that_is_not_counted_is_seen() {
+        let reading = Reading::parse(PAGE).unwrap();
+        reading.check_sum().unwrap();
+        reading.check_peers().unwrap();
+        for (line, other) in [
+            ("frames_in_total 21", "frames_in_total 22"),
+            ("outbox full\"} 5", "outbox full\"} 6"),
+            ("keep_alives_total 1", "keep_alives_total 0"),
+        ] {
+            Reading::parse(&PAGE.replace(line, other)).unwrap().check_sum().unwrap_err();
+        }
+        for (line, other) in
+            [("disconnected_total 6", "disconnected_total 10"), ("wss\"} 1", "wss\"} 0")]
+        {
+            Reading::parse(&PAGE.replace(line, other)).unwrap().check_peers().unwrap_err();
+        }
+    }
+}
