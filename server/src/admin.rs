@@ -1,6 +1,7 @@
 //! What operators and their machines ask: counters, health, readiness. Not for the open internet.
 
 mod page;
+mod peers;
 
 use std::convert::Infallible;
 use std::io;
@@ -17,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use page::Page;
+use peers::BadQuery;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -75,10 +77,8 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>) {
         };
         let shared = Arc::clone(&shared);
         tokio::task::spawn_local(async move {
-            let service = service_fn(|request| {
-                let reply = respond(&shared, &request);
-                async move { Ok::<_, Infallible>(reply) }
-            });
+            let service =
+                service_fn(async |request| Ok::<_, Infallible>(respond(&shared, &request).await));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
@@ -90,7 +90,7 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-fn respond<B>(shared: &Shared, request: &Request<B>) -> Response<Full<Bytes>> {
+async fn respond<B>(shared: &Shared, request: &Request<B>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return reply(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -107,11 +107,22 @@ fn respond<B>(shared: &Shared, request: &Request<B>) -> Response<Full<Bytes>> {
                 reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "shutting down\n".into())
             }
         },
-        _ => {
-            reply(StatusCode::NOT_FOUND, PLAIN, "there are /metrics, /healthz and /readyz\n".into())
-        }
+        "/debug/peers" if !shared.config.admin_debug => reply(
+            StatusCode::NOT_FOUND,
+            PLAIN,
+            "start the server with --admin-debug to see its peers here\n".into(),
+        ),
+        "/debug/peers" => match peers::peers(shared, request.uri().query()).await {
+            Ok(json) => reply(StatusCode::OK, JSON, json),
+            Err(BadQuery) => reply(StatusCode::BAD_REQUEST, PLAIN, BadQuery::EXPLANATION.into()),
+        },
+        _ => reply(StatusCode::NOT_FOUND, PLAIN, WHAT_THERE_IS.into()),
     }
 }
+
+const WHAT_THERE_IS: &str = "there are /metrics, /healthz, /readyz and /debug/peers\n";
+
+const JSON: &str = "application/json";
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 

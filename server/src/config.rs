@@ -69,6 +69,10 @@ pub struct ServerConfig {
     /// Where operators and their machines find `/metrics`, `/healthz` and `/readyz` over plain
     /// HTTP; port 0 picks a free one. Default: nowhere.
     pub admin: Option<SocketAddr>,
+    /// Whether `/debug/peers` there says what each peer's connection is doing: numbers and the first
+    /// part of its id, never what is in a frame. Default: no, since who writes how much is nobody's
+    /// business while all is well.
+    pub admin_debug: bool,
     /// How long a server that is told to shut down still accepts connections while `/readyz` says
     /// that it is not ready. Default 0: for a load balancer, more than it takes to notice.
     pub drain_delay: Duration,
@@ -98,6 +102,7 @@ impl Default for ServerConfig {
             origins: Vec::new(),
             www: Www::Demo,
             admin: None,
+            admin_debug: false,
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
         }

@@ -88,6 +88,10 @@ struct Listening {
     /// machine or of a private network, such as 127.0.0.1:62490. [default: nowhere]
     #[arg(long, value_name = "IP:PORT", env = "WADDELL_ADMIN")]
     admin: Option<SocketAddr>,
+    /// Serve /debug/peers there too: what each peer's connection is doing, without bodies and whole
+    /// ids.
+    #[arg(long, env = "WADDELL_ADMIN_DEBUG")]
+    admin_debug: bool,
     /// Threads that serve connections; 0: one for each processor.
     #[arg(long, value_name = "N", default_value = "0", env = "WADDELL_WORKERS", value_parser = workers)]
     workers: usize,
@@ -317,6 +321,7 @@ impl Options {
             origins: listening.origin.clone(),
             www,
             admin: listening.admin,
+            admin_debug: listening.admin_debug,
             drain_delay: limits.drain_delay,
             drain_timeout: limits.drain_timeout,
         })

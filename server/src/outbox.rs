@@ -112,6 +112,10 @@ impl Outbox {
         }
     }
 
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing
+    }
+
     /// Returns how many bytes of memory it holds.
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()

@@ -1,27 +1,56 @@
 //! What all workers may do with a connected peer: put frames into its outbox, and write them.
 
 use std::io::{self, IoSlice, Write};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rustls::ServerConnection;
+use serde::Serialize;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::Instant;
 use waddell_core::PeerId;
 
+use crate::connection::Short;
 use crate::memory::{Memory, NoMemory, Share};
 use crate::outbox::{Framing, Outbox, Refused, Spares};
 use crate::supplies::{Moment, Supplies};
-use crate::transport::tls;
+use crate::transport::{TransportKind, tls};
 
 /// A connected peer, as the registry holds it.
 #[derive(Debug)]
 pub(crate) struct Peer {
     id: PeerId,
+    connected_at: Moment,
+    /// What came from it; its connection alone adds to these.
+    frames_in: AtomicU64,
+    bytes_in: AtomicU64,
     link: Mutex<Link>,
+}
+
+/// A peer as operators see it.
+#[derive(Debug, Serialize)]
+pub(crate) struct PeerReport {
+    /// Enough to find it in the log, too little to write to it.
+    id: String,
+    transport: &'static str,
+    connected_seconds: u64,
+    /// Whole frames that came from it.
+    frames_in: u64,
+    pub(crate) bytes_in: u64,
+    /// Frames put into its outbox.
+    frames_out: u64,
+    pub(crate) bytes_out: u64,
+    /// What waits for it.
+    pub(crate) outbox_bytes: usize,
+    /// Who writes next: nobody (idle), a worker (queued), the socket has to take more first
+    /// (blocked), or nobody ever again (broken, crowded out).
+    flow: &'static str,
+    /// For how long its socket has taken nothing, if something waits for it.
+    stalled_seconds: Option<u64>,
 }
 
 impl Peer {
@@ -30,6 +59,7 @@ impl Peer {
         socket: OwnedWriteHalf,
         tls: Option<Box<ServerConnection>>,
         framing: Framing,
+        connected_at: Moment,
     ) -> Self {
         let link = Link {
             outbox: Outbox::new(framing),
@@ -41,12 +71,44 @@ impl Peer {
             oldest: None,
             stalled_since: None,
             share: Share::default(),
+            frames_out: 0,
+            bytes_out: 0,
         };
-        Self { id, link: Mutex::new(link) }
+        Self {
+            id,
+            connected_at,
+            frames_in: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            link: Mutex::new(link),
+        }
     }
 
     pub(crate) fn id(&self) -> PeerId {
         self.id
+    }
+
+    /// Takes note of what came from this peer; for its connection alone, which needs no locked
+    /// instruction for it.
+    pub(crate) fn count_in(&self, frames: u64, bytes: u64) {
+        self.frames_in.store(self.frames_in.load(Relaxed) + frames, Relaxed);
+        self.bytes_in.store(self.bytes_in.load(Relaxed) + bytes, Relaxed);
+    }
+
+    /// Says what the peer's connection is doing.
+    pub(crate) fn report(&self, now: Moment) -> PeerReport {
+        let link = self.link();
+        PeerReport {
+            id: Short(self.id).to_string(),
+            transport: TransportKind::new(link.outbox.framing(), link.tls.is_some()).as_str(),
+            connected_seconds: now.since(self.connected_at).as_secs(),
+            frames_in: self.frames_in.load(Relaxed),
+            bytes_in: self.bytes_in.load(Relaxed),
+            frames_out: link.frames_out,
+            bytes_out: link.bytes_out,
+            outbox_bytes: link.outbox.len(),
+            flow: link.flow.as_str(),
+            stalled_seconds: link.stalled_since.map(|since| since.elapsed().as_secs()),
+        }
     }
 
     /// Puts a frame into the outbox that was read at that moment.
@@ -148,6 +210,9 @@ pub(crate) struct Link {
     stalled_since: Option<Instant>,
     /// What it has of the memory for outboxes that wait for their socket.
     share: Share,
+    /// What was put into the outbox since the peer connected.
+    frames_out: u64,
+    bytes_out: u64,
 }
 
 /// Who is to write next.
@@ -166,6 +231,16 @@ enum Flow {
 }
 
 impl Flow {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Queued => "queued",
+            Self::Blocked => "blocked",
+            Self::Broken => "broken",
+            Self::CrowdedOut => "crowded out",
+        }
+    }
+
     /// Nothing is written any more.
     const fn has_ended(self) -> bool {
         match self {
@@ -208,6 +283,8 @@ impl Link {
             self.outbox.push(frame, limit, spares, |_| Ok(()))?;
         }
         self.oldest.get_or_insert(read_at);
+        self.frames_out += 1;
+        self.bytes_out += frame.len() as u64;
         Ok(())
     }
 

@@ -225,6 +225,7 @@ impl ServerHandle {
             origins: _,
             www: _,
             admin,
+            admin_debug,
             drain_delay,
             drain_timeout,
         } = config;
@@ -249,6 +250,7 @@ impl ServerHandle {
             ("idle-timeout", *idle_timeout != current.idle_timeout),
             ("rate-frames, rate-bytes or rate-burst", *rate_limit != current.rate_limit),
             ("admin", *admin != current.admin),
+            ("admin-debug", *admin_debug != current.admin_debug),
             ("drain-delay", *drain_delay != current.drain_delay),
             ("drain-timeout", *drain_timeout != current.drain_timeout),
         ];

@@ -1,5 +1,6 @@
 //! What became of the frames of one read.
 
+use crate::peer::Peer;
 use crate::shared::Shared;
 use crate::supplies::Moment;
 
@@ -37,7 +38,9 @@ impl Tally {
         }
     }
 
-    pub(crate) fn settle(self, shared: &Shared) {
+    /// Adds it to the counters of the server, and of the peer that was read from.
+    pub(crate) fn settle(self, shared: &Shared, from: &Peer) {
+        from.count_in(self.frames_in, self.bytes_in);
         let metrics = &shared.metrics;
         metrics.frames_in.add(self.frames_in);
         metrics.bytes_in.add(self.bytes_in);

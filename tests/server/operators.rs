@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::time::sleep;
 use waddell_core::PeerId;
 
@@ -101,5 +102,66 @@ async fn until_lag_is_measured(server: &TestServer) {
         while read(server, &count).await == 0 {
             sleep(Duration::from_millis(10)).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn what_peers_do_is_shown_to_operators_who_asked_for_it() {
+    let server = TestServer::start_with(serve_operators);
+    let refused = get(&server, "/debug/peers").await;
+    assert_eq!(refused.status, 404);
+    assert!(refused.text().contains("--admin-debug"), "{}", refused.text());
+
+    let server = TestServer::start_with(|config| {
+        serve_operators(config);
+        config.admin_debug = true;
+        config.outbox_bytes = 256 * 1024;
+    });
+    let mut sender = Peer::connect(&server, Via::Tls).await;
+    let reader = Peer::connect(&server, Via::Ws).await;
+    let socket = server.connect_narrow(Via::Tcp.scheme()).await;
+    let stuck = Peer::over(Box::new(socket), Via::Tcp).await;
+    sender.send(reader.id, 7, b"a secret").await;
+    while server.metrics().frames_dropped_full == 0 {
+        sender.send(stuck.id, 1, &[b'x'; 8_000]).await;
+    }
+    sender.echo().await;
+    let metrics = server.metrics();
+    let answer = get(&server, "/debug/peers").await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    for id in [sender.id, reader.id, stuck.id] {
+        assert!(
+            !answer.text().contains(&id.to_string()),
+            "an id is all it takes to write to a peer"
+        );
+    }
+    assert!(!answer.text().contains("secret") && !answer.text().contains("xxx"));
+    let json: Value = serde_json::from_slice(&answer.body).expect("it is JSON");
+    assert_eq!(json["connected"], 3);
+    let [first, second, third] = json["peers"].as_array().expect("a list").as_slice() else {
+        panic!("three peers: {json}");
+    };
+    assert!(stuck.id.to_string().starts_with(first["id"].as_str().expect("text")));
+    assert_eq!((&first["transport"], &first["flow"]), (&json!("tcp"), &json!("blocked")));
+    assert!(first["stalled_seconds"].is_number() && first["connected_seconds"].is_number());
+    assert!((100_000..=256 * 1024).contains(&first["outbox_bytes"].as_u64().expect("a number")));
+    // The one that sent has carried most.
+    assert!(sender.id.to_string().starts_with(second["id"].as_str().expect("text")));
+    assert_eq!((&second["transport"], &second["flow"]), (&json!("tls"), &json!("idle")));
+    assert_eq!(second["frames_in"], metrics.frames_in);
+    assert_eq!(second["bytes_in"], metrics.bytes_in);
+    assert_eq!((&second["frames_out"], &second["bytes_out"]), (&json!(1), &json!(29)));
+    assert_eq!(third["transport"], "ws");
+    assert_eq!((&third["frames_in"], &third["frames_out"]), (&json!(0), &json!(1)));
+    assert_eq!((&third["outbox_bytes"], &third["stalled_seconds"]), (&json!(0), &Value::Null));
+
+    let one = get(&server, "/debug/peers?limit=1").await;
+    let one: Value = serde_json::from_slice(&one.body).expect("it is JSON");
+    assert_eq!(
+        (one["connected"].as_u64(), one["peers"].as_array().map(Vec::len)),
+        (Some(3), Some(1))
+    );
+    for query in ["limit=0", "limit=1001", "limit=", "limit=x", "all", ""] {
+        assert_eq!(get(&server, &format!("/debug/peers?{query}")).await.status, 400, "{query}");
     }
 }
