@@ -185,7 +185,7 @@ impl Connection {
                 .inbound
                 .take(&mut plain, self.registration.peer(), &worker, now, &mut tally)
                 .and_then(|()| self.take_wire(&mut wire, &mut scratch.plain, now, &mut tally));
-            tally.settle(&worker.shared, self.registration.peer());
+            tally.settle(&worker.metrics, self.registration.peer());
             result
         })
     }
@@ -221,7 +221,7 @@ impl Connection {
         let now = Instant::now();
         let mut tally = Tally::new(self.worker.shared.moment(now));
         let result = self.take_wire(wire, &mut scratch.plain, now, &mut tally);
-        tally.settle(&self.worker.shared, self.registration.peer());
+        tally.settle(&self.worker.metrics, self.registration.peer());
         Poll::Ready(result)
     }
 

@@ -1,15 +1,16 @@
 //! How long things take, in buckets.
 
 use std::array;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+use crate::metrics::OwnCounter;
 
 /// Durations that one thread has measured. Others may read meanwhile; they see each a moment late.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
     /// How many were at most that long, and longer than the bound before; the last: longer.
-    counts: [AtomicU64; BOUNDS.len() + 1],
-    sum_nanos: AtomicU64,
+    counts: [OwnCounter; BOUNDS.len() + 1],
+    sum_nanos: OwnCounter,
 }
 
 /// What several have measured, added up.
@@ -43,25 +44,21 @@ pub(crate) const BOUNDS: [(&str, Duration); 19] = [
 ];
 
 impl Histogram {
-    /// Takes note of a duration; for one thread alone, which needs no locked instruction for it.
+    /// Takes note of a duration; for one thread alone.
     pub(crate) fn observe(&self, duration: Duration) {
         let bucket = BOUNDS.partition_point(|(_, bound)| *bound < duration);
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        add_alone(&self.counts[bucket], 1);
-        add_alone(&self.sum_nanos, nanos);
+        self.counts[bucket].add(1);
+        self.sum_nanos.add(nanos);
     }
-}
-
-fn add_alone(to: &AtomicU64, more: u64) {
-    to.store(to.load(Relaxed).wrapping_add(more), Relaxed);
 }
 
 impl HistogramSnapshot {
     pub(crate) fn add(&mut self, histogram: &Histogram) {
         for (sum, count) in self.counts.iter_mut().zip(&histogram.counts) {
-            *sum += count.load(Relaxed);
+            *sum += count.get();
         }
-        self.sum_nanos = self.sum_nanos.wrapping_add(histogram.sum_nanos.load(Relaxed));
+        self.sum_nanos = self.sum_nanos.wrapping_add(histogram.sum_nanos.get());
     }
 
     /// Returns for each bound of [`BOUNDS`], and for none, how many were at most that long.

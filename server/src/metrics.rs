@@ -9,7 +9,10 @@ use crate::http::Refusal;
 use crate::transport::TransportKind;
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    (
+        server { $($(#[$doc:meta])* $name:ident,)* }
+        worker { $($(#[$frames_doc:meta])* $frames:ident,)* }
+    ) => {
         /// What a server has counted since it started.
         ///
         /// Frames that came in are each counted once more, by what became of them:
@@ -18,6 +21,7 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct MetricsSnapshot {
             $($(#[$doc])* pub $name: u64,)*
+            $($(#[$frames_doc])* pub $frames: u64,)*
         }
 
         /// The counters themselves; shared by all workers.
@@ -30,58 +34,81 @@ macro_rules! counters {
             workers: Mutex<Vec<Arc<WorkerMetrics>>>,
         }
 
+        /// What one worker alone counts and measures: whatever changes with each read, so that
+        /// workers do not wait for one another's cache lines.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub(crate) struct WorkerMetrics {
+            $(pub(crate) $frames: OwnCounter,)*
+            /// From a frame's read to its write.
+            pub(crate) forward: Histogram,
+            /// From when a timer was due to when it fired.
+            pub(crate) lag: Histogram,
+        }
+
         impl Metrics {
             pub(crate) fn snapshot(&self) -> MetricsSnapshot {
-                MetricsSnapshot { $($name: self.$name.get(),)* }
+                let mut snapshot = MetricsSnapshot {
+                    $($name: self.$name.get(),)*
+                    ..MetricsSnapshot::default()
+                };
+                for worker in &*self.workers() {
+                    $(snapshot.$frames += worker.$frames.get();)*
+                }
+                snapshot
             }
         }
     };
 }
 
 counters! {
-    /// Connections accepted.
-    connections_accepted,
-    /// Connections refused because [`max_connections`](crate::ServerConfig::max_connections) or
-    /// [`max_connections_per_address`](crate::ServerConfig::max_connections_per_address) was reached.
-    connections_refused,
-    /// Errors while accepting, such as no descriptors left.
-    accept_errors,
-    /// Connections that ended before they became a peer: handshake errors and time-outs.
-    handshakes_failed,
-    /// Requests for a WebSocket that were answered with a refusal: of the page's origin, for one.
-    upgrades_refused,
-    /// Peers that were given an id.
-    peers_connected,
-    /// Peers whose id is gone again.
-    peers_disconnected,
-    /// Peers hung up because they took no byte for too long.
-    peers_stalled,
-    /// Peers hung up because all outboxes together had no memory for what they did not take.
-    peers_crowded_out,
-    /// Peers hung up because they broke the protocol.
-    peers_misbehaved,
-    /// Peers hung up because they gave no sign of life.
-    peers_timed_out,
-    /// Whole frames received, keep-alives included.
-    frames_in,
-    /// Bytes of those, prefixes included.
-    bytes_in,
-    /// Frames put into their recipient's outbox.
-    frames_forwarded,
-    /// Bytes of those, prefixes included.
-    bytes_forwarded,
-    /// Keep-alive frames received.
-    keep_alives,
-    /// Frames shorter than a header that are no keep-alive.
-    frames_rejected_short,
-    /// Frames to the nil id.
-    frames_rejected_reserved,
-    /// Frames to an id that is not connected.
-    frames_dropped_unknown,
-    /// Frames for which their recipient's outbox had no room.
-    frames_dropped_full,
-    /// Frames for which all outboxes together had no memory.
-    frames_dropped_memory,
+    server {
+        /// Connections accepted.
+        connections_accepted,
+        /// Connections refused because [`max_connections`](crate::ServerConfig::max_connections) or
+        /// [`max_connections_per_address`](crate::ServerConfig::max_connections_per_address) was reached.
+        connections_refused,
+        /// Errors while accepting, such as no descriptors left.
+        accept_errors,
+        /// Connections that ended before they became a peer: handshake errors and time-outs.
+        handshakes_failed,
+        /// Requests for a WebSocket that were answered with a refusal: of the page's origin, for one.
+        upgrades_refused,
+        /// Peers that were given an id.
+        peers_connected,
+        /// Peers whose id is gone again.
+        peers_disconnected,
+        /// Peers hung up because they took no byte for too long.
+        peers_stalled,
+        /// Peers hung up because all outboxes together had no memory for what they did not take.
+        peers_crowded_out,
+        /// Peers hung up because they broke the protocol.
+        peers_misbehaved,
+        /// Peers hung up because they gave no sign of life.
+        peers_timed_out,
+    }
+    worker {
+        /// Whole frames received, keep-alives included.
+        frames_in,
+        /// Bytes of those, prefixes included.
+        bytes_in,
+        /// Frames put into their recipient's outbox.
+        frames_forwarded,
+        /// Bytes of those, prefixes included.
+        bytes_forwarded,
+        /// Keep-alive frames received.
+        keep_alives,
+        /// Frames shorter than a header that are no keep-alive.
+        frames_rejected_short,
+        /// Frames to the nil id.
+        frames_rejected_reserved,
+        /// Frames to an id that is not connected.
+        frames_dropped_unknown,
+        /// Frames for which their recipient's outbox had no room.
+        frames_dropped_full,
+        /// Frames for which all outboxes together had no memory.
+        frames_dropped_memory,
+    }
 }
 
 impl Metrics {
@@ -137,16 +164,6 @@ impl Metrics {
     }
 }
 
-/// What one worker alone measures.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub(crate) struct WorkerMetrics {
-    /// From a frame's read to its write.
-    pub(crate) forward: Histogram,
-    /// From when a timer was due to when it fired.
-    pub(crate) lag: Histogram,
-}
-
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -160,6 +177,21 @@ impl Counter {
 
     pub(crate) fn increment(&self) {
         self.add(1);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that only grows, and by one thread's doing alone, which needs no locked instruction
+/// for it. Others may read meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct OwnCounter(AtomicU64);
+
+impl OwnCounter {
+    pub(crate) fn add(&self, count: u64) {
+        self.0.store(self.get().wrapping_add(count), Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

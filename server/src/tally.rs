@@ -1,7 +1,7 @@
 //! What became of the frames of one read.
 
+use crate::metrics::WorkerMetrics;
 use crate::peer::Peer;
-use crate::shared::Shared;
 use crate::supplies::Moment;
 
 /// What became of the frames of one read; added to the counters once.
@@ -38,10 +38,9 @@ impl Tally {
         }
     }
 
-    /// Adds it to the counters of the server, and of the peer that was read from.
-    pub(crate) fn settle(self, shared: &Shared, from: &Peer) {
+    /// Adds it to the counters of the worker, and of the peer that was read from.
+    pub(crate) fn settle(self, metrics: &WorkerMetrics, from: &Peer) {
         from.count_in(self.frames_in, self.bytes_in);
-        let metrics = &shared.metrics;
         metrics.frames_in.add(self.frames_in);
         metrics.bytes_in.add(self.bytes_in);
         metrics.keep_alives.add(self.keep_alives);

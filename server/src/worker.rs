@@ -36,7 +36,7 @@ use crate::tally::Tally;
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
-    metrics: Arc<WorkerMetrics>,
+    pub(crate) metrics: Arc<WorkerMetrics>,
     load: Load,
     scratch: RefCell<Scratch>,
     supplies: RefCell<Supplies>,
