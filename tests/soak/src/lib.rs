@@ -15,6 +15,7 @@
 //! ```
 
 mod arrivals;
+mod attack;
 mod healthy;
 mod memory;
 mod peer;
@@ -26,5 +27,6 @@ mod stamp;
 mod wild;
 mod world;
 
+pub use attack::{Attack, Cost, Siege, attack};
 pub use process::{Launch, Process};
 pub use soak::{Plan, Report, soak};

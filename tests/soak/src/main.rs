@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use waddell_soak::{Launch, Plan, Report, soak};
+use waddell_soak::{Attack, Cost, Launch, Plan, Report, Siege, attack, soak};
 
 /// Has thousands of peers of every transport talk, stall, vanish, send rubbish and come back, and
 /// checks the whole time that the server keeps its promises.
@@ -23,6 +23,13 @@ struct Options {
     /// What all random choices come from. [default: the time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Make one attack after the other, and print what each has cost.
+    #[arg(long)]
+    attacks: bool,
+    /// Connections of the attacks that are made with many; this process and the server need a
+    /// descriptor for each.
+    #[arg(long, value_name = "N", default_value = "2000", value_parser = clap::value_parser!(u16).range(200..))]
+    connections: u16,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -53,6 +60,11 @@ fn run(options: Options) -> Result<bool> {
         None => env::current_exe()?.with_file_name("waddell-server"),
     };
     let launch = Launch { program, flags: options.flags, descriptors: None };
+    if options.attacks {
+        let connections = usize::from(options.connections);
+        let siege = Siege { launch, connections, duration: Duration::from_secs(10) };
+        return attacks(&siege, options.json);
+    }
     let seed = match options.seed {
         Some(seed) => seed,
         None => std::time::UNIX_EPOCH.elapsed().context("the clock is wrong")?.as_millis() as u64,
@@ -66,6 +78,36 @@ fn run(options: Options) -> Result<bool> {
         print(&report);
     }
     Ok(report.violations.is_empty())
+}
+
+/// Makes every attack; returns whether the server withstood all.
+fn attacks(siege: &Siege, json: bool) -> Result<bool> {
+    let mut withstood = true;
+    if !json {
+        println!(
+            "{:<24} {:>10} {:>6}   {:>8} {:>8} {:>8}   {:>8} {:>8} {:>8} {:>8}",
+            "", "amount", "s", "MiB", "at most", "after", "healthy", "50 % ms", "99 % ms", "all ms"
+        );
+    }
+    for kind in Attack::ALL {
+        match attack(kind, siege) {
+            Ok(cost) if json => println!("{}", serde_json::to_string(&cost)?),
+            Ok(cost) => {
+                let Cost { attack, amount, seconds, healthy_messages, .. } = cost;
+                let [before, peak, after] = cost.resident_mib;
+                let [half, most, all] = cost.healthy_ms;
+                println!(
+                    "{attack:<24} {amount:>10} {seconds:>6.1}   {before:>8.1} {peak:>8.1} \
+                     {after:>8.1}   {healthy_messages:>8} {half:>8.2} {most:>8.1} {all:>8.1}"
+                );
+            }
+            Err(error) => {
+                withstood = false;
+                println!("{error:#}");
+            }
+        }
+    }
+    Ok(withstood)
 }
 
 fn print(report: &Report) {

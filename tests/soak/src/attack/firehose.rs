@@ -1,0 +1,105 @@
+//! Those who send as fast as they can.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::task::JoinSet;
+use waddell_core::{PeerId, TopicId};
+use waddell_tests::rng::Rng;
+
+use crate::peer::{Dial, Peer, Via};
+use crate::stamp::Stamp;
+use crate::world::World;
+
+/// A few senders are more than two processors can serve.
+const VIAS: [Via; 4] = [Via::TCP, Via::TLS, Via::WS, Via::WSS];
+
+/// Frames that are sent in one go.
+const BATCH: usize = 64;
+
+/// Sends to peers that never read.
+pub(super) async fn unread(world: &Rc<World>, duration: Duration) -> Result<u64> {
+    let mut senders = Senders::new(duration);
+    let mut unread = Vec::new();
+    for via in VIAS {
+        let stuck = Dial { narrow: true, ..Dial::new(via) }.peer(&world.server).await?;
+        let to = stuck.id;
+        unread.push(stuck);
+        senders.add(Dial::new(via).peer(&world.server).await?, move || to, false);
+    }
+    senders.done().await
+}
+
+/// Sends to ids that nobody has.
+pub(super) async fn unknown(world: &Rc<World>, duration: Duration) -> Result<u64> {
+    let mut senders = Senders::new(duration);
+    for via in VIAS {
+        let mut rng = Rng::new(1);
+        let nobody = move || PeerId::from_random(rng.bytes());
+        senders.add(Dial::new(via).peer(&world.server).await?, nobody, false);
+    }
+    senders.done().await
+}
+
+/// Sends to itself, over each transport once reading and once not.
+pub(super) async fn oneself(world: &Rc<World>, duration: Duration) -> Result<u64> {
+    let mut senders = Senders::new(duration);
+    for (via, reads) in VIAS.into_iter().flat_map(|via| [(via, true), (via, false)]) {
+        let peer = Dial::new(via).peer(&world.server).await?;
+        let own = peer.id;
+        senders.add(peer, move || own, reads);
+    }
+    senders.done().await
+}
+
+/// Peers that send as fast as they can for a while.
+struct Senders {
+    tasks: JoinSet<std::io::Result<()>>,
+    until: Instant,
+    sent: Rc<Cell<u64>>,
+}
+
+impl Senders {
+    fn new(duration: Duration) -> Self {
+        Self { tasks: JoinSet::new(), until: Instant::now() + duration, sent: Rc::default() }
+    }
+
+    /// Has a peer send to whomever `to` names; it may take in what comes back.
+    fn add(&mut self, mut peer: Peer, mut to: impl FnMut() -> PeerId + 'static, reads: bool) {
+        let (until, sent) = (self.until, Rc::clone(&self.sent));
+        self.tasks.spawn_local(async move {
+            while Instant::now() < until {
+                let mut batch = Vec::new();
+                for _ in 0..BATCH {
+                    let stamp = Stamp {
+                        sender: peer.id,
+                        recipient: to(),
+                        topic: TopicId(1),
+                        number: 1,
+                        time: 0,
+                    };
+                    batch.extend(stamp.frame(200));
+                }
+                peer.send(batch).await?;
+                sent.set(sent.get() + BATCH as u64);
+                let now = Duration::ZERO;
+                if reads {
+                    while let Ok(payload) = tokio::time::timeout(now, peer.receive()).await {
+                        payload?;
+                    }
+                }
+            }
+            Ok(())
+        });
+    }
+
+    /// Waits for their end; returns how many frames they have sent.
+    async fn done(mut self) -> Result<u64> {
+        while let Some(task) = self.tasks.join_next().await {
+            task??;
+        }
+        Ok(self.sent.get())
+    }
+}
