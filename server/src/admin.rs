@@ -147,6 +147,8 @@ fn metrics(shared: &Shared) -> String {
         accept_errors,
         handshakes_failed: _,
         upgrades_refused: _,
+        certificates_reloaded,
+        certificates_refused,
         peers_connected,
         peers_disconnected,
         peers_stalled,
@@ -187,6 +189,20 @@ fn metrics(shared: &Shared) -> String {
         &Refusal::ALL
             .map(|refusal| (refusal.as_str(), shared.metrics.upgrades_refused_by(refusal))),
     );
+    page.labelled(
+        "certificate_reloads_total",
+        "counter",
+        "Times that the certificate was read again, by what came of it.",
+        "result",
+        &[("ok", certificates_reloaded), ("failed", certificates_refused)],
+    );
+    if let Some(expires) = shared.certificate_expires() {
+        page.gauge(
+            "certificate_expires_timestamp_seconds",
+            "When the certificate in use expires, in seconds since 1970.",
+            expires,
+        );
+    }
     page.counter("peers_connected", "Peers that were given an id.", peers_connected);
     page.counter("peers_disconnected", "Peers whose id is gone again.", peers_disconnected);
     page.labelled(

@@ -74,6 +74,10 @@ counters! {
         handshakes_failed,
         /// Requests for a WebSocket that were answered with a refusal: of the page's origin, for one.
         upgrades_refused,
+        /// Times that the certificate was read again and taken into use.
+        certificates_reloaded,
+        /// Times that the certificate was read again and could not be used: the one before stays.
+        certificates_refused,
         /// Peers that were given an id.
         peers_connected,
         /// Peers whose id is gone again.

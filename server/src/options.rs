@@ -62,7 +62,7 @@ struct Listening {
     /// Listen here as the original did: tcp://, or tls:// with a certificate.
     #[arg(long, value_name = "HOST:PORT", env = "WADDELL_ADDR")]
     addr: Option<String>,
-    /// PEM file with the certificate chain. Read again on SIGHUP.
+    /// PEM file with the certificate chain. Read again when the files change, and on SIGHUP.
     #[arg(long, value_name = "PEM", env = "WADDELL_CERT")]
     cert: Option<PathBuf>,
     /// PEM file with the certificate's key: PKCS#8, PKCS#1 or SEC1.

@@ -1,6 +1,8 @@
 //! A server's life: bind, run, shut down.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -136,7 +138,10 @@ impl Server {
         });
         started.await.unwrap_or_else(|_| Err(io::Error::other("a worker did not start")))?;
         shared.begin_serving(Arc::clone(&roll_call));
-        shutdown.await;
+        tokio::select! {
+            () = shutdown => {}
+            never = watch_certificate(&shared) => match never {},
+        }
         shared.begin_leaving();
         let drain_delay = shared.config.drain_delay;
         if !drain_delay.is_zero() {
@@ -161,6 +166,14 @@ impl Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("listeners", &self.listeners).finish_non_exhaustive()
+    }
+}
+
+/// Reads the certificate again whenever it has changed, if there is one.
+async fn watch_certificate(shared: &Shared) -> Infallible {
+    match &shared.tls {
+        Some(tls) => Arc::clone(&tls.certificate).watch(&shared.metrics).await,
+        None => pending().await,
     }
 }
 
@@ -230,7 +243,7 @@ impl ServerHandle {
             drain_timeout,
         } = config;
         if let (Some(tls), Some(identity)) = (&shared.tls, identity) {
-            tls.reload(identity)?;
+            tls.certificate.reload(identity, &shared.metrics)?;
         }
         shared.admissions.set_limits(*max_connections, *max_connections_per_address);
         shared.set_site(Site::new(config));

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -71,6 +72,12 @@ impl Shared {
             gone: Notify::new(),
             epoch: Instant::now(),
         }
+    }
+
+    /// Returns when the certificate expires, in seconds since 1970, if there is one that says so.
+    pub(crate) fn certificate_expires(&self) -> Option<u64> {
+        let expires = self.tls.as_ref()?.certificate.expires()?;
+        expires.duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs())
     }
 
     /// Returns what is served over HTTP.

@@ -1,17 +1,19 @@
 //! Keys and certificates: PEM files into what rustls needs.
 
-use std::fmt;
+mod acceptors;
+mod certificate;
+mod expiry;
+
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
-use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tokio_rustls::TlsAcceptor;
+
+pub(crate) use acceptors::Acceptors;
 
 /// Where a server's certificate and key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,58 +99,6 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)?.write_all(text.as_bytes())
-}
-
-/// What accepts TLS, for each kind of listener.
-#[derive(Clone)]
-pub(crate) struct Acceptors {
-    current: Arc<Current>,
-    /// For `tls` listeners: whatever protocol the client offers, or none.
-    pub(crate) raw: TlsAcceptor,
-    /// For `wss` and `auto` listeners: `http/1.1`, or none.
-    pub(crate) http: TlsAcceptor,
-}
-
-impl Acceptors {
-    pub(crate) fn load(identity: &Identity) -> Result<Self, TlsError> {
-        let current = Arc::new(Current(RwLock::new(Arc::new(identity.load()?))));
-        let ticketer = Ticketer::new().map_err(TlsError::NoTickets)?;
-        let acceptor = |alpn: &[&[u8]]| {
-            let mut config = rustls::ServerConfig::builder_with_provider(provider())
-                .with_safe_default_protocol_versions()
-                .expect("the provider has cipher suites for TLS 1.2 and 1.3")
-                .with_no_client_auth()
-                .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
-            // A client that comes back saves both sides the signature; nothing is kept for it here.
-            config.ticketer = Arc::clone(&ticketer);
-            config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-            TlsAcceptor::from(Arc::new(config))
-        };
-        Ok(Self { raw: acceptor(&[]), http: acceptor(&[b"http/1.1"]), current })
-    }
-
-    /// Reads the files again. Connections keep what they have; later ones get the new one.
-    pub(crate) fn reload(&self, identity: &Identity) -> Result<(), TlsError> {
-        let loaded = Arc::new(identity.load()?);
-        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = loaded;
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Acceptors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acceptors").finish_non_exhaustive()
-    }
-}
-
-/// The certificate that is in use.
-#[derive(Debug)]
-struct Current(RwLock<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
-    }
 }
 
 /// The cryptography; passed on explicitly, so that nothing depends on a process-wide default.

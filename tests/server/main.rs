@@ -1,6 +1,7 @@
 //! A server, and peers on real sockets: every transport, every limit, every way to leave.
 
 mod auto;
+mod certificates;
 mod closing;
 mod frames;
 mod http;

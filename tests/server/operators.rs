@@ -1,6 +1,6 @@
 //! What operators see: counters, health, readiness.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -37,9 +37,14 @@ async fn counters_tell_what_became_of_every_frame() {
         ("waddell_frames_dropped_total{reason=\"unknown recipient\"}", 1),
         ("waddell_frames_dropped_total{reason=\"outbox full\"}", 0),
         ("waddell_frames_dropped_total{reason=\"no memory\"}", 0),
+        ("waddell_certificate_reloads_total{result=\"ok\"}", 0),
+        ("waddell_certificate_reloads_total{result=\"failed\"}", 0),
     ] {
         assert_eq!(value(metrics.text(), name), expected, "{name}");
     }
+    let expires = value(metrics.text(), "waddell_certificate_expires_timestamp_seconds");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later");
+    assert!(expires > now.as_secs(), "{expires}");
     drop((one, other));
     until(|| server.metrics().peers_disconnected == 2).await;
     let metrics = get(&server, "/metrics").await;

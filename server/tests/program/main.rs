@@ -240,17 +240,16 @@ fn sighup_reads_the_certificate_again() {
     let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
     let first = shown_certificates(&server);
     // Half of a pair: the old one stays in use.
-    let old = fs::read(&cert).expect("it is there");
-    certificate(folder.path());
-    let new = fs::read(&cert).expect("it is there");
-    fs::write(&cert, &old).expect("there is room");
+    let renewed = tempfile::tempdir().expect("there is room");
+    let (new_cert, new_key) = certificate(renewed.path());
+    fs::copy(new_key, &key).expect("there is room");
     server.signal("HUP");
     let refused = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("ERROR")));
     assert!(refused.is_some_and(|line| line.is_ok_and(|line| line.contains(text(&key)))));
     assert_eq!(shown_certificates(&server), first);
-    fs::write(&cert, &new).expect("there is room");
+    fs::copy(&new_cert, &cert).expect("there is room");
     server.signal("HUP");
-    let new = String::from_utf8(new).expect("it is text");
+    let new = fs::read_to_string(&new_cert).expect("it is there");
     until(|| shown_certificates(&server).first().is_some_and(|shown| new.contains(shown)));
 }
 

@@ -37,7 +37,10 @@ fn arguments() -> Vec<clap::Arg> {
     let named = |argument: &clap::Arg| {
         argument.get_long().is_some_and(|long| !NOT_IN_THE_EXAMPLE.contains(&long))
     };
-    Options::command().get_arguments().filter(|argument| named(argument)).cloned().collect()
+    let mut command = Options::command();
+    // Flags without a value have their default, false, only once it is built.
+    command.build();
+    command.get_arguments().filter(|argument| named(argument)).cloned().collect()
 }
 
 /// What an option is by default, as the program says it.

@@ -1,0 +1,110 @@
+//! Certificates that are replaced while the server runs: what clients are shown, and who notices.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
+use tokio_rustls::TlsConnector;
+use waddell_server::{Identity, Scheme, self_signed};
+
+use crate::support::peer::Peer;
+use crate::support::server::{TestServer, Via};
+use crate::support::{soon, until};
+
+/// A pair that no server has yet, in a folder of its own.
+fn another() -> (TempDir, Identity) {
+    let folder = TempDir::new().expect("there is room");
+    let identity = self_signed("localhost", folder.path()).expect("the name is valid");
+    (folder, identity)
+}
+
+/// Puts a file in the place of another, as whoever renews certificates does: at once.
+fn replace(old: &Path, new: &Path) {
+    let beside = old.with_extension("new");
+    fs::copy(new, &beside).expect("there is room");
+    fs::rename(&beside, old).expect("it is the same folder");
+}
+
+/// Whether a client that trusts this certificate and no other gets through.
+async fn shows(server: &TestServer, cert: &Path) -> bool {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(cert).expect("it is there")).expect("it is one");
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("there are suites for them")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").expect("it is a name");
+    let stream = server.connect(Scheme::Tls).await;
+    soon(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.is_ok()
+}
+
+/// Waits until clients are shown this certificate.
+async fn shown(server: &TestServer, cert: &Path) {
+    soon(async { while !shows(server, cert).await {} }).await;
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_and_nobody_is_dropped() {
+    let server = TestServer::start();
+    let mut peer = Peer::connect(&server, Via::Tls).await;
+    let (_folder, new) = another();
+    assert!(!shows(&server, &new.cert).await);
+    replace(&server.identity.key, &new.key);
+    replace(&server.identity.cert, &new.cert);
+    shown(&server, &new.cert).await;
+    peer.echo().await;
+    assert_eq!(server.metrics().certificates_reloaded, 1);
+}
+
+#[tokio::test]
+async fn a_broken_certificate_is_refused_until_it_is_mended() {
+    let server = TestServer::start();
+    let (_folder, old) = another();
+    fs::copy(&server.identity.cert, &old.cert).expect("there is room");
+    let (_folder, new) = another();
+    fs::write(&server.identity.cert, "no certificate").expect("there is room");
+    until(|| server.metrics().certificates_refused == 1).await;
+    assert!(shows(&server, &old.cert).await);
+    // Half of a pair.
+    replace(&server.identity.cert, &new.cert);
+    until(|| server.metrics().certificates_refused == 2).await;
+    assert!(shows(&server, &old.cert).await);
+    // A file that is gone for a while.
+    fs::remove_file(&server.identity.key).expect("it is there");
+    until(|| server.metrics().certificates_refused == 3).await;
+    assert!(shows(&server, &old.cert).await);
+    replace(&server.identity.key, &new.key);
+    shown(&server, &new.cert).await;
+    assert_eq!(server.metrics().certificates_reloaded, 1);
+    assert_eq!(server.metrics().certificates_refused, 3, "each state of the files is tried once");
+}
+
+/// As Kubernetes does it: the files are links through a link to a folder, and that link changes.
+#[tokio::test]
+async fn links_that_come_to_lead_elsewhere_are_followed() {
+    let ((first, old), (second, new)) = (another(), another());
+    let volume = TempDir::new().expect("there is room");
+    let data = volume.path().join("..data");
+    symlink(first.path(), &data).expect("there is room");
+    let link = |file: &Path| {
+        let name = file.file_name().expect("it has a name");
+        let link = volume.path().join(name);
+        symlink(Path::new("..data").join(name), &link).expect("there is room");
+        link
+    };
+    let linked = Identity { cert: link(&old.cert), key: link(&old.key) };
+    let server = TestServer::start_with(|config| config.identity = Some(linked));
+    assert!(shows(&server, &old.cert).await);
+    let beside = volume.path().join("..data_tmp");
+    symlink(second.path(), &beside).expect("there is room");
+    fs::rename(&beside, &data).expect("it is the same folder");
+    shown(&server, &new.cert).await;
+    assert_eq!(server.metrics().certificates_refused, 0);
+}
