@@ -27,6 +27,7 @@ use crate::handshake::FailureReason;
 use crate::histogram::HistogramSnapshot;
 use crate::http::Refusal;
 use crate::metrics::MetricsSnapshot;
+use crate::proxies::Claim;
 use crate::shared::{Phase, Shared};
 use crate::transport::TransportKind;
 use crate::worker::Worker;
@@ -149,6 +150,8 @@ fn metrics(shared: &Shared) -> String {
         upgrades_refused: _,
         certificates_reloaded,
         certificates_refused,
+        forwarded_ignored,
+        proxy_headers_ignored,
         peers_connected,
         peers_disconnected,
         peers_stalled,
@@ -188,6 +191,16 @@ fn metrics(shared: &Shared) -> String {
         "reason",
         &Refusal::ALL
             .map(|refusal| (refusal.as_str(), shared.metrics.upgrades_refused_by(refusal))),
+    );
+    page.labelled(
+        "claims_ignored_total",
+        "counter",
+        "Times that somebody who is no trusted proxy said whom it speaks for, by how.",
+        "claim",
+        &[
+            (Claim::ForwardedFor.as_str(), forwarded_ignored),
+            (Claim::ProxyHeader.as_str(), proxy_headers_ignored),
+        ],
     );
     page.labelled(
         "certificate_reloads_total",

@@ -18,11 +18,12 @@ struct Counts {
     by_address: HashMap<Network, usize>,
 }
 
-/// A connection's place; dropping it makes room for another.
+/// A connection's place among all, and among those of its address once that is known; dropping it
+/// makes room for another.
 #[derive(Debug)]
 pub(crate) struct Admission {
     admissions: Arc<Admissions>,
-    address: Network,
+    address: Option<Network>,
 }
 
 /// Why a connection is not let in.
@@ -50,20 +51,14 @@ impl Admissions {
         counts.max_per_address = unlimited(max_per_address);
     }
 
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Admission, Refused> {
-        let address = Network::of(address);
+    /// Lets a connection in, whoever it is from.
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<Admission, Refused> {
         let mut counts = self.counts();
-        let Counts { max_total, max_per_address, .. } = *counts;
-        if counts.total >= max_total {
+        if counts.total >= counts.max_total {
             return Err(Refused::Full);
         }
-        let of_address = counts.by_address.entry(address).or_default();
-        if *of_address >= max_per_address {
-            return Err(Refused::AddressFull);
-        }
-        *of_address += 1;
         counts.total += 1;
-        Ok(Admission { admissions: Arc::clone(self), address })
+        Ok(Admission { admissions: Arc::clone(self), address: None })
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -71,20 +66,48 @@ impl Admissions {
     }
 }
 
+impl Admission {
+    /// Counts the connection as one of this address, and of no other.
+    pub(crate) fn claim(&mut self, address: IpAddr) -> Result<(), Refused> {
+        let address = Network::of(address);
+        if self.address == Some(address) {
+            return Ok(());
+        }
+        let mut counts = self.admissions.counts();
+        let max_per_address = counts.max_per_address;
+        let of_address = counts.by_address.entry(address).or_default();
+        if *of_address >= max_per_address {
+            return Err(Refused::AddressFull);
+        }
+        *of_address += 1;
+        if let Some(former) = self.address.replace(address) {
+            counts.release(former);
+        }
+        Ok(())
+    }
+}
+
+impl Counts {
+    fn release(&mut self, address: Network) {
+        if let Some(of_address) = self.by_address.get_mut(&address) {
+            *of_address -= 1;
+            if *of_address == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+        let capacity = self.by_address.capacity();
+        if capacity > 1024 && self.by_address.len() * 4 < capacity {
+            self.by_address.shrink_to_fit();
+        }
+    }
+}
+
 impl Drop for Admission {
     fn drop(&mut self) {
         let mut counts = self.admissions.counts();
         counts.total -= 1;
-        if let Some(of_address) = counts.by_address.get_mut(&self.address) {
-            *of_address -= 1;
-            if *of_address == 0 {
-                counts.by_address.remove(&self.address);
-            }
-        }
-        if counts.by_address.capacity() > 1024
-            && counts.by_address.len() * 4 < counts.by_address.capacity()
-        {
-            counts.by_address.shrink_to_fit();
+        if let Some(address) = self.address {
+            counts.release(address);
         }
     }
 }
@@ -109,47 +132,64 @@ impl Network {
 mod tests {
     use super::*;
 
+    fn admit(admissions: &Arc<Admissions>, address: &str) -> Result<Admission, Refused> {
+        let mut admission = admissions.admit()?;
+        admission.claim(address.parse().unwrap())?;
+        Ok(admission)
+    }
+
     #[test]
     fn limits_hold_and_places_come_back() {
         let admissions = Arc::new(Admissions::new(3, 2));
-        let (one, two): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-        let first = admissions.admit(one).unwrap();
-        let _second = admissions.admit(one).unwrap();
-        assert_eq!(admissions.admit(one).unwrap_err(), Refused::AddressFull);
-        let _third = admissions.admit(two).unwrap();
-        assert_eq!(admissions.admit(two).unwrap_err(), Refused::Full);
+        let first = admit(&admissions, "10.0.0.1").unwrap();
+        let _second = admit(&admissions, "10.0.0.1").unwrap();
+        assert_eq!(admit(&admissions, "10.0.0.1").unwrap_err(), Refused::AddressFull);
+        let _third = admit(&admissions, "10.0.0.2").unwrap();
+        assert_eq!(admit(&admissions, "10.0.0.2").unwrap_err(), Refused::Full);
         drop(first);
-        admissions.admit(one).unwrap();
+        admit(&admissions, "10.0.0.1").unwrap();
     }
 
     #[test]
     fn zero_is_no_limit() {
         let admissions = Arc::new(Admissions::new(0, 0));
-        let address = IpAddr::from([10, 0, 0, 1]);
-        let held: Vec<_> = (0..1000).map(|_| admissions.admit(address).unwrap()).collect();
+        let held: Vec<_> = (0..1000).map(|_| admit(&admissions, "10.0.0.1").unwrap()).collect();
         drop(held);
-        assert!(admissions.counts.lock().unwrap().by_address.is_empty());
+        assert!(admissions.counts().by_address.is_empty());
+        assert_eq!(admissions.counts().total, 0);
     }
 
     #[test]
     fn changed_limits_hold_for_connections_to_come() {
         let admissions = Arc::new(Admissions::new(1, 0));
-        let address = IpAddr::from([10, 0, 0, 1]);
-        let _first = admissions.admit(address).unwrap();
-        assert_eq!(admissions.admit(address).unwrap_err(), Refused::Full);
+        let _first = admit(&admissions, "10.0.0.1").unwrap();
+        assert_eq!(admit(&admissions, "10.0.0.1").unwrap_err(), Refused::Full);
         admissions.set_limits(0, 2);
-        let _second = admissions.admit(address).unwrap();
-        assert_eq!(admissions.admit(address).unwrap_err(), Refused::AddressFull);
+        let _second = admit(&admissions, "10.0.0.1").unwrap();
+        assert_eq!(admit(&admissions, "10.0.0.1").unwrap_err(), Refused::AddressFull);
     }
 
     #[test]
     fn one_ipv6_network_is_one_address() {
         let admissions = Arc::new(Admissions::new(0, 1));
-        let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let _held = admissions.admit(address("2001:db8::1")).unwrap();
-        assert!(admissions.admit(address("2001:db8::ffff:2")).is_err());
-        assert!(admissions.admit(address("2001:db8:0:1::1")).is_ok());
-        let _held = admissions.admit(address("::ffff:10.0.0.1")).unwrap();
-        assert!(admissions.admit(address("10.0.0.1")).is_err());
+        let _held = admit(&admissions, "2001:db8::1").unwrap();
+        assert!(admit(&admissions, "2001:db8::ffff:2").is_err());
+        assert!(admit(&admissions, "2001:db8:0:1::1").is_ok());
+        let _held = admit(&admissions, "::ffff:10.0.0.1").unwrap();
+        assert!(admit(&admissions, "10.0.0.1").is_err());
+    }
+
+    #[test]
+    fn a_connection_counts_for_the_address_that_was_claimed_last() {
+        let admissions = Arc::new(Admissions::new(0, 1));
+        let mut moves = admissions.admit().unwrap();
+        let _nobody = admissions.admit().unwrap();
+        moves.claim([10, 0, 0, 1].into()).unwrap();
+        assert!(admit(&admissions, "10.0.0.1").is_err());
+        moves.claim([10, 0, 0, 2].into()).unwrap();
+        let _held = admit(&admissions, "10.0.0.1").unwrap();
+        // It keeps what it has if there is no room elsewhere.
+        assert_eq!(moves.claim([10, 0, 0, 1].into()), Err(Refused::AddressFull));
+        assert!(admit(&admissions, "10.0.0.2").is_err());
     }
 }

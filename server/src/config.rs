@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use waddell_core::RateLimit;
 
 use crate::listen_url::ListenUrl;
@@ -62,6 +63,13 @@ pub struct ServerConfig {
     /// Most connections at a time from one address (IPv6: one /64); 0: no limit. Default 16,384:
     /// one address cannot take all, and carrier-grade NATs and proxies still fit.
     pub max_connections_per_address: usize,
+    /// Networks of the proxies whose word on a client's address is taken: in `X-Forwarded-For`, and
+    /// in the header of the PROXY protocol. Their own addresses have no limit of connections.
+    /// Default: none, since anybody can claim any address.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Connections from [`trusted_proxies`](Self::trusted_proxies) begin with a header of the PROXY
+    /// protocol, version 1 or 2, on every listener. Default: they do not.
+    pub proxy_protocol: bool,
     /// Origins whose pages may open a WebSocket, such as `https://example.org`. Default: any.
     pub origins: Vec<String>,
     /// What `ws`, `wss` and `auto` listeners serve at `/`. Default: the demo page.
@@ -99,6 +107,8 @@ impl Default for ServerConfig {
             rate_limit: None,
             max_connections: 65_536,
             max_connections_per_address: 16_384,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             origins: Vec::new(),
             www: Www::Demo,
             admin: None,

@@ -27,6 +27,8 @@ use timer::Timer;
 use crate::admission::Admission;
 use crate::outbox::Framing;
 use crate::peer::{LinkStatus, Peer, Pushed};
+use crate::proxies::Claim;
+use crate::proxy_header::Watch;
 use crate::registry::Registration;
 use crate::shared::Phase;
 use crate::tally::Tally;
@@ -53,6 +55,7 @@ struct Connection {
     inbound: Inbound,
     timer: Timer,
     kind: TransportKind,
+    watch: Watch,
     /// Set once there is a reason to end: what is left is to deliver what waits, and to hang up.
     finish: Option<Box<Finish>>,
     _admission: Admission,
@@ -108,6 +111,13 @@ impl Connection {
                 heartbeat: Heartbeat::new(shared, id, now),
             })),
         };
+        // Nobody waited for the first bytes of such a connection: its greeting came before them.
+        let watch = match kind {
+            TransportKind::Tcp if shared.proxies().send_header => Watch::new(),
+            TransportKind::Tcp | TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => {
+                Watch::default()
+            }
+        };
         let frames = FrameDecoder::with_max_len(shared.config.max_frame_len);
         Self {
             worker,
@@ -116,6 +126,7 @@ impl Connection {
             inbound: Inbound { websocket, frames, state },
             timer: Timer::default(),
             kind,
+            watch,
             finish: None,
             _admission: admission,
         }
@@ -182,8 +193,11 @@ impl Connection {
             let now = Instant::now();
             let mut tally = Tally::new(worker.shared.moment(now));
             let result = self
-                .inbound
-                .take(&mut plain, self.registration.peer(), &worker, now, &mut tally)
+                .look_out(&plain)
+                .and_then(|()| {
+                    let peer = self.registration.peer();
+                    self.inbound.take(&mut plain, peer, &worker, now, &mut tally)
+                })
                 .and_then(|()| self.take_wire(&mut wire, &mut scratch.plain, now, &mut tally));
             tally.settle(&worker.metrics, self.registration.peer());
             result
@@ -234,6 +248,7 @@ impl Connection {
         tally: &mut Tally,
     ) -> Result<(), End> {
         if !self.kind.is_encrypted() {
+            self.look_out(wire)?;
             return self.inbound.take(wire, self.registration.peer(), &self.worker, now, tally);
         }
         let mut wire = &*wire;
@@ -248,6 +263,19 @@ impl Connection {
                 return Ok(());
             }
         }
+    }
+
+    /// Hangs up on whoever begins with a PROXY header, though nobody waited for one: what comes
+    /// after would be taken for the rest of a long frame.
+    fn look_out(&mut self, bytes: &[u8]) -> Result<(), End> {
+        if !self.watch.finds_header(bytes) {
+            return Ok(());
+        }
+        let peer = Short(self.peer().id());
+        tracing::debug!(%peer, "a PROXY header from an address that is not in trusted-proxies");
+        let address = self.socket.peer_addr().ok().map(|address| address.ip());
+        self.worker.shared.note_ignored(Claim::ProxyHeader, address);
+        Err(End::Misbehaved(ws::Close::policy("a PROXY header is not expected")))
     }
 
     /// Feeds TLS until there is plain text or nothing more to feed. The link is free again

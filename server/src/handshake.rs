@@ -3,7 +3,7 @@
 mod error;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,11 +11,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::admission::Admission;
+use crate::admission::Refused;
+use crate::client::Client;
 use crate::connection;
 use crate::http;
 use crate::listen_url::Scheme;
 use crate::outbox::Framing;
+use crate::proxies::Claim;
+use crate::proxy_header::Start;
+use crate::shared::Shared;
 use crate::transport::HandshakeStream;
 use crate::transport::rewind::Rewind;
 use crate::worker::Seat;
@@ -24,13 +28,25 @@ pub(crate) use error::{FailureReason, HandshakeError};
 /// A socket that a listener has accepted.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    pub(crate) socket: TcpStream,
-    pub(crate) address: SocketAddr,
-    pub(crate) scheme: Scheme,
-    pub(crate) admission: Admission,
+    socket: TcpStream,
+    scheme: Scheme,
+    client: Client,
 }
 
 impl Accepted {
+    /// Finds a place for the connection: among all, and unless a proxy speaks for somebody else
+    /// among those of its address.
+    pub(crate) fn new(
+        socket: TcpStream,
+        address: IpAddr,
+        scheme: Scheme,
+        shared: &Shared,
+    ) -> Result<Self, Refused> {
+        let admission = shared.admissions.admit()?;
+        let client = Client::new(address, admission, shared.proxies())?;
+        Ok(Self { socket, scheme, client })
+    }
+
     /// Has this thread's runtime watch the socket in the place of the one that accepted it: what
     /// arrives wakes the worker that serves it, and is there once that has looked.
     pub(crate) fn moved_here(self) -> Result<Self, HandshakeError> {
@@ -42,17 +58,24 @@ impl Accepted {
 
 /// Sets about making a peer of an accepted socket.
 pub(crate) fn begin(seat: Seat, accepted: Accepted) {
-    let Accepted { socket, address, scheme, admission } = accepted;
-    let pending = Pending { seat, admission };
-    if scheme == Scheme::Tcp {
+    let Accepted { socket, scheme, client } = accepted;
+    let mut pending = Pending { seat, client };
+    if scheme == Scheme::Tcp && !pending.awaits_header() {
         return pending.become_peer(socket, Framing::Raw);
     }
     // The handshakes' state is far larger than a peer's, and gone when they are done: it has a
     // task of its own.
     tokio::task::spawn_local(async move {
         let worker = Rc::clone(&pending.seat);
-        if let Err(error) = pending.shake_hands(socket, scheme).await {
-            worker.shared.metrics.handshake_failed(error.reason());
+        let result = match pending.find_client(socket, scheme).await {
+            Ok(stream) => {
+                let address = pending.client.address();
+                pending.shake_hands(stream, scheme).await.map_err(|error| (address, error))
+            }
+            Err(error) => Err((pending.client.address(), error)),
+        };
+        if let Err((address, error)) = result {
+            worker.shared.note_failed(&error);
             tracing::debug!(%address, %error, "handshake failed");
         }
     });
@@ -61,7 +84,7 @@ pub(crate) fn begin(seat: Seat, accepted: Accepted) {
 /// A connection on its way to becoming a peer.
 pub(crate) struct Pending {
     pub(crate) seat: Seat,
-    admission: Admission,
+    pub(crate) client: Client,
 }
 
 /// What the client turns out to speak.
@@ -72,34 +95,88 @@ enum Spoken {
 }
 
 impl Pending {
-    async fn shake_hands(self, socket: TcpStream, scheme: Scheme) -> Result<(), HandshakeError> {
+    /// Says whether nothing may be said to the client before its proxy has said who it is.
+    fn awaits_header(&self) -> bool {
+        self.client.proxies_send_header() && self.client.is_proxy()
+    }
+
+    /// Finds out who the client is from the header of the PROXY protocol, if there is one, and
+    /// returns the stream without it.
+    async fn find_client(
+        &mut self,
+        mut socket: TcpStream,
+        scheme: Scheme,
+    ) -> Result<Rewind<TcpStream>, HandshakeError> {
+        let mut head = Vec::new();
+        if !self.client.proxies_send_header() {
+            return Ok(Rewind::new(head, socket));
+        }
+        let trusted = self.awaits_header();
+        // Whoever is not listed need not say anything, and is not kept waiting.
+        if !trusted && scheme == Scheme::Auto {
+            let silence = self.seat.shared.config.auto_silence;
+            match timeout(silence, socket.read_buf(&mut head)).await {
+                Err(_silent) => return Ok(Rewind::new(head, socket)),
+                Ok(read) => read?,
+            };
+        }
+        let start = self.in_time(read_start(&mut socket, &mut head)).await?;
+        match start {
+            Start::Header(header) => {
+                head.drain(..header.len);
+                match header.client {
+                    _ if !trusted => {
+                        self.seat
+                            .shared
+                            .note_ignored(Claim::ProxyHeader, Some(self.client.address()));
+                    }
+                    Some(client) => self.client.turn_out_as(client)?,
+                    // The proxy speaks for itself.
+                    None => {}
+                }
+            }
+            Start::Open if trusted => {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            Start::Other if trusted => return Err(HandshakeError::NoProxyHeader),
+            Start::Broken if trusted => return Err(HandshakeError::BrokenProxyHeader),
+            Start::Open | Start::Other | Start::Broken => {}
+        }
+        Ok(Rewind::new(head, socket))
+    }
+
+    async fn shake_hands(
+        self,
+        stream: Rewind<TcpStream>,
+        scheme: Scheme,
+    ) -> Result<(), HandshakeError> {
         match scheme {
-            Scheme::Tcp => self.become_peer(socket, Framing::Raw),
+            Scheme::Tcp => self.become_peer(stream, Framing::Raw),
             Scheme::Tls => {
                 let acceptor = self.acceptors()?.raw.clone();
-                let stream = self.in_time(acceptor.accept(socket)).await?;
+                let stream = self.in_time(acceptor.accept(stream)).await?;
                 self.become_peer(stream, Framing::Raw);
             }
-            Scheme::Ws => http::serve(self, socket).await?,
+            Scheme::Ws => http::serve(self, stream).await?,
             Scheme::Wss => {
                 let acceptor = self.acceptors()?.http.clone();
-                let stream = self.in_time(acceptor.accept(socket)).await?;
+                let stream = self.in_time(acceptor.accept(stream)).await?;
                 http::serve(self, stream).await?;
             }
-            Scheme::Auto => self.find_out(socket).await?,
+            Scheme::Auto => self.find_out(stream).await?,
         }
         Ok(())
     }
 
     /// Tells TLS, HTTP and waddell apart, in clear and again inside TLS.
-    async fn find_out(self, socket: TcpStream) -> Result<(), HandshakeError> {
-        let (spoken, socket) = self.listen_to(socket).await?;
+    async fn find_out(self, stream: Rewind<TcpStream>) -> Result<(), HandshakeError> {
+        let (spoken, stream) = self.listen_to(stream).await?;
         match spoken {
-            Spoken::Waddell => self.become_peer(socket, Framing::Raw),
-            Spoken::Http => http::serve(self, socket).await?,
+            Spoken::Waddell => self.become_peer(stream, Framing::Raw),
+            Spoken::Http => http::serve(self, stream).await?,
             Spoken::Tls => {
                 let acceptor = self.acceptors()?.http.clone();
-                let stream = self.in_time(acceptor.accept(socket)).await?;
+                let stream = self.in_time(acceptor.accept(stream)).await?;
                 if stream.get_ref().1.alpn_protocol().is_some() {
                     return http::serve(self, stream).await;
                 }
@@ -144,8 +221,8 @@ impl Pending {
 
     /// Makes a peer of the connection: it has said all that it had to say before its frames.
     pub(crate) fn become_peer(self, stream: impl HandshakeStream, framing: Framing) {
-        let Self { seat, admission } = self;
-        connection::serve(seat, stream.into_transport(framing), admission);
+        let Self { seat, client } = self;
+        connection::serve(seat, stream.into_transport(framing), client.into_admission());
     }
 
     /// Waits for a handshake no longer than the configuration allows.
@@ -165,6 +242,18 @@ impl Pending {
 
     fn acceptors(&self) -> Result<&crate::tls::Acceptors, HandshakeError> {
         self.seat.shared.tls.as_ref().ok_or(HandshakeError::NoCertificate)
+    }
+}
+
+/// Reads until it is clear whether a stream begins with a header of the PROXY protocol.
+async fn read_start(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<Start> {
+    loop {
+        match Start::of(head) {
+            Start::Open if socket.read_buf(head).await? > 0 => {}
+            start @ (Start::Open | Start::Other | Start::Header(_) | Start::Broken) => {
+                return Ok(start);
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 mod files;
 mod upgrade;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use crate::config::{ServerConfig, Www};
 use crate::handshake::{HandshakeError, Pending, Stream};
 use crate::outbox::Framing;
+use crate::proxies::{Claim, FORWARDED_FOR};
 use crate::transport::rewind::Rewind;
 use files::{EMBEDDED_PKG, EMBEDDED_WWW, embedded, find, from_folder};
 pub(crate) use upgrade::Refusal;
@@ -46,44 +47,67 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wa
 
 /// Serves HTTP on a connection until it closes or becomes a WebSocket.
 pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), HandshakeError> {
-    let worker = Rc::clone(&pending.seat);
+    let limit = pending.handshake_timeout();
+    let pending = RefCell::new(pending);
     let outcome = Cell::new(Outcome::NothingAsked);
     let service = service_fn(|request: Request<Incoming>| {
-        let (shared, outcome) = (&worker.shared, &outcome);
+        let (pending, outcome) = (&pending, &outcome);
         Box::pin(async move {
-            let answer = shared.site().answer(&request).await;
-            if let Some(refusal) = answer.refusal {
-                shared.metrics.upgrade_refused(refusal);
-                tracing::debug!(reason = refusal.as_str(), "WebSocket refused");
-            }
-            outcome.set(match answer.reply.status() {
+            let reply = answer(&request, pending).await;
+            outcome.set(match reply.status() {
                 StatusCode::SWITCHING_PROTOCOLS => Outcome::Upgraded,
                 _ => Outcome::Answered,
             });
-            Ok::<_, Infallible>(answer.reply)
+            Ok::<_, Infallible>(reply)
         })
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(pending.handshake_timeout())
+        .header_read_timeout(limit)
         .max_buf_size(MAX_HEAD_LEN)
         .serve_connection(TokioIo::new(stream), service);
     let served = timeout(MAX_LIFE, poll_fn(|cx| connection.poll_without_shutdown(cx))).await;
-    let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner();
+    let (mut stream, unread) = {
+        let parts = connection.into_parts();
+        (parts.io.into_inner(), parts.read_buf)
+    };
     match (outcome.get(), served) {
         (Outcome::Upgraded, Ok(Ok(()))) => {
-            pending.become_peer(Rewind::new(parts.read_buf.into(), stream), Framing::WebSocket);
+            let stream = Rewind::new(unread.into(), stream);
+            pending.into_inner().become_peer(stream, Framing::WebSocket);
             Ok(())
         }
         (Outcome::Upgraded | Outcome::NothingAsked, Ok(Err(error))) => Err(error.into()),
         (Outcome::Upgraded | Outcome::NothingAsked, Err(_elapsed)) => Err(HandshakeError::TimedOut),
         // Whoever was answered got what it came for, however it leaves.
         (Outcome::Answered, _) | (Outcome::NothingAsked, Ok(Ok(()))) => {
-            let _ = timeout(pending.handshake_timeout(), stream.shutdown()).await;
+            let _ = timeout(limit, stream.shutdown()).await;
             Ok(())
         }
     }
+}
+
+/// Answers a request, and counts what there is to count about it.
+async fn answer<B>(request: &Request<B>, pending: &RefCell<Pending>) -> Reply {
+    let worker = Rc::clone(&pending.borrow().seat);
+    let shared = &worker.shared;
+    let mut answer = shared.site().answer(request).await;
+    let client = &mut pending.borrow_mut().client;
+    if request.headers().contains_key(FORWARDED_FOR) && !client.is_proxy() {
+        shared.note_ignored(Claim::ForwardedFor, Some(client.address()));
+    }
+    // A proxy may carry requests of many on one connection, but this one has it alone from here on.
+    if answer.reply.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Err(refused) = client.turn_out_in(request.headers())
+    {
+        shared.note_refused(refused);
+        answer = upgrade::too_many();
+    }
+    if let Some(refusal) = answer.refusal {
+        shared.metrics.upgrade_refused(refusal);
+        tracing::debug!(address = %client.address(), reason = refusal.as_str(), "WebSocket refused");
+    }
+    answer.reply
 }
 
 #[derive(Clone, Copy)]

@@ -21,7 +21,7 @@
 //!
 //! ```text
 //!   listener     accepts, and gives the socket to the least busy worker
-//!   handshake    TLS, HTTP; on `auto` listeners finds out which
+//!   handshake    a proxy's header, TLS, HTTP; on `auto` listeners finds out which
 //!   connection   the task that owns the socket: reads into the worker's scratch space,
 //!                decodes, asks the core who gets each frame
 //!   registry     PeerId -> Peer
@@ -35,6 +35,7 @@
 
 mod admin;
 mod admission;
+mod client;
 mod config;
 mod connection;
 mod drain;
@@ -49,6 +50,8 @@ mod memory;
 mod metrics;
 mod outbox;
 mod peer;
+mod proxies;
+mod proxy_header;
 mod registry;
 mod server;
 mod shared;
@@ -60,6 +63,7 @@ mod worker;
 
 pub use config::{ServerConfig, Www};
 pub use inherited::Inherited;
+pub use ipnet::IpNet;
 pub use listen_url::{ListenUrl, ParseListenUrlError, ParseSchemeError, Scheme};
 pub use metrics::MetricsSnapshot;
 pub use server::{BindError, Server, ServerHandle};

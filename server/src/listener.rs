@@ -10,7 +10,6 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::flood::Flood;
 use crate::handshake::Accepted;
 use crate::listen_url::ListenUrl;
 use crate::worker::{Dispatcher, Worker};
@@ -104,7 +103,6 @@ async fn accept(
     mut stop: watch::Receiver<bool>,
 ) {
     let shared = &worker.shared;
-    let refusals = Flood::default();
     let mut pause = MIN_PAUSE;
     loop {
         let accepted = tokio::select! {
@@ -117,19 +115,12 @@ async fn accept(
         match accepted {
             Ok((socket, address)) => {
                 pause = MIN_PAUSE;
-                match shared.admissions.admit(address.ip()) {
-                    Ok(admission) => {
+                match Accepted::new(socket, address.ip(), url.scheme, shared) {
+                    Ok(accepted) => {
                         shared.metrics.connections_accepted.increment();
-                        let scheme = url.scheme;
-                        dispatcher
-                            .dispatch(&worker, Accepted { socket, address, scheme, admission });
+                        dispatcher.dispatch(&worker, accepted);
                     }
-                    Err(refused) => {
-                        shared.metrics.connections_refused.increment();
-                        if let Some(times) = refusals.say(tokio::time::Instant::now()) {
-                            tracing::warn!(listener = %url, times, %refused, "connections refused");
-                        }
-                    }
+                    Err(refused) => shared.note_refused(refused),
                 }
             }
             // The client was gone before it was accepted.

@@ -66,7 +66,8 @@ counters! {
         /// Connections accepted.
         connections_accepted,
         /// Connections refused because [`max_connections`](crate::ServerConfig::max_connections) or
-        /// [`max_connections_per_address`](crate::ServerConfig::max_connections_per_address) was reached.
+        /// [`max_connections_per_address`](crate::ServerConfig::max_connections_per_address) was reached;
+        /// those from behind a proxy have been accepted before.
         connections_refused,
         /// Errors while accepting, such as no descriptors left.
         accept_errors,
@@ -78,6 +79,11 @@ counters! {
         certificates_reloaded,
         /// Times that the certificate was read again and could not be used: the one before stays.
         certificates_refused,
+        /// Requests whose `X-Forwarded-For` was ignored, since it came from nowhere that
+        /// [`trusted_proxies`](crate::ServerConfig::trusted_proxies) lists.
+        forwarded_ignored,
+        /// Headers of the PROXY protocol that were ignored for the same reason.
+        proxy_headers_ignored,
         /// Peers that were given an id.
         peers_connected,
         /// Peers whose id is gone again.

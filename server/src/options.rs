@@ -20,9 +20,10 @@ use std::time::Duration;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use file::with_file;
 use tracing_subscriber::filter::LevelFilter;
-use values::{bytes, delay, memory, origin, rate, time, workers};
+use values::{bytes, delay, memory, network, origin, rate, time, workers};
 use waddell_server::{
-    BindError, Identity, ListenUrl, RateLimit, Scheme, ServerConfig, TlsError, Www, self_signed,
+    BindError, Identity, IpNet, ListenUrl, RateLimit, Scheme, ServerConfig, TlsError, Www,
+    self_signed,
 };
 
 /// Relays small messages between programs that cannot reach each other yet: waddell's protocol
@@ -121,6 +122,14 @@ struct Limits {
         env = "WADDELL_MAX_CONNECTIONS_PER_ADDRESS"
     )]
     max_connections_per_address: usize,
+    /// Networks of proxies whose word on a client's address is taken (X-Forwarded-For, or see
+    /// --proxy-protocol), such as 10.0.0.0/8 or 192.0.2.1. Repeatable. [default: none]
+    #[arg(long, value_name = "CIDR", env = "WADDELL_TRUSTED_PROXIES", value_delimiter = ',', value_parser = network)]
+    trusted_proxies: Vec<IpNet>,
+    /// Connections from --trusted-proxies begin with a header of the PROXY protocol, version 1 or
+    /// 2, on every listener.
+    #[arg(long, env = "WADDELL_PROXY_PROTOCOL")]
+    proxy_protocol: bool,
     /// Hang up on a peer that takes no byte for this long though some wait for it.
     #[arg(long, value_name = "TIME", default_value = "10s", env = "WADDELL_WRITE_TIMEOUT", value_parser = time)]
     write_timeout: Duration,
@@ -219,8 +228,8 @@ Every option is also a key of the file (listen = [\"tcp://0.0.0.0:62443\"]) and 
 2m; sizes are 65536, 64KiB or 1MiB.
 
 Signals: SIGTERM or SIGINT shuts down in order, a second one at once; SIGHUP reads the certificate
-and the file again (the limits on connections, the origins and --www change at once; a line in the
-log names what needs a restart).";
+and the file again (the limits on connections, the proxies, the origins and --www change at once; a
+line in the log names what needs a restart).";
 
 /// What the command line asks for.
 pub(crate) enum Request {
@@ -293,6 +302,12 @@ impl Options {
                 limits.outbox_total, limits.outbox
             )));
         }
+        if limits.proxy_protocol && limits.trusted_proxies.is_empty() {
+            return Err(OptionsError(
+                "--proxy-protocol: list the networks of the proxies with --trusted-proxies"
+                    .to_owned(),
+            ));
+        }
         let www = match &listening.www {
             None => Www::Demo,
             Some(folder) if folder == Path::new("off") => Www::Off,
@@ -318,6 +333,8 @@ impl Options {
             rate_limit: limits.rate_limit(),
             max_connections: limits.max_connections,
             max_connections_per_address: limits.max_connections_per_address,
+            trusted_proxies: limits.trusted_proxies.clone(),
+            proxy_protocol: limits.proxy_protocol,
             origins: listening.origin.clone(),
             www,
             admin: listening.admin,

@@ -18,6 +18,7 @@ use crate::inherited::Inherited;
 use crate::listen_url::{ListenUrl, Scheme};
 use crate::listener::Listener;
 use crate::metrics::MetricsSnapshot;
+use crate::proxies::Proxies;
 use crate::shared::Shared;
 use crate::tls::{Acceptors, TlsError};
 use crate::worker::Workers;
@@ -207,8 +208,8 @@ impl ServerHandle {
     }
 
     /// Takes on another configuration, as far as a running server can: the certificate (its files
-    /// are read again, changed or not), the limits on the number of connections, the origins, and
-    /// what is served at `/`. Connections stay as they are.
+    /// are read again, changed or not), the limits on the number of connections, the trusted proxies,
+    /// the origins, and what is served at `/`. Connections stay as they are.
     ///
     /// Returns the names of the options that differ but stay as they were until the server is
     /// started again, as the program's flags have them.
@@ -235,6 +236,8 @@ impl ServerHandle {
             rate_limit,
             max_connections,
             max_connections_per_address,
+            trusted_proxies,
+            proxy_protocol,
             origins: _,
             www: _,
             admin,
@@ -246,6 +249,7 @@ impl ServerHandle {
             tls.certificate.reload(identity, &shared.metrics)?;
         }
         shared.admissions.set_limits(*max_connections, *max_connections_per_address);
+        shared.set_proxies(Proxies::new(trusted_proxies, *proxy_protocol));
         shared.set_site(Site::new(config));
         let current = &shared.config;
         let differ = [

@@ -1,5 +1,7 @@
 //! What all of a server's workers share.
 
+mod notes;
+
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -15,10 +17,12 @@ use crate::http::Site;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
+use crate::proxies::Proxies;
 use crate::registry::Registry;
 use crate::supplies::Moment;
 use crate::tls::Acceptors;
 use crate::worker::RollCall;
+use notes::Notes;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -31,6 +35,8 @@ pub(crate) struct Shared {
     site: RwLock<Arc<Site>>,
     /// The workers, once they accept connections.
     workers: watch::Sender<Option<Arc<RollCall>>>,
+    proxies: RwLock<Arc<Proxies>>,
+    notes: Notes,
     phase: AtomicU8,
     /// Set once connections are to hang up.
     schedule: OnceLock<Schedule>,
@@ -58,6 +64,7 @@ impl Shared {
         let admissions =
             Admissions::new(config.max_connections, config.max_connections_per_address);
         let memory = Memory::new(config.outbox_total_bytes);
+        let proxies = Proxies::new(&config.trusted_proxies, config.proxy_protocol);
         Self {
             config,
             registry: Arc::new(Registry::new()),
@@ -67,6 +74,8 @@ impl Shared {
             tls,
             site: RwLock::new(Arc::new(site)),
             workers: watch::Sender::new(None),
+            proxies: RwLock::new(Arc::new(proxies)),
+            notes: Notes::default(),
             phase: AtomicU8::new(Phase::Running as u8),
             schedule: OnceLock::new(),
             gone: Notify::new(),
@@ -106,6 +115,16 @@ impl Shared {
                 return Arc::clone(workers);
             }
         }
+    }
+
+    /// Returns whose word on a client's address is taken.
+    pub(crate) fn proxies(&self) -> Arc<Proxies> {
+        Arc::clone(&self.proxies.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes others' word from here on.
+    pub(crate) fn set_proxies(&self, proxies: Proxies) {
+        *self.proxies.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(proxies);
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -194,7 +194,7 @@ impl Worker {
                     match accepted.moved_here() {
                         Ok(accepted) => handshake::begin(seat, accepted),
                         Err(error) => {
-                            self.shared.metrics.handshake_failed(error.reason());
+                            self.shared.note_failed(&error);
                             tracing::debug!(%error, "cannot take a connection on");
                         }
                     }

@@ -8,6 +8,7 @@ mod http;
 mod limits;
 mod memory;
 mod operators;
+mod proxies;
 mod refusals;
 mod shutdown;
 mod slow;

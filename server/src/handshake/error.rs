@@ -3,6 +3,8 @@
 use std::error::Error as _;
 use std::io;
 
+use crate::admission::Refused;
+
 /// Why a connection did not become a peer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeError {
@@ -10,6 +12,12 @@ pub(crate) enum HandshakeError {
     NoCertificate,
     #[error("the handshake took longer than handshake-timeout allows")]
     TimedOut,
+    #[error("a proxy sends no PROXY header, which proxy-protocol asks of those in trusted-proxies")]
+    NoProxyHeader,
+    #[error("a proxy sends a PROXY header that is broken")]
+    BrokenProxyHeader,
+    #[error(transparent)]
+    Refused(#[from] Refused),
     #[error("the worker cannot take it on: {0}")]
     NotTakenOn(io::Error),
     #[error(transparent)]
@@ -23,6 +31,9 @@ impl HandshakeError {
         match self {
             Self::NoCertificate => FailureReason::Tls,
             Self::TimedOut => FailureReason::Timeout,
+            Self::NoProxyHeader => FailureReason::NoProxyHeader,
+            Self::BrokenProxyHeader => FailureReason::ProxyHeader,
+            Self::Refused(_) => FailureReason::Refused,
             Self::NotTakenOn(_) => FailureReason::System,
             Self::Io(error) => of_stream(error),
             Self::Http(error) if error.is_timeout() => FailureReason::Timeout,
@@ -52,6 +63,12 @@ pub(crate) enum FailureReason {
     Tls,
     /// What came is not HTTP.
     Http,
+    /// A listed proxy sends no PROXY header, though it is to.
+    NoProxyHeader,
+    /// A listed proxy sends a broken PROXY header.
+    ProxyHeader,
+    /// The address that a proxy names has as many connections as it may.
+    Refused,
     /// The client hung up, or the connection broke.
     Closed,
     /// The system refused what the server needs to go on.
@@ -60,8 +77,16 @@ pub(crate) enum FailureReason {
 
 impl FailureReason {
     /// Each reason, in the order of their declaration.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Timeout, Self::Tls, Self::Http, Self::Closed, Self::System];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Timeout,
+        Self::Tls,
+        Self::Http,
+        Self::NoProxyHeader,
+        Self::ProxyHeader,
+        Self::Refused,
+        Self::Closed,
+        Self::System,
+    ];
 
     /// Returns the word that metrics use.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -69,6 +94,9 @@ impl FailureReason {
             Self::Timeout => "timeout",
             Self::Tls => "tls",
             Self::Http => "http",
+            Self::NoProxyHeader => "no_proxy_header",
+            Self::ProxyHeader => "proxy_header",
+            Self::Refused => "refused",
             Self::Closed => "closed",
             Self::System => "system",
         }

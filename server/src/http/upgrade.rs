@@ -16,13 +16,16 @@ pub(crate) enum Refusal {
     Path,
     /// The client speaks another version of WebSocket than 13, or of HTTP than 1.1.
     Version,
+    /// The client's address, as a proxy names it, has as many connections as it may.
+    Address,
     /// What came to where WebSockets are opened is no request for one.
     Request,
 }
 
 impl Refusal {
     /// Each refusal, in the order of their declaration.
-    pub(crate) const ALL: [Self; 4] = [Self::Origin, Self::Path, Self::Version, Self::Request];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Origin, Self::Path, Self::Version, Self::Address, Self::Request];
 
     /// Returns the word that metrics use.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -30,6 +33,7 @@ impl Refusal {
             Self::Origin => "origin",
             Self::Path => "path",
             Self::Version => "version",
+            Self::Address => "address",
             Self::Request => "request",
         }
     }
@@ -64,6 +68,12 @@ pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
             Answer { reply, refusal: Some(refusal) }
         }
     }
+}
+
+/// Answers a request to open a WebSocket for whose client there is no place.
+pub(super) fn too_many() -> Answer {
+    let why = "there are too many connections from your address";
+    Answer { reply: text(StatusCode::TOO_MANY_REQUESTS, why), refusal: Some(Refusal::Address) }
 }
 
 /// Says whether a request, wherever it goes, is for a WebSocket.

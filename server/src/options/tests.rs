@@ -100,6 +100,15 @@ fn what_is_wrong_is_one_line_that_names_the_option() {
         (&["--www", &absent], &["--www", "no such folder"]),
         (&["--origin", "https://example.org/page"], &["--origin", "without a path"]),
         (&["--workers", "-1"], &["--workers"]),
+        (
+            &["--trusted-proxies", "10.0.0.0/33"],
+            &["--trusted-proxies", "10.0.0.0/33", "10.0.0.0/8"],
+        ),
+        (
+            &["--trusted-proxies", "10.0.0.0/8,proxy.example"],
+            &["--trusted-proxies", "proxy.example"],
+        ),
+        (&["--proxy-protocol"], &["--proxy-protocol", "--trusted-proxies"]),
         (&["--addr", "nowhere"], &["--addr", "port is missing"]),
         (&["--log", "loud"], &["--log"]),
         (&["--config", &absent], &["--config", "absent.pem"]),

@@ -1,7 +1,10 @@
 //! Values as operators write them: times, sizes, rates, origins.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
+
+use waddell_server::IpNet;
 
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let time = delay(text)?;
@@ -60,6 +63,15 @@ pub(super) fn workers(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|count| *count <= 1024)
         .ok_or_else(|| "expected a number from 0 to 1024".to_owned())
+}
+
+/// A network, or an address, which is a network of one.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let network = match text.parse::<IpAddr>() {
+        Ok(address) => Ok(IpNet::from(address.to_canonical())),
+        Err(_) => text.parse(),
+    };
+    network.map_err(|_| "expected a network such as 10.0.0.0/8 or 192.0.2.1".to_owned())
 }
 
 /// An origin as browsers write it: scheme, host and perhaps port, nothing after.

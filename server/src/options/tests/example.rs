@@ -140,6 +140,7 @@ fn no_option_is_without_effect() {
         let basis = match long {
             "cert" | "key" => &with_certificate,
             "rate-burst" => "rate-frames = 1\n",
+            "proxy-protocol" => "trusted-proxies = \"10.0.0.0/8\"\n",
             _ => "",
         };
         let value = match default(&argument) {
@@ -201,6 +202,7 @@ fn what_is_printed_says_the_same_when_it_is_read_again() {
         &["-addr", ":1", "-certfile", cert, "-pkfile", key],
         &["--listen", "tcp://:1,ws://[::1]:2", "--addr", "127.0.0.1:3", "--max-frame", "100"],
         &["--origin", "https://a.example,https://b.example", "--www", "off"],
+        &["--trusted-proxies", "10.0.0.0/8,::ffff:1.2.3.4,2001:db8::/32", "--proxy-protocol"],
         &["--rate-frames", "3", "--rate-burst", "1m", "--idle-timeout", "1h 30m"],
         &["--outbox", "128KiB", "--admin", "[::1]:1", "--log", "off", "--log-format", "json"],
     ] {

@@ -1,0 +1,157 @@
+//! The proxies whose word on a client's address is taken, and what they say over HTTP.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::HeaderMap;
+use ipnet::IpNet;
+
+/// The proxies whose word on a client's address is taken.
+#[derive(Debug)]
+pub(crate) struct Proxies {
+    networks: Vec<IpNet>,
+    /// They begin every connection with a header of the PROXY protocol.
+    pub(crate) send_header: bool,
+}
+
+/// Where proxies say whom they speak for; each adds whom it heard from at the end.
+pub(crate) const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// How somebody says whom it speaks for; the words are those in logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// [`FORWARDED_FOR`].
+    ForwardedFor,
+    /// The header of the PROXY protocol.
+    ProxyHeader,
+}
+
+impl Claim {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::ForwardedFor => "x-forwarded-for",
+            Self::ProxyHeader => "proxy header",
+        }
+    }
+}
+
+impl Proxies {
+    pub(crate) fn new(networks: &[IpNet], send_header: bool) -> Self {
+        Self { networks: networks.to_vec(), send_header }
+    }
+
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.networks.iter().any(|network| network.contains(&address))
+    }
+
+    /// Returns for whom a listed proxy makes a request: the last in `X-Forwarded-For` that is not
+    /// listed itself. Whoever stands before that one may have been made up by it. Where the chain
+    /// cannot be read any further, it is whoever was found last.
+    pub(crate) fn client(&self, proxy: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+        let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        let mut client = proxy;
+        for hop in hops.map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()) {
+            if !self.contains(client) {
+                break;
+            }
+            let Some(address) = address(hop) else { break };
+            client = address;
+        }
+        client
+    }
+}
+
+/// Reads an address, with a port or without.
+fn address(hop: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(hop).ok()?;
+    let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    let address = text
+        .parse()
+        .ok()
+        .or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
+        .or_else(bare);
+    address.map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn proxies() -> Proxies {
+        let networks = ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"];
+        Proxies::new(&networks.map(|network| network.parse().unwrap()), false)
+    }
+
+    fn client(lines: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(FORWARDED_FOR, line.parse().unwrap());
+        }
+        proxies().client([10, 0, 0, 1].into(), &headers).to_string()
+    }
+
+    #[test]
+    fn listed_networks_hold_their_addresses_however_written() {
+        for (address, listed) in [
+            ("10.255.0.1", true),
+            ("::ffff:10.1.2.3", true),
+            ("11.0.0.1", false),
+            ("192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("2001:db8::9", true),
+            ("2001:db9::9", false),
+        ] {
+            assert_eq!(proxies().contains(address.parse().unwrap()), listed, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_client_is_the_last_that_is_not_listed() {
+        for (lines, expected) in [
+            (&["203.0.113.9"][..], "203.0.113.9"),
+            (&["1.1.1.1, 203.0.113.9"], "203.0.113.9"),
+            (&["1.1.1.1, 203.0.113.9, 10.2.3.4,192.0.2.7"], "203.0.113.9"),
+            (&["1.1.1.1", "203.0.113.9", "10.2.3.4"], "203.0.113.9"),
+            (&["203.0.113.9", "10.2.3.4 , 2001:db8::5"], "203.0.113.9"),
+            (&[" 203.0.113.9\t,, ,"], "203.0.113.9"),
+            (&["203.0.113.9:567"], "203.0.113.9"),
+            (&["::ffff:203.0.113.9"], "203.0.113.9"),
+            (&["2001:db9::1"], "2001:db9::1"),
+            (&["[2001:db9::1]"], "2001:db9::1"),
+            (&["[2001:db9::1]:567, 10.0.0.2:80"], "2001:db9::1"),
+            // Nobody else, and nobody at all.
+            (&["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            (&[""], "10.0.0.1"),
+            (&[], "10.0.0.1"),
+        ] {
+            assert_eq!(client(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn rubbish_ends_the_chain_at_whoever_was_found_last() {
+        for rubbish in
+            ["unknown", "_hidden", "1.2.3", "1.2.3.4:port", "[::1", "fe80::1%eth0", "\"1.2.3.4\""]
+        {
+            assert_eq!(client(&[&format!("203.0.113.9, {rubbish}")]), "10.0.0.1", "{rubbish}");
+            assert_eq!(client(&[&format!("203.0.113.9, {rubbish}, 10.0.0.2")]), "10.0.0.2");
+            assert_eq!(client(&[&format!("{rubbish}, 203.0.113.9, 10.0.0.2")]), "203.0.113.9");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_client_makes_up_changes_nothing(
+            made_up in "[ -~]{0,60}",
+            proxies in prop::collection::vec(Just("10.9.8.7"), 0..3),
+        ) {
+            let mut chain = vec![made_up.as_str(), "203.0.113.9"];
+            chain.extend(proxies);
+            prop_assert_eq!(client(&[&chain.join(", ")]), "203.0.113.9");
+            prop_assert_eq!(client(&chain), "203.0.113.9");
+        }
+    }
+}

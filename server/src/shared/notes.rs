@@ -1,0 +1,59 @@
+//! What is counted, and logged once in a while however often it happens.
+
+use std::net::IpAddr;
+
+use tokio::time::Instant;
+
+use super::Shared;
+use crate::admission::Refused;
+use crate::flood::Flood;
+use crate::handshake::HandshakeError;
+use crate::proxies::Claim;
+
+/// What is logged once in a while.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    refusals: Flood,
+    ignored_claims: Flood,
+    proxy_faults: Flood,
+}
+
+impl Shared {
+    /// Takes note of a connection for which there is no place.
+    pub(crate) fn note_refused(&self, refused: Refused) {
+        self.metrics.connections_refused.increment();
+        if let Some(times) = self.notes.refusals.say(Instant::now()) {
+            tracing::warn!(times, %refused, "connections refused");
+        }
+    }
+
+    /// Takes note of a connection that ended before it became a peer.
+    pub(crate) fn note_failed(&self, error: &HandshakeError) {
+        self.metrics.handshake_failed(error.reason());
+        match error {
+            HandshakeError::Refused(refused) => self.note_refused(*refused),
+            HandshakeError::NoProxyHeader | HandshakeError::BrokenProxyHeader => {
+                if let Some(times) = self.notes.proxy_faults.say(Instant::now()) {
+                    tracing::warn!(times, %error, "connections closed");
+                }
+            }
+            HandshakeError::NoCertificate
+            | HandshakeError::TimedOut
+            | HandshakeError::NotTakenOn(_)
+            | HandshakeError::Io(_)
+            | HandshakeError::Http(_) => {}
+        }
+    }
+
+    /// Takes note of somebody who is not listed and says whom it speaks for.
+    pub(crate) fn note_ignored(&self, claim: Claim, address: Option<IpAddr>) {
+        match claim {
+            Claim::ForwardedFor => self.metrics.forwarded_ignored.increment(),
+            Claim::ProxyHeader => self.metrics.proxy_headers_ignored.increment(),
+        }
+        if let Some(times) = self.notes.ignored_claims.say(Instant::now()) {
+            let (claim, address) = (claim.as_str(), address.map(tracing::field::display));
+            tracing::warn!(times, claim, address, "ignored: its sender is not in trusted-proxies");
+        }
+    }
+}
