@@ -49,6 +49,6 @@ pub use message::{
     BodyTooLong, HEADER_LEN, KEEP_ALIVE, KEEP_ALIVE_FRAME, MAX_BODY_LEN, MessageIn, MessageOut,
     PORTABLE_BODY_LEN, ShortFrame,
 };
-pub use rate::RateLimit;
+pub use rate::{Pacer, RateLimit};
 pub use server::{ConnectionConfig, GREETING_LEN, Liveness, Rejected, ServerConnection};
 pub use time::Instant;

@@ -21,19 +21,20 @@ pub struct RateLimit {
 /// Each rate is a bucket that leaks. What is kept of it is when it will be empty: every frame puts
 /// that off by its share of a second, and the peer waits while it is further off than the burst.
 #[derive(Debug)]
-pub(crate) struct Pacer {
+pub struct Pacer {
     limit: RateLimit,
     frames_settled_at: Instant,
     bytes_settled_at: Instant,
 }
 
 impl Pacer {
-    pub(crate) fn new(limit: RateLimit, now: Instant) -> Self {
+    /// A pacer of a peer that has sent nothing yet.
+    pub fn new(limit: RateLimit, now: Instant) -> Self {
         Self { limit, frames_settled_at: now, bytes_settled_at: now }
     }
 
     /// Counts a frame of `len` bytes.
-    pub(crate) fn charge(&mut self, len: usize, now: Instant) {
+    pub fn charge(&mut self, len: usize, now: Instant) {
         if let Some(rate) = self.limit.frames_per_second {
             self.frames_settled_at = self.frames_settled_at.max(now) + share(1, rate);
         }
@@ -43,7 +44,7 @@ impl Pacer {
     }
 
     /// Returns when the peer may be read from again.
-    pub(crate) fn ready_at(&self) -> Instant {
+    pub fn ready_at(&self) -> Instant {
         let settled_at = self.frames_settled_at.max(self.bytes_settled_at);
         Instant::since_epoch(settled_at.elapsed_since_epoch().saturating_sub(self.limit.burst))
     }

@@ -146,6 +146,7 @@ fn metrics(shared: &Shared) -> String {
         connections_accepted,
         connections_refused,
         accept_errors,
+        accepts_paused,
         handshakes_failed: _,
         upgrades_refused: _,
         certificates_reloaded,
@@ -176,6 +177,11 @@ fn metrics(shared: &Shared) -> String {
         connections_refused,
     );
     page.counter("accept_errors", "Errors while accepting connections.", accept_errors);
+    page.counter(
+        "accepts_paused",
+        "Times that accepting was paused because of the limit on its rate.",
+        accepts_paused,
+    );
     page.labelled(
         "handshakes_failed_total",
         "counter",

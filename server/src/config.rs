@@ -1,6 +1,7 @@
 //! How a server behaves, and every default with its reason.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -63,6 +64,9 @@ pub struct ServerConfig {
     /// Most connections at a time from one address (IPv6: one /64); 0: no limit. Default 16,384:
     /// one address cannot take all, and carrier-grade NATs and proxies still fit.
     pub max_connections_per_address: usize,
+    /// Most connections accepted a second, on all listeners together; what was not used is saved up
+    /// for a second. Beyond that they wait, and are not refused. Default: no limit.
+    pub accept_rate: Option<NonZeroU32>,
     /// Networks of the proxies whose word on a client's address is taken: in `X-Forwarded-For`, and
     /// in the header of the PROXY protocol. Their own addresses have no limit of connections.
     /// Default: none, since anybody can claim any address.
@@ -107,6 +111,7 @@ impl Default for ServerConfig {
             rate_limit: None,
             max_connections: 65_536,
             max_connections_per_address: 16_384,
+            accept_rate: None,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             origins: Vec::new(),

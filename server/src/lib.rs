@@ -33,6 +33,7 @@
 //! state: any number of servers can live in one process, and [`Server::run`] can be awaited on
 //! any runtime.
 
+mod accept_rate;
 mod admin;
 mod admission;
 mod client;

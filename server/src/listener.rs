@@ -1,17 +1,21 @@
 //! Accept loops.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::handshake::Accepted;
 use crate::listen_url::ListenUrl;
+use crate::shared::Shared;
 use crate::worker::{Dispatcher, Worker};
 
 /// A socket that listens, and what is spoken there.
@@ -110,7 +114,7 @@ async fn accept(
             biased;
             // An error says that there is nobody left to stop this: as good as stopped.
             _ = stop.wait_for(|stop| *stop) => return,
-            accepted = socket.accept() => accepted,
+            accepted = accept_one(&socket, shared) => accepted,
         };
         match accepted {
             Ok((socket, address)) => {
@@ -136,6 +140,31 @@ async fn accept(
                     _ = stop.wait_for(|stop| *stop) => return,
                 }
                 pause = (pause * 2).min(MAX_PAUSE);
+            }
+        }
+    }
+}
+
+/// Accepts a connection, once there may be another.
+async fn accept_one(socket: &TcpListener, shared: &Shared) -> io::Result<(TcpStream, SocketAddr)> {
+    loop {
+        // Looked at each time that there may be somebody: other listeners' loops run in between.
+        let accepted = poll_fn(|cx| {
+            let now = shared.core_time(Instant::now());
+            if let Some(at) = shared.accept_rate.paused_until(now) {
+                return Poll::Ready(Err(at));
+            }
+            let accepted = ready!(socket.poll_accept(cx));
+            if accepted.is_ok() {
+                shared.accept_rate.charge(now);
+            }
+            Poll::Ready(Ok(accepted))
+        });
+        match accepted.await {
+            Ok(accepted) => return accepted,
+            Err(at) => {
+                shared.note_paused();
+                sleep_until(shared.tokio_time(at)).await;
             }
         }
     }

@@ -71,6 +71,8 @@ counters! {
         connections_refused,
         /// Errors while accepting, such as no descriptors left.
         accept_errors,
+        /// Times that accepting was paused because of [`accept_rate`](crate::ServerConfig::accept_rate).
+        accepts_paused,
         /// Connections that ended before they became a peer: handshake errors and time-outs.
         handshakes_failed,
         /// Requests for a WebSocket that were answered with a refusal: of the page's origin, for one.

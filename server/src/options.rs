@@ -122,6 +122,10 @@ struct Limits {
         env = "WADDELL_MAX_CONNECTIONS_PER_ADDRESS"
     )]
     max_connections_per_address: usize,
+    /// Most connections accepted a second, on all listeners together; further ones wait.
+    /// [default: no limit]
+    #[arg(long, value_name = "N", env = "WADDELL_ACCEPT_RATE")]
+    accept_rate: Option<NonZeroU32>,
     /// Networks of proxies whose word on a client's address is taken (X-Forwarded-For, or see
     /// --proxy-protocol), such as 10.0.0.0/8 or 192.0.2.1. Repeatable. [default: none]
     #[arg(long, value_name = "CIDR", env = "WADDELL_TRUSTED_PROXIES", value_delimiter = ',', value_parser = network)]
@@ -333,6 +337,7 @@ impl Options {
             rate_limit: limits.rate_limit(),
             max_connections: limits.max_connections,
             max_connections_per_address: limits.max_connections_per_address,
+            accept_rate: limits.accept_rate,
             trusted_proxies: limits.trusted_proxies.clone(),
             proxy_protocol: limits.proxy_protocol,
             origins: listening.origin.clone(),

@@ -208,7 +208,7 @@ impl ServerHandle {
     }
 
     /// Takes on another configuration, as far as a running server can: the certificate (its files
-    /// are read again, changed or not), the limits on the number of connections, the trusted proxies,
+    /// are read again, changed or not), the limits on connections, the trusted proxies,
     /// the origins, and what is served at `/`. Connections stay as they are.
     ///
     /// Returns the names of the options that differ but stay as they were until the server is
@@ -236,6 +236,7 @@ impl ServerHandle {
             rate_limit,
             max_connections,
             max_connections_per_address,
+            accept_rate,
             trusted_proxies,
             proxy_protocol,
             origins: _,
@@ -249,6 +250,7 @@ impl ServerHandle {
             tls.certificate.reload(identity, &shared.metrics)?;
         }
         shared.admissions.set_limits(*max_connections, *max_connections_per_address);
+        shared.accept_rate.set_limit(*accept_rate, shared.core_time(Instant::now()));
         shared.set_proxies(Proxies::new(trusted_proxies, *proxy_protocol));
         shared.set_site(Site::new(config));
         let current = &shared.config;

@@ -4,12 +4,14 @@ mod notes;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 use std::time::SystemTime;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use waddell_core::{ConnectionConfig, PeerId};
 
+use crate::accept_rate::AcceptRate;
 use crate::admission::Admissions;
 use crate::config::ServerConfig;
 use crate::drain::Schedule;
@@ -31,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) memory: Memory,
     pub(crate) admissions: Arc<Admissions>,
+    pub(crate) accept_rate: AcceptRate,
     pub(crate) tls: Option<Acceptors>,
     site: RwLock<Arc<Site>>,
     /// The workers, once they accept connections.
@@ -64,6 +67,8 @@ impl Shared {
         let admissions =
             Admissions::new(config.max_connections, config.max_connections_per_address);
         let memory = Memory::new(config.outbox_total_bytes);
+        let accept_rate =
+            AcceptRate::new(config.accept_rate, waddell_core::Instant::since_epoch(Duration::ZERO));
         let proxies = Proxies::new(&config.trusted_proxies, config.proxy_protocol);
         Self {
             config,
@@ -71,6 +76,7 @@ impl Shared {
             metrics: Metrics::default(),
             memory,
             admissions: Arc::new(admissions),
+            accept_rate,
             tls,
             site: RwLock::new(Arc::new(site)),
             workers: watch::Sender::new(None),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
-use waddell_server::{RateLimit, Scheme};
+use waddell_server::{RateLimit, Scheme, ServerConfig};
 
 use crate::support::peer::Peer;
 use crate::support::server::{TestServer, Via};
@@ -55,8 +55,8 @@ async fn handshakes_that_take_too_long_are_cut_however_busy_they_look() {
 #[tokio::test]
 async fn there_are_no_more_connections_than_allowed() {
     for change in [
-        |config: &mut waddell_server::ServerConfig| config.max_connections = 3,
-        |config: &mut waddell_server::ServerConfig| config.max_connections_per_address = 3,
+        |config: &mut ServerConfig| config.max_connections = 3,
+        |config: &mut ServerConfig| config.max_connections_per_address = 3,
     ] {
         let server = TestServer::start_with(change);
         let first = Peer::connect(&server, Via::Tcp).await;
@@ -78,6 +78,49 @@ async fn there_are_no_more_connections_than_allowed() {
         until(|| server.metrics().handshakes_failed == 1).await;
         Peer::connect(&server, Via::Ws).await.echo().await;
     }
+}
+
+#[tokio::test]
+async fn connections_beyond_the_accept_rate_wait_and_are_not_refused() {
+    let server = TestServer::start_with(|config| config.accept_rate = NonZeroU32::new(20));
+    let start = Instant::now();
+    let mut arrivals = JoinSet::new();
+    for via in Via::DIRECT.into_iter().cycle().take(36) {
+        let socket = server.connect(via.scheme()).await;
+        let stream = (via == Via::Tcp).then_some(socket);
+        arrivals.spawn(async move {
+            // Raw TCP shows that it is greeted in its turn; of others it is enough that they wait.
+            if let Some(stream) = stream {
+                Peer::over(Box::new(stream), via).await.echo().await;
+            }
+        });
+    }
+    arrivals.join_all().await;
+    until(|| server.metrics().connections_accepted == 36).await;
+    // All listeners share it: 20 at once, and 16 more at 20 a second.
+    assert!(start.elapsed() >= Duration::from_millis(800), "{:?}", start.elapsed());
+    let metrics = server.metrics();
+    assert!(metrics.accepts_paused > 0);
+    assert_eq!(metrics.connections_refused, 0);
+}
+
+#[tokio::test]
+async fn another_accept_rate_holds_without_a_restart() {
+    let mut config = ServerConfig::default();
+    let server = TestServer::start_with(|own| {
+        own.accept_rate = NonZeroU32::new(1);
+        config = own.clone();
+    });
+    let first = Peer::connect(&server, Via::Tcp).await;
+    config.accept_rate = None;
+    let needs_restart = server.handle.reload(&config).expect("the certificate is the same");
+    assert_eq!(needs_restart, Vec::<&str>::new());
+    // At one a second this would take longer than anything is waited for here.
+    let mut peers = vec![first];
+    for _ in 0..100 {
+        peers.push(Peer::connect(&server, Via::Tcp).await);
+    }
+    assert_eq!(server.handle.peers(), 101);
 }
 
 #[tokio::test]

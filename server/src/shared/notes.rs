@@ -14,6 +14,7 @@ use crate::proxies::Claim;
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     refusals: Flood,
+    pauses: Flood,
     ignored_claims: Flood,
     proxy_faults: Flood,
 }
@@ -24,6 +25,14 @@ impl Shared {
         self.metrics.connections_refused.increment();
         if let Some(times) = self.notes.refusals.say(Instant::now()) {
             tracing::warn!(times, %refused, "connections refused");
+        }
+    }
+
+    /// Takes note that connections wait because there are too many a second.
+    pub(crate) fn note_paused(&self) {
+        self.metrics.accepts_paused.increment();
+        if let Some(times) = self.notes.pauses.say(Instant::now()) {
+            tracing::warn!(times, "accepting paused: there are more connections than accept-rate");
         }
     }
 
