@@ -51,6 +51,14 @@ pub struct ServerConfig {
     pub ping_interval: Duration,
     /// Longest time from a ping to any sign of life. Default 10 s.
     pub pong_timeout: Duration,
+    /// A connection on which nothing has come for this long is asked by TCP whether the peer's
+    /// machine is still there, four times at distances of a quarter of this; from 1 s to 9 h.
+    /// Default 60 s: clients of 2015 cannot be asked in any other way.
+    pub tcp_keepalive: Duration,
+    /// A peer whose machine has not confirmed what was sent to it for this long, be it a question
+    /// of `tcp_keepalive`, is gone; in whole milliseconds. Linux and Android only. Default 30 s: so
+    /// long a phone may be between two cells.
+    pub tcp_user_timeout: Duration,
     /// Longest payload of a frame, in bytes; a longer one hangs up. Default 65,535, which is all
     /// that the prefix can say.
     pub max_frame_len: u16,
@@ -106,6 +114,8 @@ impl Default for ServerConfig {
             auto_silence: Duration::from_millis(200),
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(10),
+            tcp_keepalive: Duration::from_secs(60),
+            tcp_user_timeout: Duration::from_secs(30),
             max_frame_len: u16::MAX,
             idle_timeout: None,
             rate_limit: None,

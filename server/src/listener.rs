@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::config::ServerConfig;
 use crate::handshake::Accepted;
 use crate::listen_url::ListenUrl;
 use crate::shared::Shared;
@@ -27,10 +28,10 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Binds the first of the host's addresses that can be bound.
-    pub(crate) fn bind(url: &ListenUrl) -> io::Result<Self> {
+    pub(crate) fn bind(url: &ListenUrl, config: &ServerConfig) -> io::Result<Self> {
         let mut last = io::Error::other("the host has no address");
         for address in url.resolve()? {
-            match listen(address) {
+            match listen(address, config) {
                 Ok(socket) => {
                     let address = socket.local_addr()?.to_string();
                     return Ok(Self { socket, url: ListenUrl { scheme: url.scheme, address } });
@@ -42,10 +43,14 @@ impl Listener {
     }
 
     /// Takes over a socket that listens already.
-    pub(crate) fn adopt(socket: std::net::TcpListener, url: &ListenUrl) -> io::Result<Self> {
+    pub(crate) fn adopt(
+        socket: std::net::TcpListener,
+        url: &ListenUrl,
+        config: &ServerConfig,
+    ) -> io::Result<Self> {
         let address = socket.local_addr()?.to_string();
         socket.set_nonblocking(true)?;
-        set_options(&SockRef::from(&socket))?;
+        set_options(&SockRef::from(&socket), config)?;
         Ok(Self { socket, url: ListenUrl { scheme: url.scheme, address } })
     }
 
@@ -63,32 +68,34 @@ impl Listener {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn listen(address: SocketAddr, config: &ServerConfig) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A server that is started again takes over its port at once.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    set_options(&socket)?;
+    set_options(&socket, config)?;
     Ok(socket.into())
 }
 
 /// Sets what every connection is to have: it inherits it from the socket that accepts it.
-fn set_options(socket: &Socket) -> io::Result<()> {
+fn set_options(socket: &Socket, config: &ServerConfig) -> io::Result<()> {
     // What is sent waits for nothing: messages are small, and what piles up is sent together.
     socket.set_tcp_nodelay(true)?;
-    // A peer that vanished without a word is noticed after 60 + 4 * 15 s; there is no other way
-    // to ask clients of 2015.
+    // A peer that vanished without a word is noticed by this; there is no other way to ask clients
+    // of 2015. The system counts in seconds. On Linux a question that was not answered within the
+    // user timeout is the last one, so it takes 75 s by default; elsewhere 120 s.
+    let second = Duration::from_secs(1);
     let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(15));
+        .with_time(config.tcp_keepalive.max(second))
+        .with_interval((config.tcp_keepalive / 4).max(second));
     #[cfg(not(any(target_os = "openbsd", target_os = "haiku")))]
     let keepalive = keepalive.with_retries(4);
     socket.set_tcp_keepalive(&keepalive)?;
-    // A peer that vanished with something on its way to it is noticed after 30 s.
+    // A peer that vanished with something on its way to it is noticed by this.
     #[cfg(any(target_os = "android", target_os = "linux"))]
-    socket.set_tcp_user_timeout(Some(Duration::from_secs(30)))?;
+    socket.set_tcp_user_timeout(Some(config.tcp_user_timeout))?;
     Ok(())
 }
 
@@ -178,4 +185,40 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::Interrupted
     )
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_has_the_options_that_the_configuration_says() {
+        let default = ServerConfig::default();
+        let seconds = Duration::from_secs;
+        let changed = ServerConfig {
+            tcp_keepalive: seconds(2),
+            tcp_user_timeout: seconds(3),
+            ..default.clone()
+        };
+        for (config, keepalive, interval, user_timeout) in
+            [(default, 60, 15, 30), (changed, 2, 1, 3)]
+        {
+            let url = "tcp://127.0.0.1:0".parse().unwrap();
+            let bound = Listener::bind(&url, &config).unwrap().socket;
+            let adopted = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let adopted = Listener::adopt(adopted, &url, &config).unwrap().socket;
+            for listener in [bound, adopted] {
+                let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                listener.set_nonblocking(false).unwrap();
+                let (accepted, _) = listener.accept().unwrap();
+                let socket = SockRef::from(&accepted);
+                assert!(socket.tcp_nodelay().unwrap());
+                assert!(socket.keepalive().unwrap());
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), seconds(keepalive));
+                assert_eq!(socket.tcp_keepalive_interval().unwrap(), seconds(interval));
+                assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+                assert_eq!(socket.tcp_user_timeout().unwrap(), Some(seconds(user_timeout)));
+            }
+        }
+    }
 }

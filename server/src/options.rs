@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use file::with_file;
 use tracing_subscriber::filter::LevelFilter;
-use values::{bytes, delay, memory, network, origin, rate, time, workers};
+use values::{bytes, delay, memory, network, origin, rate, tcp_time, time, workers};
 use waddell_server::{
     BindError, Identity, IpNet, ListenUrl, RateLimit, Scheme, ServerConfig, TlsError, Www,
     self_signed,
@@ -149,6 +149,13 @@ struct Limits {
     /// Longest time from a ping to any sign of life.
     #[arg(long, value_name = "TIME", default_value = "10s", env = "WADDELL_PONG_TIMEOUT", value_parser = time)]
     pong_timeout: Duration,
+    /// Have TCP ask a peer from which nothing has come for this long whether it is still there, up
+    /// to four times at distances of a quarter of this.
+    #[arg(long, value_name = "TIME", default_value = "60s", env = "WADDELL_TCP_KEEPALIVE", value_parser = tcp_time)]
+    tcp_keepalive: Duration,
+    /// A peer whose machine has not confirmed for this long what was sent to it is gone.
+    #[arg(long, value_name = "TIME", default_value = "30s", env = "WADDELL_TCP_USER_TIMEOUT", value_parser = tcp_time)]
+    tcp_user_timeout: Duration,
     /// Hang up on a peer that sends no frame, not even a keep-alive, for this long.
     /// [default: never]
     #[arg(long, value_name = "TIME", env = "WADDELL_IDLE_TIMEOUT", value_parser = time)]
@@ -332,6 +339,8 @@ impl Options {
             auto_silence: limits.auto_silence,
             ping_interval: limits.ping_interval,
             pong_timeout: limits.pong_timeout,
+            tcp_keepalive: limits.tcp_keepalive,
+            tcp_user_timeout: limits.tcp_user_timeout,
             max_frame_len: limits.max_frame,
             idle_timeout: limits.idle_timeout,
             rate_limit: limits.rate_limit(),

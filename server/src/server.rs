@@ -74,8 +74,8 @@ impl Server {
             .into_iter()
             .map(|(url, claimed)| {
                 match claimed {
-                    Some(inherited) => Listener::adopt(inherited.into_socket(), url),
-                    None => Listener::bind(url),
+                    Some(inherited) => Listener::adopt(inherited.into_socket(), url, &config),
+                    None => Listener::bind(url, &config),
                 }
                 .map_err(|source| BindError::Listen { url: url.clone(), source })
             })
@@ -231,6 +231,8 @@ impl ServerHandle {
             auto_silence,
             ping_interval,
             pong_timeout,
+            tcp_keepalive,
+            tcp_user_timeout,
             max_frame_len,
             idle_timeout,
             rate_limit,
@@ -265,6 +267,8 @@ impl ServerHandle {
             ("auto-silence", *auto_silence != current.auto_silence),
             ("ping-interval", *ping_interval != current.ping_interval),
             ("pong-timeout", *pong_timeout != current.pong_timeout),
+            ("tcp-keepalive", *tcp_keepalive != current.tcp_keepalive),
+            ("tcp-user-timeout", *tcp_user_timeout != current.tcp_user_timeout),
             ("max-frame", *max_frame_len != current.max_frame_len),
             ("idle-timeout", *idle_timeout != current.idle_timeout),
             ("rate-frames, rate-bytes or rate-burst", *rate_limit != current.rate_limit),

@@ -14,4 +14,5 @@ mod shutdown;
 mod slow;
 mod support;
 mod transports;
+mod vanished;
 mod websocket;

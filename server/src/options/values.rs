@@ -14,6 +14,15 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
+/// A time that the system's TCP can measure.
+pub(super) fn tcp_time(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_secs(1)..=Duration::from_secs(9 * 3600);
+    time(text)
+        .ok()
+        .filter(|time| range.contains(time))
+        .ok_or_else(|| "expected a time from 1s to 9h".to_owned())
+}
+
 /// A time that may be none at all.
 pub(super) fn delay(text: &str) -> Result<Duration, String> {
     let time = match text.parse() {
