@@ -134,6 +134,12 @@ impl ServerConnection {
         Some(pacer.ready_at()).filter(|at| *at > now)
     }
 
+    /// Returns whether the peer has a [`rate_limit`](ConnectionConfig::rate_limit): read little at
+    /// a time from it then, and ask [`paused_until`](Self::paused_until) before.
+    pub fn is_limited(&self) -> bool {
+        self.limits.as_ref().is_some_and(|limits| limits.pacer.is_some())
+    }
+
     /// Returns the peer's id.
     pub fn id(&self) -> PeerId {
         self.id

@@ -94,7 +94,7 @@ impl Connection {
         let shared = &worker.shared;
         let id = PeerId::from_random(uuid::Uuid::new_v4().into_bytes());
         let now = Instant::now();
-        let state = ServerConnection::new(id, shared.connection_config(), shared.core_time(now));
+        let state = ServerConnection::new(id, shared.settings.connection(), shared.core_time(now));
         let (socket, writer) = socket.into_split();
         let peer = Peer::new(id, writer, tls, framing, shared.moment(now));
         // The greeting is in the outbox before others can reach the peer, so it comes first; it is
@@ -118,7 +118,7 @@ impl Connection {
                 Watch::default()
             }
         };
-        let frames = FrameDecoder::with_max_len(shared.config.max_frame_len);
+        let frames = FrameDecoder::with_max_len(shared.settings.max_frame_len.get());
         Self {
             worker,
             registration,
@@ -206,10 +206,10 @@ impl Connection {
 
     /// Returns whether the peer has sent more than its rate allows; the task is woken when not.
     fn is_paused(&mut self, cx: &mut Context<'_>) -> bool {
-        let shared = &self.worker.shared;
-        if shared.config.rate_limit.is_none() {
+        if !self.inbound.state.is_limited() {
             return false;
         }
+        let shared = &self.worker.shared;
         let now = shared.core_time(Instant::now());
         match self.inbound.state.paused_until(now) {
             Some(at) => self.timer.poll_until(cx, shared.tokio_time(at)).is_pending(),
@@ -219,9 +219,10 @@ impl Connection {
 
     /// Reads once, and takes what came.
     fn poll_input(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), End>> {
-        let most = match self.worker.shared.config.rate_limit {
-            Some(_) => LIMITED_READ.min(scratch.wire.len()),
-            None => scratch.wire.len(),
+        let most = if self.inbound.state.is_limited() {
+            LIMITED_READ.min(scratch.wire.len())
+        } else {
+            scratch.wire.len()
         };
         let mut buffer = ReadBuf::new(&mut scratch.wire[..most]);
         if ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer)).is_err() {
@@ -296,7 +297,7 @@ impl Connection {
     }
 
     fn poll_link(&self, cx: &mut Context<'_>) -> LinkStatus {
-        let write_timeout = self.worker.shared.config.write_timeout;
+        let write_timeout = self.worker.shared.settings.write_timeout.get();
         self.worker
             .with_supplies(|supplies| self.peer().link().poll_blocked(cx, write_timeout, supplies))
     }
@@ -310,7 +311,7 @@ impl Connection {
     ) -> Option<End> {
         let shared = &self.worker.shared;
         loop {
-            let stalled_at = stalled_since.map(|since| since + shared.config.write_timeout);
+            let stalled_at = stalled_since.map(|since| since + shared.settings.write_timeout.get());
             let idle_at = self.inbound.state.poll_timeout().map(|at| shared.tokio_time(at));
             let heartbeat_at = self.inbound.websocket.as_ref().map(|ws| ws.heartbeat.due());
             let dues = [stalled_at, idle_at, heartbeat_at, hang_up_at];
@@ -368,7 +369,7 @@ impl Connection {
         {
             self.worker.with_supplies(|supplies| link.push_control(&ws::close(close), supplies));
         }
-        let deadline = Instant::now() + shared.config.write_timeout;
+        let deadline = Instant::now() + shared.settings.write_timeout.get();
         Box::new(Finish { end, deadline, shut_down: false })
     }
 
@@ -403,7 +404,7 @@ impl Connection {
         cx: &mut Context<'_>,
         deadline: &mut Instant,
     ) -> Poll<Result<(), Undeliverable>> {
-        let write_timeout = self.worker.shared.config.write_timeout;
+        let write_timeout = self.worker.shared.settings.write_timeout.get();
         let mut link = self.peer().link();
         self.worker.with_supplies(|supplies| {
             link.write_now(supplies);

@@ -114,7 +114,7 @@ impl Pending {
         let trusted = self.awaits_header();
         // Whoever is not listed need not say anything, and is not kept waiting.
         if !trusted && scheme == Scheme::Auto {
-            let silence = self.seat.shared.config.auto_silence;
+            let silence = self.seat.shared.settings.auto_silence.get();
             match timeout(silence, socket.read_buf(&mut head)).await {
                 Err(_silent) => return Ok(Rewind::new(head, socket)),
                 Ok(read) => read?,
@@ -196,7 +196,7 @@ impl Pending {
     where
         S: AsyncRead + Unpin,
     {
-        let silence = self.seat.shared.config.auto_silence;
+        let silence = self.seat.shared.settings.auto_silence.get();
         let mut head = Vec::with_capacity(LONGEST_TELL);
         let spoken = self
             .in_time(async {
@@ -237,7 +237,7 @@ impl Pending {
     }
 
     pub(crate) fn handshake_timeout(&self) -> Duration {
-        self.seat.shared.config.handshake_timeout
+        self.seat.shared.settings.handshake_timeout.get()
     }
 
     fn acceptors(&self) -> Result<&crate::tls::Acceptors, HandshakeError> {

@@ -55,6 +55,7 @@ mod proxies;
 mod proxy_header;
 mod registry;
 mod server;
+mod settings;
 mod shared;
 mod supplies;
 mod tally;

@@ -1,16 +1,17 @@
 //! `waddell-server`: flags, environment and file to a [`ServerConfig`]; then run it.
 
+mod logging;
 mod options;
 mod systemd;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use waddell_server::{BindError, Inherited, ListenUrl, Server, ServerConfig, ServerHandle};
 
-use options::{LogFormat, Logging, Options, Request};
+use logging::Logs;
+use options::{Options, Request};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,23 +40,29 @@ fn run(mut options: Options) -> Result<ExitCode, String> {
     if options.check {
         return Ok(ExitCode::SUCCESS);
     }
-    start_logging(&options.logging);
-    Ok(serve(config, sockets, options.passed))
+    let logs = logging::start(&options.logging);
+    Ok(serve(config, sockets, Process { passed: options.passed, logs }))
+}
+
+/// What stays when the configuration is read again.
+struct Process {
+    /// What the sockets are for that whoever started the process has passed.
+    passed: Vec<ListenUrl>,
+    logs: Logs,
 }
 
 /// Runs the server until it is told to stop.
-fn serve(config: ServerConfig, sockets: Vec<Inherited>, passed: Vec<ListenUrl>) -> ExitCode {
+fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}"), 1),
     };
     runtime.block_on(async {
-        let time_to_stop = config.drain_delay + config.drain_timeout;
         let server = match Server::bind_with(config, sockets) {
             Ok(server) => server,
             Err(error) => return fail(&options::explain(&error), exit_code(&error)),
         };
-        let shutdown = match watch_signals(server.handle(), time_to_stop, passed) {
+        let shutdown = match watch_signals(server.handle(), process) {
             Ok(shutdown) => shutdown,
             Err(error) => return fail(&format!("cannot watch for signals: {error}"), 1),
         };
@@ -79,18 +86,15 @@ fn serve(config: ServerConfig, sockets: Vec<Inherited>, passed: Vec<ListenUrl>) 
 
 /// Returns what completes on the first SIGTERM or SIGINT; the second ends the process at once.
 /// SIGHUP reads the configuration and the certificate again.
-fn watch_signals(
-    handle: ServerHandle,
-    time_to_stop: Duration,
-    passed: Vec<ListenUrl>,
-) -> io::Result<impl Future<Output = ()>> {
+fn watch_signals(handle: ServerHandle, process: Process) -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    let server = handle.clone();
     tokio::spawn(async move {
         while hang_up.recv().await.is_some() {
             systemd::reloading();
-            systemd::reloaded(&match reload(&handle, &passed) {
+            systemd::reloaded(&match reload(&handle, &process) {
                 Ok(restart) if restart.is_empty() => {
                     tracing::info!("read the configuration again");
                     "serving".to_owned()
@@ -115,7 +119,7 @@ fn watch_signals(
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
-        systemd::stopping(time_to_stop);
+        systemd::stopping(server.longest_shutdown());
         tracing::info!(signal = name, "shutting down; another signal ends it at once");
         tokio::spawn(async move {
             tokio::select! {
@@ -129,28 +133,18 @@ fn watch_signals(
 
 /// Reads all that the operator says again, and has the server take it on. Returns the options that
 /// need a restart; what cannot be used leaves everything as it is.
-fn reload(handle: &ServerHandle, passed: &[ListenUrl]) -> Result<Vec<&'static str>, String> {
+fn reload(handle: &ServerHandle, process: &Process) -> Result<Vec<&'static str>, String> {
     let mut options = match Request::from_environment() {
         Ok(Request::Run(options)) => options,
         // Neither help nor version was asked for at the start.
         Ok(Request::Print(_)) => return Ok(Vec::new()),
         Err(error) => return Err(error.to_string()),
     };
-    options.passed = passed.to_vec();
+    options.passed.clone_from(&process.passed);
     let config = options.to_config().map_err(|error| error.to_string())?;
-    handle.reload(&config).map_err(|error| error.to_string())
-}
-
-fn start_logging(logging: &Logging) {
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(logging.level)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
-    match logging.format {
-        LogFormat::Text => subscriber.init(),
-        LogFormat::Json => subscriber.json().init(),
-    }
+    let mut restart = handle.reload(&config).map_err(|error| error.to_string())?;
+    restart.extend(process.logs.change(&options.logging));
+    Ok(restart)
 }
 
 fn exit_code(error: &BindError) -> u8 {

@@ -239,8 +239,7 @@ Every option is also a key of the file (listen = [\"tcp://0.0.0.0:62443\"]) and 
 2m; sizes are 65536, 64KiB or 1MiB.
 
 Signals: SIGTERM or SIGINT shuts down in order, a second one at once; SIGHUP reads the certificate
-and the file again (the limits on connections, the proxies, the origins and --www change at once; a
-line in the log names what needs a restart).";
+and the file again: most of it takes effect at once, and a line in the log names what does not.";
 
 /// What the command line asks for.
 pub(crate) enum Request {

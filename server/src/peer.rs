@@ -272,7 +272,7 @@ impl Link {
         supplies: &mut Supplies,
     ) -> Result<(), Refused> {
         let Supplies { shared, spares, .. } = supplies;
-        let limit = shared.config.outbox_bytes;
+        let limit = shared.settings.outbox_bytes.get();
         if self.flow == Flow::Blocked {
             let Self { outbox, share, .. } = self;
             let grant = |more| shared.memory.grow(share, more);
@@ -298,7 +298,7 @@ impl Link {
     /// no difference, or there is no memory for it.
     pub(crate) fn push_control(&mut self, frame: &[u8], supplies: &mut Supplies) -> Pushed {
         let Supplies { shared, spares, .. } = supplies;
-        if self.flow.has_ended() || self.outbox.len() >= shared.config.outbox_bytes {
+        if self.flow.has_ended() || self.outbox.len() >= shared.settings.outbox_bytes.get() {
             return Pushed::Gone;
         }
         let Self { outbox, share, .. } = self;

@@ -6,6 +6,7 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -144,7 +145,7 @@ impl Server {
             never = watch_certificate(&shared) => match never {},
         }
         shared.begin_leaving();
-        let drain_delay = shared.config.drain_delay;
+        let drain_delay = shared.settings.drain_delay.get();
         if !drain_delay.is_zero() {
             tracing::info!(
                 ?drain_delay,
@@ -152,7 +153,7 @@ impl Server {
             );
             sleep(drain_delay).await;
         }
-        let drain_timeout = shared.config.drain_timeout;
+        let drain_timeout = shared.settings.drain_timeout.get();
         let deadline = Instant::now() + drain_timeout;
         // Nobody listens any more if the accept loops have ended.
         let _ = stop.send(true);
@@ -207,9 +208,17 @@ impl ServerHandle {
         self.shared.serving().await.barrier().await;
     }
 
+    /// Returns how long a shutdown takes at most: the drain delay and the drain time-out.
+    pub fn longest_shutdown(&self) -> Duration {
+        let settings = &self.shared.settings;
+        settings.drain_delay.get() + settings.drain_timeout.get()
+    }
+
     /// Takes on another configuration, as far as a running server can: the certificate (its files
-    /// are read again, changed or not), the limits on connections, the trusted proxies,
-    /// the origins, and what is served at `/`. Connections stay as they are.
+    /// are read again, changed or not), limits and times, the trusted proxies,
+    /// the origins, and what is served at `/`.
+    /// No connection ends of it; those that are there keep their rate limit, idle time-out and
+    /// longest frame, and all else is as told from here on.
     ///
     /// Returns the names of the options that differ but stay as they were until the server is
     /// started again, as the program's flags have them.
@@ -226,16 +235,16 @@ impl ServerHandle {
             workers,
             outbox_bytes,
             outbox_total_bytes,
-            write_timeout,
-            handshake_timeout,
-            auto_silence,
-            ping_interval,
-            pong_timeout,
+            write_timeout: _,
+            handshake_timeout: _,
+            auto_silence: _,
+            ping_interval: _,
+            pong_timeout: _,
             tcp_keepalive,
             tcp_user_timeout,
-            max_frame_len,
-            idle_timeout,
-            rate_limit,
+            max_frame_len: _,
+            idle_timeout: _,
+            rate_limit: _,
             max_connections,
             max_connections_per_address,
             accept_rate,
@@ -244,9 +253,9 @@ impl ServerHandle {
             origins: _,
             www: _,
             admin,
-            admin_debug,
-            drain_delay,
-            drain_timeout,
+            admin_debug: _,
+            drain_delay: _,
+            drain_timeout: _,
         } = config;
         if let (Some(tls), Some(identity)) = (&shared.tls, identity) {
             tls.certificate.reload(identity, &shared.metrics)?;
@@ -255,27 +264,23 @@ impl ServerHandle {
         shared.accept_rate.set_limit(*accept_rate, shared.core_time(Instant::now()));
         shared.set_proxies(Proxies::new(trusted_proxies, *proxy_protocol));
         shared.set_site(Site::new(config));
+        shared.settings.change(config);
         let current = &shared.config;
+        // The sum of all is not changed, and one has to be small beside it.
+        let total = current.outbox_total_bytes;
+        let outbox_fits = total == 0 || *outbox_bytes <= total / 16;
+        if outbox_fits {
+            shared.settings.outbox_bytes.set(*outbox_bytes);
+        }
         let differ = [
             ("listen", *listen != current.listen),
             ("cert", identity.is_some() != current.identity.is_some()),
             ("workers", *workers != current.workers),
-            ("outbox", *outbox_bytes != current.outbox_bytes),
+            ("outbox", !outbox_fits),
             ("outbox-total", *outbox_total_bytes != current.outbox_total_bytes),
-            ("write-timeout", *write_timeout != current.write_timeout),
-            ("handshake-timeout", *handshake_timeout != current.handshake_timeout),
-            ("auto-silence", *auto_silence != current.auto_silence),
-            ("ping-interval", *ping_interval != current.ping_interval),
-            ("pong-timeout", *pong_timeout != current.pong_timeout),
             ("tcp-keepalive", *tcp_keepalive != current.tcp_keepalive),
             ("tcp-user-timeout", *tcp_user_timeout != current.tcp_user_timeout),
-            ("max-frame", *max_frame_len != current.max_frame_len),
-            ("idle-timeout", *idle_timeout != current.idle_timeout),
-            ("rate-frames, rate-bytes or rate-burst", *rate_limit != current.rate_limit),
             ("admin", *admin != current.admin),
-            ("admin-debug", *admin_debug != current.admin_debug),
-            ("drain-delay", *drain_delay != current.drain_delay),
-            ("drain-timeout", *drain_timeout != current.drain_timeout),
         ];
         Ok(differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect())
     }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use waddell_core::{ConnectionConfig, PeerId};
+use waddell_core::PeerId;
 
 use crate::accept_rate::AcceptRate;
 use crate::admission::Admissions;
@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::proxies::Proxies;
 use crate::registry::Registry;
+use crate::settings::Settings;
 use crate::supplies::Moment;
 use crate::tls::Acceptors;
 use crate::worker::RollCall;
@@ -28,7 +29,9 @@ use notes::Notes;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// As it was at the start; what may have changed since is in `settings`.
     pub(crate) config: ServerConfig,
+    pub(crate) settings: Settings,
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Metrics,
     pub(crate) memory: Memory,
@@ -71,6 +74,7 @@ impl Shared {
             AcceptRate::new(config.accept_rate, waddell_core::Instant::since_epoch(Duration::ZERO));
         let proxies = Proxies::new(&config.trusted_proxies, config.proxy_protocol);
         Self {
+            settings: Settings::new(&config),
             config,
             registry: Arc::new(Registry::new()),
             metrics: Metrics::default(),
@@ -176,11 +180,6 @@ impl Shared {
         while self.metrics.peers_disconnected.get() < self.metrics.peers_connected.get() {
             self.gone.notified().await;
         }
-    }
-
-    pub(crate) fn connection_config(&self) -> ConnectionConfig {
-        let ServerConfig { idle_timeout, rate_limit, .. } = self.config;
-        ConnectionConfig { idle_timeout, rate_limit }
     }
 
     pub(crate) fn moment(&self, at: Instant) -> Moment {

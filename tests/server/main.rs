@@ -10,6 +10,7 @@ mod memory;
 mod operators;
 mod proxies;
 mod refusals;
+mod reload;
 mod shutdown;
 mod slow;
 mod support;

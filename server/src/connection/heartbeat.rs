@@ -30,7 +30,7 @@ impl Heartbeat {
     /// peers that came together do not stay together.
     fn interval(shared: &Shared, peer: PeerId) -> Duration {
         let [.., random] = *peer.as_bytes();
-        shared.config.ping_interval * (921 + u32::from(random)) / 1024
+        shared.settings.ping_interval.get() * (921 + u32::from(random)) / 1024
     }
 
     /// The peer has sent something: it lives.
@@ -51,7 +51,7 @@ impl Heartbeat {
         }
         self.ping_at = now + Self::interval(shared, peer);
         // A ping that is due while an answer is awaited does not put off the end.
-        self.pong_by = self.pong_by.or(Some(now + shared.config.pong_timeout));
+        self.pong_by = self.pong_by.or(Some(now + shared.settings.pong_timeout.get()));
         Beat::Ping
     }
 }

@@ -283,9 +283,9 @@ fn sighup_reads_the_file_again_and_says_what_needs_a_restart() {
     assert_eq!(status(&server), "101");
     let mut first = server.connect(0);
     greeting(&mut first);
-    write("origin = \"https://b.example\"\nmax-connections = 1\noutbox = \"2MiB\"\n");
+    write("origin = \"https://b.example\"\nmax-connections = 1\nworkers = 3\n");
     server.signal("HUP");
-    assert!(logged("needs a restart").contains("outbox"));
+    assert!(logged("needs a restart").contains("workers"));
     // The connection that is there stays, and takes the only place.
     let mut refused = server.connect(0);
     assert!(matches!(refused.read(&mut [0; 1]), Ok(0) | Err(_)));
@@ -306,6 +306,12 @@ fn sighup_reads_the_file_again_and_says_what_needs_a_restart() {
     write("outbox = \"tiny\"\n");
     server.signal("HUP");
     assert!(logged("ERROR").contains("--outbox"));
+    // Nobody is listened to at this level before.
+    write("log = \"debug\"\n");
+    server.signal("HUP");
+    logged("read the configuration again");
+    server.connect(1).write_all(b"rubbish\r\n\r\n").expect("it listens");
+    assert!(logged("handshake failed").contains("DEBUG"));
 }
 
 #[test]

@@ -97,6 +97,15 @@ pub(crate) struct TestServer {
     _folder: TempDir,
 }
 
+/// What a test's server listens on.
+pub(crate) const LISTEN: [&str; 5] = [
+    "tcp://127.0.0.1:0",
+    "tls://127.0.0.1:0",
+    "ws://127.0.0.1:0",
+    "wss://127.0.0.1:0",
+    "auto://127.0.0.1:0",
+];
+
 impl TestServer {
     pub(crate) fn start() -> Self {
         Self::start_with(|_| {})
@@ -107,9 +116,7 @@ impl TestServer {
         let folder = TempDir::new().expect("there is room for a certificate");
         let identity = self_signed("localhost", folder.path()).expect("the name is valid");
         let mut config = ServerConfig {
-            listen: ["tcp", "tls", "ws", "wss", "auto"]
-                .map(|scheme| format!("{scheme}://127.0.0.1:0").parse().expect("it is valid"))
-                .to_vec(),
+            listen: LISTEN.map(|url| url.parse().expect("it is valid")).to_vec(),
             identity: Some(identity.clone()),
             workers: 2,
             auto_silence: Duration::from_secs(3600),

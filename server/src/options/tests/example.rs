@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use clap::ArgAction;
-
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../../waddell.example.toml");
@@ -129,51 +127,87 @@ fn the_example_can_be_used_as_it_is_and_with_every_line_in_effect() {
     assert!(config.admin.unwrap().ip().is_loopback(), "an example that is safe to follow");
 }
 
-#[test]
-fn no_option_is_without_effect() {
+/// For each option a file without it, and one in which it is not as it is by default.
+fn changes([cert, key, other_cert, other_key]: &[PathBuf; 4]) -> Vec<Change> {
     let entries = entries();
-    let (folder, [cert, key, other_cert, other_key]) = certificate();
     let with_certificate = format!("cert = {cert:?}\nkey = {key:?}\n");
-    for argument in arguments() {
-        let long = argument.get_long().unwrap();
-        let (example, _) = &entries[long];
-        let basis = match long {
+    let change = |argument: clap::Arg| {
+        let long = argument.get_long().unwrap().to_owned();
+        let (example, said) = &entries[&long];
+        let basis = match &*long {
+            // It makes files where the user keeps them: its own test only checks it.
+            "self-signed" => return None,
             "cert" | "key" => &with_certificate,
             "rate-burst" => "rate-frames = 1\n",
             "proxy-protocol" => "trusted-proxies = \"10.0.0.0/8\"\n",
             _ => "",
         };
         let value = match default(&argument) {
-            None => match long {
-                "cert" => format!("{other_cert:?}"),
-                "key" => format!("{other_key:?}"),
-                "self-signed" => {
-                    // It makes files where the user keeps them: only that it is asked for is tried.
-                    assert!(
-                        config(&["--check", "--self-signed", "x", "--listen", "tls://:1"]).is_ok()
-                    );
-                    continue;
-                }
-                _ => example.to_string(),
-            },
-            Some(default) => another(long, &default, argument.get_action()),
+            Some(default) => another(&long, &default),
+            None if long == "cert" => format!("{other_cert:?}"),
+            None if long == "key" => format!("{other_key:?}"),
+            None => example.to_string(),
         };
-        let line = match basis.lines().find(|line| line.starts_with(&format!("{long} ="))) {
+        let text = match basis.lines().find(|line| line.starts_with(&format!("{long} ="))) {
             Some(line) => basis.replace(line, &format!("{long} = {value}")),
             None => format!("{basis}{long} = {value}\n"),
         };
-        let without = file(basis);
-        let with = file(&line);
-        let [without, with] =
-            [&without, &with].map(|file| ["--config", file.path().to_str().unwrap()]);
-        assert_ne!(outcome(&with), outcome(&without), "{long} has an effect");
-        assert_ne!(printed(&with), printed(&without), "{long} is printed");
+        let needs_restart = said.contains("[restart]");
+        Some(Change { long, without: file(basis), with: file(&text), needs_restart })
+    };
+    arguments().into_iter().filter_map(change).collect()
+}
+
+struct Change {
+    long: String,
+    without: tempfile::NamedTempFile,
+    with: tempfile::NamedTempFile,
+    needs_restart: bool,
+}
+
+impl Change {
+    fn arguments(&self) -> [[&str; 2]; 2] {
+        [&self.without, &self.with].map(|file| ["--config", file.path().to_str().unwrap()])
     }
-    drop(folder);
+}
+
+#[test]
+fn no_option_is_without_effect() {
+    let (_folder, files) = certificate();
+    for change in changes(&files) {
+        let [without, with] = change.arguments();
+        assert_ne!(outcome(&with), outcome(&without), "{} has an effect", change.long);
+        assert_ne!(printed(&with), printed(&without), "{} is printed", change.long);
+    }
+    assert!(config(&["--check", "--self-signed", "x", "--listen", "tls://:1"]).is_ok());
+}
+
+#[test]
+fn the_example_says_which_options_need_a_restart() {
+    let (_folder, files) = certificate();
+    for change in changes(&files) {
+        // How log lines look is the program's affair.
+        if change.long.starts_with("log") {
+            assert_eq!(change.needs_restart, change.long == "log-format", "{}", change.long);
+            continue;
+        }
+        let [without, with] = change.arguments().map(|[option, file]| match &*change.long {
+            "listen" => vec![option, file],
+            _ => vec![option, file, "--listen", "tcp://127.0.0.1:0"],
+        });
+        let mut before = config(&without).unwrap();
+        let after = config(&with).unwrap();
+        if change.long == "listen" {
+            before.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+        }
+        let server = waddell_server::Server::bind(before).unwrap();
+        let restart = server.handle().reload(&after).unwrap();
+        assert_eq!(!restart.is_empty(), change.needs_restart, "{}: {restart:?}", change.long);
+    }
 }
 
 /// A value that is not the default, as TOML.
-fn another(long: &str, default: &str, action: &ArgAction) -> String {
+fn another(long: &str, default: &str) -> String {
     if let Ok(number) = default.parse::<i64>() {
         return if number > 100 { number - 1 } else { number + 1 }.to_string();
     }
@@ -183,13 +217,13 @@ fn another(long: &str, default: &str, action: &ArgAction) -> String {
     if let Ok(bytes) = bytes(default) {
         return (bytes + 1).to_string();
     }
-    match (long, default, action) {
-        (_, "true", _) => "false".to_owned(),
-        (_, "false", _) => "true".to_owned(),
-        ("listen", ..) => "\"tcp://127.0.0.1:1\"".to_owned(),
-        ("log", ..) => "\"debug\"".to_owned(),
-        ("log-format", ..) => "\"json\"".to_owned(),
-        (_, default, _) => panic!("another value than {default:?} for {long}, please"),
+    match (long, default) {
+        (_, "true") => "false".to_owned(),
+        (_, "false") => "true".to_owned(),
+        ("listen", _) => "\"tcp://127.0.0.1:1\"".to_owned(),
+        ("log", _) => "\"debug\"".to_owned(),
+        ("log-format", _) => "\"json\"".to_owned(),
+        (long, default) => panic!("another value than {default:?} for {long}, please"),
     }
 }
 

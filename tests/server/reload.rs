@@ -1,0 +1,82 @@
+//! A server that is told another configuration while it runs.
+
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use waddell_server::{Scheme, ServerConfig};
+
+use crate::support::peer::Peer;
+use crate::support::server::{LISTEN, TestServer, Via};
+use crate::support::soon;
+
+/// What the server is to do from here on; returns what it says needs a restart.
+fn reload(server: &TestServer, change: impl FnOnce(&mut ServerConfig)) -> Vec<&'static str> {
+    let mut config = ServerConfig {
+        listen: LISTEN.map(|url| url.parse().expect("it is valid")).to_vec(),
+        workers: 2,
+        identity: Some(server.identity.clone()),
+        write_timeout: Duration::from_secs(3600),
+        ..ServerConfig::default()
+    };
+    change(&mut config);
+    server.handle.reload(&config).expect("the certificate is as good as before")
+}
+
+#[tokio::test]
+async fn those_who_are_there_keep_what_they_have_and_others_get_the_new() {
+    let server = TestServer::start();
+    let mut early = Peer::connect(&server, Via::Tcp).await;
+    reload(&server, |config| config.idle_timeout = Some(Duration::from_millis(50)));
+    let mut idle = Peer::connect(&server, Via::Tcp).await;
+    assert_eq!(idle.receiver.rest().await, [], "it is hung up");
+    reload(&server, |config| config.max_frame_len = 100);
+    let mut long = Peer::connect(&server, Via::Ws).await;
+    long.send(long.id, 1, &[0; 83]).await;
+    assert_eq!(long.receiver.rest().await, [], "one byte too many");
+    early.send(early.id, 1, &[0; 60_000]).await;
+    assert_eq!(early.receive().await.body.len(), 60_000);
+}
+
+#[tokio::test]
+async fn times_hold_at_once() {
+    let server = TestServer::start();
+    reload(&server, |config| config.handshake_timeout = Duration::from_millis(50));
+    let mut silent = server.connect(Scheme::Wss).await;
+    assert!(matches!(soon(silent.read(&mut [0; 1])).await, Ok(0) | Err(_)), "it is cut");
+    reload(&server, |config| config.auto_silence = Duration::from_millis(1));
+    // The greeting comes to one who says nothing.
+    let mut quiet = server.connect(Scheme::Auto).await;
+    soon(quiet.read_exact(&mut [0; 20])).await.expect("it is greeted");
+}
+
+/// A mebibyte less can wait for a peer that does not read.
+#[tokio::test]
+async fn an_outbox_has_its_new_size_at_once() {
+    let server = TestServer::start_with(|config| {
+        config.outbox_total_bytes = 0;
+        config.outbox_bytes = 1 << 30;
+    });
+    let stuck = Peer::connect(&server, Via::Tcp).await;
+    let mut sender = Peer::connect(&server, Via::Tcp).await;
+    for _ in 0..400 {
+        sender.send(stuck.id, 1, &[0; 60_000]).await;
+    }
+    sender.echo().await;
+    assert_eq!(server.metrics().frames_dropped_full, 0);
+    let restart = reload(&server, |config| config.outbox_total_bytes = 0);
+    assert_eq!(restart, [""; 0]);
+    sender.send(stuck.id, 1, &[0; 60_000]).await;
+    sender.echo().await;
+    assert_eq!(server.metrics().frames_dropped_full, 1);
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_named() {
+    let server = TestServer::start();
+    let restart = reload(&server, |config| {
+        config.workers = 1;
+        config.outbox_bytes = 1 << 29;
+        config.admin = Some(([127, 0, 0, 1], 1).into());
+    });
+    assert_eq!(restart, ["workers", "outbox", "admin"]);
+}
