@@ -68,7 +68,7 @@ pub(crate) fn begin(seat: Seat, accepted: Accepted) {
     tokio::task::spawn_local(async move {
         let worker = Rc::clone(&pending.seat);
         let result = match pending.find_client(socket, scheme).await {
-            Ok(stream) => {
+            Ok((stream, scheme)) => {
                 let address = pending.client.address();
                 pending.shake_hands(stream, scheme).await.map_err(|error| (address, error))
             }
@@ -100,35 +100,33 @@ impl Pending {
         self.client.proxies_send_header() && self.client.is_proxy()
     }
 
-    /// Finds out who the client is from the header of the PROXY protocol, if there is one, and
-    /// returns the stream without it.
+    /// Finds out who the client is from the header of the PROXY protocol, if there is one. Returns
+    /// the stream without it, and what is spoken there as far as that has turned out by then.
     async fn find_client(
         &mut self,
         mut socket: TcpStream,
         scheme: Scheme,
-    ) -> Result<Rewind<TcpStream>, HandshakeError> {
+    ) -> Result<(Rewind<TcpStream>, Scheme), HandshakeError> {
         let mut head = Vec::new();
         if !self.client.proxies_send_header() {
-            return Ok(Rewind::new(head, socket));
+            return Ok((Rewind::new(head, socket), scheme));
         }
         let trusted = self.awaits_header();
-        // Whoever is not listed need not say anything, and is not kept waiting.
+        // Whoever is not listed need not say anything, and does not wait twice for its greeting.
         if !trusted && scheme == Scheme::Auto {
             let silence = self.seat.shared.settings.auto_silence.get();
             match timeout(silence, socket.read_buf(&mut head)).await {
-                Err(_silent) => return Ok(Rewind::new(head, socket)),
+                Err(_silent) => return Ok((Rewind::new(head, socket), Scheme::Tcp)),
                 Ok(read) => read?,
             };
         }
-        let start = self.in_time(read_start(&mut socket, &mut head)).await?;
-        match start {
+        match self.in_time(read_start(&mut socket, &mut head)).await? {
             Start::Header(header) => {
                 head.drain(..header.len);
                 match header.client {
                     _ if !trusted => {
-                        self.seat
-                            .shared
-                            .note_ignored(Claim::ProxyHeader, Some(self.client.address()));
+                        let address = self.client.address();
+                        self.seat.shared.note_ignored(Claim::ProxyHeader, Some(address));
                     }
                     Some(client) => self.client.turn_out_as(client)?,
                     // The proxy speaks for itself.
@@ -142,7 +140,7 @@ impl Pending {
             Start::Broken if trusted => return Err(HandshakeError::BrokenProxyHeader),
             Start::Open | Start::Other | Start::Broken => {}
         }
-        Ok(Rewind::new(head, socket))
+        Ok((Rewind::new(head, socket), scheme))
     }
 
     async fn shake_hands(

@@ -41,6 +41,9 @@ mod config;
 mod connection;
 mod drain;
 mod flood;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod histogram;
 mod http;

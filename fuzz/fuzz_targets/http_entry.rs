@@ -1,0 +1,56 @@
+//! Whatever a client says to a listener that speaks HTTP, over a socket, in two pieces, to a server
+//! that runs beside: it answers or not, and then hangs up.
+//!
+//! Input: which listener and where the cut is (1 byte each), the stream.
+#![no_main]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use waddell_server::{Server, ServerConfig};
+
+/// Where the servers listen: `ws` and `auto`, and the same two behind a proxy that says for whom it
+/// speaks.
+static LISTENERS: LazyLock<Vec<SocketAddr>> =
+    LazyLock::new(|| [false, true].into_iter().flat_map(start).collect());
+
+fn start(behind_proxy: bool) -> Vec<SocketAddr> {
+    let listen = ["ws", "auto"].map(|scheme| format!("{scheme}://127.0.0.1:0"));
+    let server = Server::bind(ServerConfig {
+        listen: listen.iter().map(|url| url.parse().expect("it is valid")).collect(),
+        workers: 1,
+        origins: vec!["https://example.org".to_owned()],
+        trusted_proxies: vec!["127.0.0.0/8".parse().expect("it is a network")],
+        proxy_protocol: behind_proxy,
+        ..ServerConfig::default()
+    })
+    .expect("there are free ports");
+    let addresses =
+        server.local_urls().map(|url| url.address.parse().expect("it is one")).collect();
+    std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("there is room for one").block_on(server.run(std::future::pending()))
+    });
+    addresses
+}
+
+fuzz_target!(|data: &[u8]| {
+    let &[listener, cut, ref stream @ ..] = data else { return };
+    let listener = LISTENERS[usize::from(listener) % LISTENERS.len()];
+    let mut socket = TcpStream::connect(listener).expect("it listens");
+    socket.set_nodelay(true).expect("it is a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(9))).expect("it is a socket");
+    let (first, second) = stream.split_at(usize::from(cut).min(stream.len()));
+    for piece in [first, second] {
+        // The server may have hung up already.
+        let _ = socket.write_all(piece);
+    }
+    let _ = socket.shutdown(Shutdown::Write);
+    // The server hangs up, or takes back what it has not read.
+    if let Err(error) = socket.read_to_end(&mut Vec::new()) {
+        assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the server does not hang up");
+    }
+});

@@ -1,0 +1,11 @@
+//! The beginning of any stream, cut anywhere, through the parser of PROXY headers.
+//!
+//! Input: where the cut is (2 bytes, little-endian), the stream.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((cut, stream)) = data.split_first_chunk() else { return };
+    waddell_server::fuzzing::proxy_header(stream, usize::from(u16::from_le_bytes(*cut)));
+});
