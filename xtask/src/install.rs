@@ -36,6 +36,24 @@ pub(crate) fn debian(name: &str, package: &str) -> Result<PathBuf> {
     find(name).with_context(|| format!("package {package} brought no {name} on the PATH"))
 }
 
+/// Makes sure that a program that is written in Rust is there: finds it on the `PATH`, or builds it.
+pub(crate) fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
+    if let Some(path) = find(name) {
+        return Ok(path);
+    }
+    let dir = target_dir().join("tools");
+    let path = dir.join("bin").join(name);
+    let has_version = |line: String| line.split_whitespace().last() == Some(version);
+    if path.is_file() && output(&mut program(&path, ["--version"])).is_ok_and(has_version) {
+        return Ok(path);
+    }
+    // Without optimisation it takes a quarter of the time to build, and runs for seconds only.
+    let mut install = cargo(["install", "--debug", "--locked", "--version", version, name]);
+    install.arg("--root").arg(&dir).env("CARGO_PROFILE_DEV_DEBUG", "false");
+    run(&mut install)?;
+    Ok(path)
+}
+
 /// Makes sure that Node.js is there, in a version that the browser tests run on.
 pub(crate) fn node() -> Result<()> {
     let version = output(&mut program("node", ["--version"]))

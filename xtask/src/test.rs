@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::bench;
 use crate::command::{cargo, program, root, run, succeeds, target_dir};
-use crate::{install, package};
+use crate::{deny, install, package};
 
 /// Runs the steps named by `args`, or all; goes on after a failure, and reports all at the end.
 ///
@@ -90,6 +90,11 @@ static STEPS: &[Step] = &[
     },
     Step { name: "rust", about: "unit, property, simulation and socket tests", check: rust },
     Step { name: "doctest", about: "the examples in the documentation run", check: doctest },
+    Step {
+        name: "deny",
+        about: "licences, banned and duplicate crates, sources",
+        check: deny::deny,
+    },
     Step {
         name: "instructions",
         about: "what the core executes for a frame, against the record",
