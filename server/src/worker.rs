@@ -8,7 +8,7 @@
 //! that has something to read reads it and fills outboxes, then the flusher writes each outbox
 //! that was filled, once. So whatever piled up for a peer in one turn goes out in one write.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::ops::Deref;
@@ -42,6 +42,8 @@ pub(crate) struct Worker {
     supplies: RefCell<Supplies>,
     to_flush: RefCell<Vec<Arc<Peer>>>,
     flusher: RefCell<Option<Waker>>,
+    /// How often the allocator is still to be nudged.
+    left_to_release: Cell<u8>,
 }
 
 /// Space to read into, lent to one connection at a time.
@@ -74,6 +76,7 @@ impl Worker {
             supplies: RefCell::new(supplies),
             to_flush: RefCell::default(),
             flusher: RefCell::default(),
+            left_to_release: Cell::default(),
         }
     }
 
@@ -161,13 +164,18 @@ impl Worker {
         .await;
     }
 
-    /// Measures how late this worker is, once a second: often enough to notice a worker that is
-    /// late all the time, and so rarely that an idle server stays idle.
-    async fn measure_lag(self: Rc<Self>) {
+    /// Does what is to be done once a second: often enough to notice a worker that is late all the
+    /// time, and so rarely that an idle server stays idle.
+    async fn keep_house(self: Rc<Self>) {
         loop {
-            let due = Instant::now() + LAG_INTERVAL;
+            let due = Instant::now() + HOUSEKEEPING_INTERVAL;
             sleep_until(due).await;
             self.metrics.lag.observe(due.elapsed());
+            let left = self.left_to_release.get();
+            if left > 0 {
+                self.left_to_release.set(left - 1);
+                nudge_allocator();
+            }
         }
     }
 
@@ -186,7 +194,7 @@ impl Worker {
     /// Serves connections until there will be no more commands.
     async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
         tokio::task::spawn_local(Rc::clone(&self).flush_each_turn());
-        tokio::task::spawn_local(Rc::clone(&self).measure_lag());
+        tokio::task::spawn_local(Rc::clone(&self).keep_house());
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Adopt(accepted) => {
@@ -213,8 +221,18 @@ impl Worker {
     }
 }
 
-/// How often a worker's lag is measured.
-const LAG_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a worker does what has to be done from time to time.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the allocator is nudged after a connection has ended: what was freed it keeps for a
+/// second, and it then gives back a part at a time.
+const NUDGES: u8 = 5;
+
+/// Has the allocator give back to the system what has been free for long enough. It does so only
+/// when it has just freed something large, and a server that has become idle frees nothing.
+fn nudge_allocator() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
+}
 
 /// How many connections a worker serves; shared with whoever hands them out.
 #[derive(Clone, Debug, Default)]
@@ -250,6 +268,7 @@ impl Deref for Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.load.remove();
+        self.left_to_release.set(NUDGES);
     }
 }
 

@@ -1,0 +1,186 @@
+//! What is left in memory of very many connections that were opened, used and closed.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tempfile::TempDir;
+
+use crate::support::{PATIENCE, Running, message, until};
+
+/// What may be left, in KiB.
+const LEFT: u64 = 10 * 1024;
+
+/// What each connection sends itself, and takes back: more than fits into the buffers that
+/// connections have when they are idle.
+const BODY: [u8; 16_000] = [7; 16_000];
+
+#[test]
+fn memory_goes_back_after_a_peak_over_tcp() {
+    a_peak_leaves_little_behind("tcp", 5_000);
+}
+
+#[test]
+fn memory_goes_back_after_a_peak_over_websockets() {
+    a_peak_leaves_little_behind("ws", 5_000);
+}
+
+#[test]
+fn memory_goes_back_after_a_peak_over_tls() {
+    a_peak_leaves_little_behind("tls", 2_000);
+}
+
+#[test]
+fn memory_goes_back_after_a_peak_over_websockets_in_tls() {
+    a_peak_leaves_little_behind("wss", 2_000);
+}
+
+/// Opens so many connections, or `WADDELL_TEST_CONNECTIONS`, uses each, and closes them all.
+fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
+    let count = env::var("WADDELL_TEST_CONNECTIONS")
+        .map_or(count, |count| count.parse().expect("WADDELL_TEST_CONNECTIONS is a number"))
+        .min(descriptors_allowed() - 100);
+    let folder = TempDir::new().expect("there is room");
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+    let certificate = certificate.expect("the name is valid");
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    fs::write(&cert, certificate.cert.pem()).expect("there is room");
+    fs::write(&key, certificate.signing_key.serialize_pem()).expect("there is room");
+    let url = format!("{scheme}://127.0.0.1:0");
+    let (cert, key) = (cert.to_str().expect("it is text"), key.to_str().expect("it is text"));
+    let arguments = ["--listen", &url, "--cert", cert, "--key", key, "--log", "warn"];
+    let unlimited = ["--max-connections", "0", "--max-connections-per-address", "0"];
+    let server = Running::start(&[&arguments[..], &unlimited].concat(), 1);
+    let tls = client_config(cert);
+
+    // One connection first: what is made once, at the first need, is no connection's.
+    drop(open(&server, scheme, &tls));
+    let before = resident(&server);
+    let connections: Vec<_> = thread::scope(|scope| {
+        let open = |count| {
+            let (server, tls) = (&server, &tls);
+            let open = move || (0..count).map(|_| open(server, scheme, tls)).collect::<Vec<_>>();
+            scope.spawn(open)
+        };
+        let [one, other] = [open(count / 2), open(count - count / 2)];
+        [one, other].into_iter().flat_map(|part| part.join().expect("all are served")).collect()
+    });
+    assert_eq!(connections.len(), count);
+    let peak = resident(&server);
+    let begin = Instant::now();
+    drop(connections);
+    until(|| server.descriptors() < count / 2);
+    let closed = resident(&server);
+    while resident(&server) > before + LEFT {
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "{scheme}, {count} connections: {before} KiB before, {peak} KiB at the peak, {} KiB left",
+            resident(&server)
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+    println!(
+        "{scheme}, {count} connections: {before} KiB before, {peak} KiB at the peak, {closed} KiB when \
+         closed, {} KiB left after {:?}",
+        resident(&server),
+        begin.elapsed()
+    );
+    if env::var_os("WADDELL_TEST_CONNECTIONS").is_some() {
+        thread::sleep(Duration::from_secs(10).saturating_sub(begin.elapsed()));
+        println!("{scheme}: {} KiB left after {:?}", resident(&server), begin.elapsed());
+    }
+    assert!(peak > before, "there was a peak");
+}
+
+/// How many files this process may have open, and so the server that it starts.
+fn descriptors_allowed() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").expect("it is there");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()).expect("it is there");
+    soft.parse().unwrap_or(usize::MAX)
+}
+
+/// How much memory a server has that is not swapped out, in KiB.
+fn resident(server: &Running) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id()));
+    let status = status.expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is there");
+    line.trim().trim_end_matches(" kB").parse().expect("it is a number")
+}
+
+/// Connects, is greeted, and has its own message back.
+fn open(server: &Running, scheme: &str, tls: &Arc<ClientConfig>) -> Box<dyn Connection> {
+    let socket = server.connect(0);
+    let mut connection: Box<dyn Connection> = match scheme {
+        "tls" | "wss" => {
+            let name = ServerName::try_from("localhost").expect("it is a name");
+            let tls = ClientConnection::new(Arc::clone(tls), name).expect("it can be configured");
+            Box::new(StreamOwned::new(tls, socket))
+        }
+        _ => Box::new(socket),
+    };
+    let is_websocket = scheme.starts_with("ws");
+    if is_websocket {
+        connection.write_all(UPGRADE).expect("it is connected");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            connection.read_exact(&mut byte).expect("the answer is whole");
+            head.extend(byte);
+        }
+    }
+    let greeting = receive(&mut connection, is_websocket, 20);
+    let own_id = *greeting[2..].first_chunk().expect("it is long enough");
+    let frame = message(own_id, &BODY);
+    let header = match u16::try_from(frame.len()).expect("it is short enough").to_be_bytes() {
+        _ if !is_websocket => Vec::new(),
+        // Masked by zeros.
+        [high, low] => vec![0x82, 0xfe, high, low, 0, 0, 0, 0],
+    };
+    connection.write_all(&[&header[..], &frame].concat()).expect("it is connected");
+    connection.flush().expect("it is connected");
+    assert!(receive(&mut connection, is_websocket, frame.len()) == frame);
+    connection
+}
+
+/// Receives that many bytes of frames; over WebSocket, in a message of their own.
+fn receive(connection: &mut impl Read, is_websocket: bool, len: usize) -> Vec<u8> {
+    let header = if !is_websocket {
+        0
+    } else if len < 126 {
+        2
+    } else {
+        4
+    };
+    let mut bytes = vec![0; header + len];
+    connection.read_exact(&mut bytes).expect("the connection goes on");
+    bytes.split_off(header)
+}
+
+fn client_config(cert: &str) -> Arc<ClientConfig> {
+    let cert = rustls::pki_types::CertificateDer::from_pem_file(cert).expect("it is there");
+    let mut roots = RootCertStore::empty();
+    roots.add(cert).expect("it is a certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("there are suites for them")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+trait Connection: Read + Write + Send {}
+
+impl Connection for TcpStream {}
+
+impl Connection for StreamOwned<ClientConnection, TcpStream> {}
+
+const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
+upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
