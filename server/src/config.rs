@@ -93,6 +93,8 @@ pub struct ServerConfig {
     /// part of its id, never what is in a frame. Default: no, since who writes how much is nobody's
     /// business while all is well.
     pub admin_debug: bool,
+    /// Whether the log says from which addresses connections come. Default: it does.
+    pub log_addresses: bool,
     /// How long a server that is told to shut down still accepts connections while `/readyz` says
     /// that it is not ready. Default 0: for a load balancer, more than it takes to notice.
     pub drain_delay: Duration,
@@ -128,6 +130,7 @@ impl Default for ServerConfig {
             www: Www::Demo,
             admin: None,
             admin_debug: false,
+            log_addresses: true,
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
         }

@@ -25,6 +25,7 @@ use inbound::{Inbound, WebSocket};
 use timer::Timer;
 
 use crate::admission::Admission;
+use crate::client::Client;
 use crate::outbox::Framing;
 use crate::peer::{LinkStatus, Peer, Pushed};
 use crate::proxies::Claim;
@@ -37,10 +38,10 @@ use crate::transport::{Early, Transport, TransportKind, ws};
 use crate::worker::{Scratch, Seat};
 
 /// Makes a peer of a connection whose handshakes are done, and serves it until it ends.
-pub(crate) fn serve(seat: Seat, transport: Transport, admission: Admission) {
+pub(crate) fn serve(seat: Seat, transport: Transport, client: Client) {
     let Transport { socket, tls, framing, early } = transport;
     let kind = TransportKind::new(framing, tls.is_some());
-    let mut connection = Connection::new(seat, socket, tls, framing, kind, admission);
+    let mut connection = Connection::new(seat, socket, tls, framing, kind, client);
     if let Err(end) = connection.open(early) {
         connection.finish = Some(connection.begin_finish(end));
     }
@@ -89,7 +90,7 @@ impl Connection {
         tls: Option<Box<rustls::ServerConnection>>,
         framing: Framing,
         kind: TransportKind,
-        admission: Admission,
+        client: Client,
     ) -> Self {
         let shared = &worker.shared;
         let id = PeerId::from_random(uuid::Uuid::new_v4().into_bytes());
@@ -103,7 +104,8 @@ impl Connection {
         let registration = shared.registry.register(peer);
         worker.with_supplies(|supplies| registration.peer().link().write_now(supplies));
         shared.metrics.peer_connected(kind);
-        tracing::info!(peer = %Short(id), transport = kind.as_str(), "connected");
+        let address = shared.shown(client.address());
+        tracing::info!(peer = %Short(id), transport = kind.as_str(), address, "connected");
         let websocket = match framing {
             Framing::Raw => None,
             Framing::WebSocket => Some(Box::new(WebSocket {
@@ -128,7 +130,7 @@ impl Connection {
             kind,
             watch,
             finish: None,
-            _admission: admission,
+            _admission: client.into_admission(),
         }
     }
 
@@ -478,9 +480,20 @@ impl Drop for Connection {
         let shared = &self.worker.shared;
         shared.metrics.peer_disconnected(self.kind);
         shared.peer_is_gone();
-        let reason = self.finish.as_ref().map_or("aborted", |finish| finish.end.as_str());
+        let reason = self.finish.as_ref().map_or(End::ABORTED, |finish| finish.end.as_str());
         let transport = self.kind.as_str();
-        tracing::info!(peer = %Short(self.peer().id()), transport, reason, "disconnected");
+        let report = self.peer().report(shared.moment(Instant::now()));
+        tracing::info!(
+            peer = %Short(self.peer().id()),
+            transport,
+            reason,
+            seconds = report.connected_seconds,
+            frames_in = report.frames_in,
+            bytes_in = report.bytes_in,
+            frames_out = report.frames_out,
+            bytes_out = report.bytes_out,
+            "disconnected"
+        );
     }
 }
 

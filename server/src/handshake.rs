@@ -76,7 +76,8 @@ pub(crate) fn begin(seat: Seat, accepted: Accepted) {
         };
         if let Err((address, error)) = result {
             worker.shared.note_failed(&error);
-            tracing::debug!(%address, %error, "handshake failed");
+            let address = worker.shared.shown(address);
+            tracing::debug!(address, %error, "handshake failed");
         }
     });
 }
@@ -220,7 +221,7 @@ impl Pending {
     /// Makes a peer of the connection: it has said all that it had to say before its frames.
     pub(crate) fn become_peer(self, stream: impl HandshakeStream, framing: Framing) {
         let Self { seat, client } = self;
-        connection::serve(seat, stream.into_transport(framing), client.into_admission());
+        connection::serve(seat, stream.into_transport(framing), client);
     }
 
     /// Waits for a handshake no longer than the configuration allows.

@@ -105,7 +105,11 @@ async fn answer<B>(request: &Request<B>, pending: &RefCell<Pending>) -> Reply {
     }
     if let Some(refusal) = answer.refusal {
         shared.metrics.upgrade_refused(refusal);
-        tracing::debug!(address = %client.address(), reason = refusal.as_str(), "WebSocket refused");
+        tracing::debug!(
+            address = shared.shown(client.address()),
+            reason = refusal.as_str(),
+            "WebSocket refused"
+        );
     }
     answer.reply
 }

@@ -62,6 +62,7 @@ fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> Exi
             Ok(server) => server,
             Err(error) => return fail(&options::explain(&error), exit_code(&error)),
         };
+        let sum_up = process.logs.sum_up();
         let shutdown = match watch_signals(server.handle(), process) {
             Ok(shutdown) => shutdown,
             Err(error) => return fail(&format!("cannot watch for signals: {error}"), 1),
@@ -77,6 +78,7 @@ fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> Exi
         let _ = stdout.flush();
         drop(stdout);
         tokio::spawn(systemd::report(server.handle()));
+        tokio::spawn(sum_up);
         match server.run(shutdown).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&format!("cannot serve: {error}"), 1),

@@ -17,7 +17,10 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::builder::BoolishValueParser;
+use clap::{
+    ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum,
+};
 use file::with_file;
 use tracing_subscriber::filter::LevelFilter;
 use values::{bytes, delay, memory, network, origin, rate, tcp_time, time, workers};
@@ -195,6 +198,9 @@ pub(crate) struct Logging {
         env = "WADDELL_LOG_FORMAT"
     )]
     pub(crate) format: LogFormat,
+    /// Whether the log says from which addresses connections come: on or off.
+    #[arg(long = "log-addresses", value_name = "on|off", default_value = "on", action = ArgAction::Set, env = "WADDELL_LOG_ADDRESSES", value_parser = BoolishValueParser::new())]
+    addresses: bool,
 }
 
 impl Listening {
@@ -284,7 +290,7 @@ impl Request {
 impl Options {
     /// Checks what clap cannot, and makes a configuration of it.
     pub(crate) fn to_config(&self) -> Result<ServerConfig, OptionsError> {
-        let Self { listening, limits, .. } = self;
+        let Self { listening, limits, logging, .. } = self;
         let identity = self.identity()?;
         let secured = identity.is_some() || listening.self_signed.is_some();
         let listen = self.listen_urls(secured)?;
@@ -352,6 +358,7 @@ impl Options {
             www,
             admin: listening.admin,
             admin_debug: listening.admin_debug,
+            log_addresses: logging.addresses,
             drain_delay: limits.drain_delay,
             drain_timeout: limits.drain_timeout,
         })

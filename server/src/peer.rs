@@ -37,12 +37,12 @@ pub(crate) struct PeerReport {
     /// Enough to find it in the log, too little to write to it.
     id: String,
     transport: &'static str,
-    connected_seconds: u64,
+    pub(crate) connected_seconds: u64,
     /// Whole frames that came from it.
-    frames_in: u64,
+    pub(crate) frames_in: u64,
     pub(crate) bytes_in: u64,
     /// Frames put into its outbox.
-    frames_out: u64,
+    pub(crate) frames_out: u64,
     pub(crate) bytes_out: u64,
     /// What waits for it.
     pub(crate) outbox_bytes: usize,

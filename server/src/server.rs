@@ -254,6 +254,7 @@ impl ServerHandle {
             www: _,
             admin,
             admin_debug: _,
+            log_addresses: _,
             drain_delay: _,
             drain_timeout: _,
         } = config;

@@ -21,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) pong_timeout: Setting<Duration>,
     pub(crate) max_frame_len: Setting<u16>,
     pub(crate) admin_debug: Setting<bool>,
+    pub(crate) log_addresses: Setting<bool>,
     pub(crate) drain_delay: Setting<Duration>,
     pub(crate) drain_timeout: Setting<Duration>,
     /// Each connection takes its own copy when it begins.
@@ -44,6 +45,7 @@ impl Settings {
         self.pong_timeout.set(config.pong_timeout);
         self.max_frame_len.set(config.max_frame_len);
         self.admin_debug.set(config.admin_debug);
+        self.log_addresses.set(config.log_addresses);
         self.drain_delay.set(config.drain_delay);
         self.drain_timeout.set(config.drain_timeout);
         let ServerConfig { idle_timeout, rate_limit, .. } = *config;

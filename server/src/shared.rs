@@ -2,6 +2,7 @@
 
 mod notes;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::SystemTime;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use tracing::field::{DisplayValue, display};
 use waddell_core::PeerId;
 
 use crate::accept_rate::AcceptRate;
@@ -97,6 +99,11 @@ impl Shared {
     pub(crate) fn certificate_expires(&self) -> Option<u64> {
         let expires = self.tls.as_ref()?.certificate.expires()?;
         expires.duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs())
+    }
+
+    /// Returns an address as a field of a log line: none, if addresses are to stay out of the log.
+    pub(crate) fn shown(&self, address: IpAddr) -> Option<DisplayValue<IpAddr>> {
+        self.settings.log_addresses.get().then(|| display(address))
     }
 
     /// Returns what is served over HTTP.

@@ -24,6 +24,9 @@ pub(super) enum End {
 }
 
 impl End {
+    /// What is said of a connection whose task was ended from outside.
+    pub(super) const ABORTED: &str = "aborted";
+
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Closed(_) => "closed",
@@ -50,5 +53,37 @@ impl End {
 impl From<FrameTooLong> for End {
     fn from(_: FrameTooLong) -> Self {
         Self::Misbehaved(ws::Close::TOO_BIG)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::FailureReason;
+
+    /// The words in the first column of the README's table of that title.
+    fn explained(title: &str) -> Vec<&'static str> {
+        let readme = include_str!("../../../README.md");
+        let (_, table) = readme.split_once(&format!("| {title} |")).expect("there is a table");
+        let rows = table.lines().skip(2).take_while(|line| !line.is_empty());
+        rows.filter_map(|row| row.split('`').nth(1)).collect()
+    }
+
+    #[test]
+    fn every_reason_why_a_connection_ends_is_explained_to_operators() {
+        let close = ws::Close::GOING_AWAY;
+        let ends = [
+            End::Closed(None),
+            End::Broken,
+            End::Stalled,
+            End::CrowdedOut,
+            End::TimedOut,
+            End::Misbehaved(close),
+            End::Shutdown,
+        ];
+        let words: Vec<_> = ends.into_iter().map(End::as_str).chain([End::ABORTED]).collect();
+        assert_eq!(explained("`reason` of a peer's end"), words);
+        let words = FailureReason::ALL.map(FailureReason::as_str);
+        assert_eq!(explained("`reason` of a failed handshake"), words);
     }
 }

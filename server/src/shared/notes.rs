@@ -61,7 +61,8 @@ impl Shared {
             Claim::ProxyHeader => self.metrics.proxy_headers_ignored.increment(),
         }
         if let Some(times) = self.notes.ignored_claims.say(Instant::now()) {
-            let (claim, address) = (claim.as_str(), address.map(tracing::field::display));
+            let (claim, address) =
+                (claim.as_str(), address.and_then(|address| self.shown(address)));
             tracing::warn!(times, claim, address, "ignored: its sender is not in trusted-proxies");
         }
     }

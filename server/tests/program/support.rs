@@ -59,15 +59,21 @@ impl Running {
 
     /// Waits for the end of the program; returns its exit code and what it said.
     pub(crate) fn ended(&mut self) -> (Option<i32>, String) {
+        let code = self.exit_code();
+        let mut log = String::new();
+        let stderr = self.child.stderr.as_mut().expect("it is piped");
+        stderr.read_to_string(&mut log).expect("it is text");
+        (code, log)
+    }
+
+    /// Waits for the end of the program.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
         let mut code = None;
         until(|| {
             code = self.child.try_wait().expect("it is our child").map(|status| status.code());
             code.is_some()
         });
-        let mut log = String::new();
-        let stderr = self.child.stderr.as_mut().expect("it is piped");
-        stderr.read_to_string(&mut log).expect("it is text");
-        (code.flatten(), log)
+        code.flatten()
     }
 
     pub(crate) fn descriptors(&self) -> usize {

@@ -218,7 +218,7 @@ fn another(long: &str, default: &str) -> String {
         return (bytes + 1).to_string();
     }
     match (long, default) {
-        (_, "true") => "false".to_owned(),
+        (_, "on") => "false".to_owned(),
         (_, "false") => "true".to_owned(),
         ("listen", _) => "\"tcp://127.0.0.1:1\"".to_owned(),
         ("log", _) => "\"debug\"".to_owned(),

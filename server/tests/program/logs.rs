@@ -1,0 +1,110 @@
+//! What stands in the log, what does not, and how often.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+
+use crate::support::{PATIENCE, Running, greeting};
+
+/// Connects from an address that nothing but this client has.
+fn connect_from_afar(server: &Running, index: usize) -> TcpStream {
+    let (_, address) = server.urls[index].split_once("://").expect("it is a URL");
+    let address: SocketAddr = address.parse().expect("it is an address");
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are descriptors");
+    let from = SocketAddr::from(([127, 0, 0, 99], 0));
+    socket.bind(&from.into()).expect("the whole network is this machine's");
+    socket.connect(&address.into()).expect("it listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+    socket.into()
+}
+
+/// All that the server logs about clients that do all that is logged.
+fn log_of_every_kind(addresses: &str) -> String {
+    let arguments = ["--log=trace", "--log-addresses", addresses, "--auto-silence=1ms"];
+    let listeners = ["--listen=tcp://127.0.0.1:0", "--listen=ws://127.0.0.1:0"];
+    let mut server =
+        Running::start(&[&arguments[..], &listeners, &["--listen=auto://127.0.0.1:0"]].concat(), 3);
+    // A peer, one whose claim is ignored, one that breaks a rule, and handshakes that fail.
+    greeting(&mut connect_from_afar(&server, 0));
+    greeting(&mut connect_from_afar(&server, 2));
+    for (index, bytes) in [
+        (0, &b"PROXY TCP4 127.0.0.99 127.0.0.1 1 2\r\n"[..]),
+        (1, b"rubbish\r\n\r\n"),
+        (
+            1,
+            b"GET /ws HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 1.2.3.4\r\nconnection: close\r\n\r\n",
+        ),
+        (2, b"\x16\x03\x01\x00\x05hello"),
+    ] {
+        let mut stream = connect_from_afar(&server, index);
+        stream.write_all(bytes).expect("it is connected");
+        // To its end, of whichever kind.
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    server.signal("TERM");
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0), "{log}");
+    log
+}
+
+#[test]
+fn addresses_stand_in_the_log_unless_they_are_not_to() {
+    let with = log_of_every_kind("on");
+    for line in ["connected", "handshake failed", "WebSocket refused", "ignored"] {
+        let lines = || with.lines().filter(|logged| logged.contains(line));
+        assert!(lines().any(|line| line.contains("127.0.0.99")), "{line}: {with}");
+    }
+    let without = log_of_every_kind("off");
+    for line in ["connected", "handshake failed", "WebSocket refused", "ignored"] {
+        assert!(without.contains(line), "{line}: {without}");
+    }
+    assert!(!without.contains("127.0.0.99"), "{without}");
+}
+
+/// Five thousand peers that come and go, of which each is logged or counted; and each line is one
+/// JSON object.
+#[test]
+fn a_flood_of_connections_is_summed_up() {
+    const COUNT: u64 = 5_000;
+    let mut server = Running::start(&["--listen=tcp://127.0.0.1:0", "--log-format=json"], 1);
+    // The log may be longer than the pipe has room for.
+    let mut stderr = server.child.stderr.take().expect("it is piped");
+    let reader = std::thread::spawn(move || {
+        let mut log = String::new();
+        stderr.read_to_string(&mut log).map(|_| log)
+    });
+    for _ in 0..COUNT {
+        greeting(&mut server.connect(0));
+    }
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+    let log = reader.join().expect("it does not panic").expect("it is text");
+    let (mut said, mut summed_up, mut reasons) = ([0; 2], [0; 2], Vec::new());
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        let fields = &line["fields"];
+        let index = |message: &Value| match message.as_str() {
+            Some("connected") => Some(0),
+            Some("disconnected") => Some(1),
+            _ => None,
+        };
+        if let Some(index) = index(&fields["message"]) {
+            said[index] += 1;
+            if index == 1 {
+                assert!(fields["seconds"].is_u64() && fields["frames_in"] == 0, "{line}");
+                reasons.push(fields["reason"].as_str().expect("it is a word").to_owned());
+            }
+        }
+        if let Some(index) = index(&fields["line"]) {
+            summed_up[index] += fields["times"].as_u64().expect("it is a number");
+        }
+    }
+    for (said, summed_up) in said.into_iter().zip(summed_up) {
+        assert_eq!(said + summed_up, COUNT);
+        assert!(summed_up > 0, "the log is shorter than what has happened");
+    }
+    assert!(reasons.iter().all(|reason| reason == "closed" || reason == "broken"), "{reasons:?}");
+}
