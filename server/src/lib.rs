@@ -60,6 +60,7 @@ mod registry;
 mod server;
 mod settings;
 mod shared;
+mod spares;
 mod supplies;
 mod tally;
 mod tls;

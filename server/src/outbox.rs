@@ -14,6 +14,7 @@
 use std::mem;
 
 use crate::memory::NoMemory;
+use crate::spares::Spares;
 use crate::transport::ws;
 
 /// What stands around the frames on the wire.
@@ -220,46 +221,6 @@ pub(crate) enum Refused {
 impl From<NoMemory> for Refused {
     fn from(NoMemory: NoMemory) -> Self {
         Self::NoMemory
-    }
-}
-
-/// Buffers that no outbox needs right now; one worker's own.
-///
-/// Most outboxes hold something for the microseconds between two writes only. They borrow their
-/// memory here, so that the steady state allocates nothing and an idle peer owns nothing.
-#[derive(Debug, Default)]
-pub(crate) struct Spares {
-    buffers: Vec<Vec<u8>>,
-    /// Sum of their capacities.
-    kept: usize,
-}
-
-impl Spares {
-    /// Most bytes kept; little beside what thousands of connections need, and enough for all
-    /// that wait at the end of a busy turn.
-    const MAX_KEPT: usize = 4 << 20;
-    /// Largest buffer kept, in bytes: what a peer that reads in time ever needs.
-    const MAX_CAPACITY: usize = 256 * 1024;
-    /// Capacity of a new buffer, in bytes: a handful of small messages.
-    const NEW_CAPACITY: usize = 1024;
-
-    fn lend(&mut self) -> Vec<u8> {
-        match self.buffers.pop() {
-            Some(buffer) => {
-                self.kept -= buffer.capacity();
-                buffer
-            }
-            None => Vec::with_capacity(Self::NEW_CAPACITY),
-        }
-    }
-
-    fn give_back(&mut self, mut buffer: Vec<u8>) {
-        let capacity = buffer.capacity();
-        if (1..=Self::MAX_CAPACITY).contains(&capacity) && self.kept + capacity <= Self::MAX_KEPT {
-            buffer.clear();
-            self.kept += capacity;
-            self.buffers.push(buffer);
-        }
     }
 }
 

@@ -16,7 +16,8 @@ use waddell_core::PeerId;
 
 use crate::connection::Short;
 use crate::memory::{Memory, NoMemory, Share};
-use crate::outbox::{Framing, Outbox, Refused, Spares};
+use crate::outbox::{Framing, Outbox, Refused};
+use crate::spares::Spares;
 use crate::supplies::{Moment, Supplies};
 use crate::transport::{TransportKind, tls};
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::metrics::WorkerMetrics;
-use crate::outbox::Spares;
 use crate::shared::Shared;
+use crate::spares::Spares;
 
 /// What a worker has at hand to fill and write outboxes.
 #[derive(Debug)]

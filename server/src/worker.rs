@@ -171,6 +171,9 @@ impl Worker {
             let due = Instant::now() + HOUSEKEEPING_INTERVAL;
             sleep_until(due).await;
             self.metrics.lag.observe(due.elapsed());
+            if self.with_supplies(|supplies| supplies.spares.trim()) {
+                self.left_to_release.set(NUDGES);
+            }
             let left = self.left_to_release.get();
             if left > 0 {
                 self.left_to_release.set(left - 1);
@@ -224,8 +227,8 @@ impl Worker {
 /// How often a worker does what has to be done from time to time.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the allocator is nudged after a connection has ended: what was freed it keeps for a
-/// second, and it then gives back a part at a time.
+/// How often the allocator is nudged after a connection has ended or spare buffers were freed: it
+/// keeps them for a second, and then gives back a part at a time.
 const NUDGES: u8 = 5;
 
 /// Has the allocator give back to the system what has been free for long enough. It does so only

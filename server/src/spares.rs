@@ -1,0 +1,89 @@
+//! Buffers that no outbox needs right now.
+
+/// Buffers that no outbox needs right now; one worker's own.
+///
+/// Most outboxes hold something for the microseconds between two writes only. They borrow their
+/// memory here, so that the steady state allocates nothing and an idle peer owns nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Spares {
+    /// The one given back last is lent first: it is the likeliest to be in the cache.
+    buffers: Vec<Vec<u8>>,
+    /// Sum of their capacities.
+    kept: usize,
+    /// Fewest buffers that lay here since the last [`Spares::trim`].
+    unused: usize,
+}
+
+impl Spares {
+    /// Most bytes kept; little beside what thousands of connections need, and enough for all
+    /// that wait at the end of a busy turn.
+    const MAX_KEPT: usize = 4 << 20;
+    /// Largest buffer kept, in bytes: what a peer that reads in time ever needs.
+    pub(crate) const MAX_CAPACITY: usize = 256 * 1024;
+    /// Capacity of a new buffer, in bytes: a handful of small messages.
+    pub(crate) const NEW_CAPACITY: usize = 1024;
+
+    pub(crate) fn lend(&mut self) -> Vec<u8> {
+        match self.buffers.pop() {
+            Some(buffer) => {
+                self.kept -= buffer.capacity();
+                self.unused = self.unused.min(self.buffers.len());
+                buffer
+            }
+            None => Vec::with_capacity(Self::NEW_CAPACITY),
+        }
+    }
+
+    pub(crate) fn give_back(&mut self, mut buffer: Vec<u8>) {
+        let capacity = buffer.capacity();
+        if (1..=Self::MAX_CAPACITY).contains(&capacity) && self.kept + capacity <= Self::MAX_KEPT {
+            buffer.clear();
+            self.kept += capacity;
+            self.buffers.push(buffer);
+        }
+    }
+
+    /// Frees the buffers that were not needed since this was last called, and returns whether
+    /// there were any: what a peak left here, an idle server does not keep.
+    pub(crate) fn trim(&mut self) -> bool {
+        let unused = self.unused;
+        self.kept -= self.buffers.drain(..unused).map(|buffer| buffer.capacity()).sum::<usize>();
+        self.buffers.shrink_to(self.buffers.len() * 2);
+        self.unused = self.buffers.len();
+        unused > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_buffers(count: usize) -> Spares {
+        let mut spares = Spares::default();
+        (0..count).for_each(|_| spares.give_back(Vec::with_capacity(1024)));
+        spares
+    }
+
+    #[test]
+    fn no_more_is_kept_than_is_useful() {
+        let mut spares = Spares::default();
+        spares.give_back(Vec::with_capacity(Spares::MAX_CAPACITY + 1));
+        spares.give_back(Vec::new());
+        assert_eq!((spares.buffers.len(), spares.kept), (0, 0));
+        (0..100).for_each(|_| spares.give_back(Vec::with_capacity(Spares::MAX_CAPACITY)));
+        assert!((1..=Spares::MAX_KEPT).contains(&spares.kept));
+    }
+
+    #[test]
+    fn what_nobody_needs_for_a_while_is_freed() {
+        let mut spares = with_buffers(10);
+        assert!(!spares.trim(), "they may be needed yet");
+        let busy: Vec<_> = (0..3).map(|_| spares.lend()).collect();
+        busy.into_iter().for_each(|buffer| spares.give_back(buffer));
+        assert!(spares.trim());
+        assert_eq!((spares.buffers.len(), spares.kept), (3, 3 * 1024));
+        assert!(spares.trim());
+        assert_eq!((spares.buffers.len(), spares.kept), (0, 0));
+        assert!(!spares.trim());
+    }
+}
