@@ -3,6 +3,7 @@
 mod auto;
 mod certificates;
 mod closing;
+mod dashboard;
 mod frames;
 mod http;
 mod limits;
