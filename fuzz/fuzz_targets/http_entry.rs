@@ -4,7 +4,7 @@
 //! Input: which listener and where the cut is (1 byte each), the stream.
 #![no_main]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -37,10 +37,22 @@ fn start(behind_proxy: bool) -> Vec<SocketAddr> {
     addresses
 }
 
+/// Connects; if the ports of connections that are over are not free yet, once some are.
+fn connect(listener: SocketAddr) -> TcpStream {
+    loop {
+        match TcpStream::connect(listener) {
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            connected => return connected.expect("it listens"),
+        }
+    }
+}
+
 fuzz_target!(|data: &[u8]| {
     let &[listener, cut, ref stream @ ..] = data else { return };
     let listener = LISTENERS[usize::from(listener) % LISTENERS.len()];
-    let mut socket = TcpStream::connect(listener).expect("it listens");
+    let mut socket = connect(listener);
     socket.set_nodelay(true).expect("it is a socket");
     socket.set_read_timeout(Some(Duration::from_secs(9))).expect("it is a socket");
     let (first, second) = stream.split_at(usize::from(cut).min(stream.len()));
@@ -51,6 +63,6 @@ fuzz_target!(|data: &[u8]| {
     let _ = socket.shutdown(Shutdown::Write);
     // The server hangs up, or takes back what it has not read.
     if let Err(error) = socket.read_to_end(&mut Vec::new()) {
-        assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the server does not hang up");
+        assert_ne!(error.kind(), ErrorKind::WouldBlock, "the server does not hang up");
     }
 });
