@@ -20,11 +20,16 @@ pub(crate) fn component(name: &str) -> Result<()> {
 
 /// Makes sure that the standard library for the browser's target is there.
 pub(crate) fn wasm_target() -> Result<()> {
-    let print = ["--print", "target-libdir", "--target", WASM];
+    target(WASM)
+}
+
+/// Makes sure that the standard library for a target is there.
+pub(crate) fn target(name: &str) -> Result<()> {
+    let print = ["--print", "target-libdir", "--target", name];
     if Path::new(&output(&mut program("rustc", print))?).is_dir() {
         return Ok(());
     }
-    run(&mut program("rustup", ["target", "add", WASM]))
+    run(&mut program("rustup", ["target", "add", name]))
 }
 
 /// Makes sure that a program of Debian's is there: finds it on the `PATH`, or installs `package`.

@@ -3,6 +3,7 @@
 mod bench;
 mod command;
 mod deny;
+mod dist;
 mod fuzz;
 mod install;
 mod package;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         "test" => test::test(&args),
         "bench" => bench::bench(&args),
         "package" => package::build().map(drop),
+        "dist" => dist::dist(),
         "deny" => deny::deny(),
         "fuzz" => fuzz::fuzz(&args),
         "soak" => soak::soak(&args),
@@ -55,6 +57,7 @@ usage: cargo xtask COMMAND
   bench [ARG]...              measure the server beside others; `bench --help` lists ARGs;
                               `bench --core`: instructions of the core, against the record
   package                     build the npm package in wasm-client/pkg
+  dist                        build the server and the command as static files, in target/dist
   deny                        check licences, duplicate and banned crates, and sources
   fuzz [SECONDS]              run each fuzz target for 60 s, or as long as told
   soak [ARG]...               have thousands of peers talk, stall, vanish and send rubbish, and
