@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use waddell_server::{BindError, Inherited, ListenUrl, Server, ServerConfig, ServerHandle};
 
 use logging::Logs;
-use options::{Options, Request};
+use options::{LogFormat, Options, Request};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -41,6 +41,14 @@ fn run(mut options: Options) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     let logs = logging::start(&options.logging);
+    if let (Some(name), Some(identity)) = (options.self_signed(), &config.identity) {
+        let cert = identity.cert.display();
+        match options.logging.format {
+            LogFormat::Text => eprintln!("self-signed certificate for {name}: {cert}"),
+            // Nothing else is on a line in such a log.
+            LogFormat::Json => tracing::info!(name, %cert, "self-signed certificate"),
+        }
+    }
     Ok(serve(config, sockets, Process { passed: options.passed, logs }))
 }
 

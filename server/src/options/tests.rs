@@ -3,6 +3,7 @@
 mod example;
 
 use std::fs;
+use std::time::Duration;
 
 use super::*;
 

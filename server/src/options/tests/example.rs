@@ -1,8 +1,12 @@
 //! The commented file, the table of options and what the server makes of them are one.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+
+use waddell_server::{Identity, self_signed};
 
 use super::*;
+use crate::options::values::{bytes, delay};
 
 const EXAMPLE: &str = include_str!("../../../waddell.example.toml");
 

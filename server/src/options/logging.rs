@@ -1,0 +1,34 @@
+//! What is logged, and how.
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, ValueEnum};
+use tracing_subscriber::filter::LevelFilter;
+
+/// What is logged, and how.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logs")]
+pub(crate) struct Logging {
+    /// Least severe messages that are logged: off, error, warn, info, debug or trace.
+    #[arg(long = "log", value_name = "LEVEL", default_value = "info", env = "WADDELL_LOG")]
+    pub(crate) level: LevelFilter,
+    /// How log lines look on standard error.
+    #[arg(
+        long = "log-format",
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "WADDELL_LOG_FORMAT"
+    )]
+    pub(crate) format: LogFormat,
+    /// Whether the log says from which addresses connections come: on or off.
+    #[arg(long = "log-addresses", value_name = "on|off", default_value = "on", action = ArgAction::Set, env = "WADDELL_LOG_ADDRESSES", value_parser = BoolishValueParser::new())]
+    pub(super) addresses: bool,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
