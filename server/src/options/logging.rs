@@ -20,7 +20,7 @@ pub(crate) struct Logging {
     )]
     pub(crate) format: LogFormat,
     /// Whether the log says from which addresses connections come: on or off.
-    #[arg(long = "log-addresses", value_name = "on|off", default_value = "on", action = ArgAction::Set, env = "WADDELL_LOG_ADDRESSES", value_parser = BoolishValueParser::new())]
+    #[arg(long = "log-addresses", value_name = "on|off", default_value = "on", hide_possible_values = true, action = ArgAction::Set, env = "WADDELL_LOG_ADDRESSES", value_parser = BoolishValueParser::new())]
     pub(super) addresses: bool,
 }
 
