@@ -151,6 +151,23 @@ mod tests {
     }
 
     #[test]
+    fn workers_at_once_do_not_exceed_the_limits_and_give_all_back() {
+        let admissions = Arc::new(Admissions::new(5, 0));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..8 {
+                        let held: Vec<_> = (0..3).filter_map(|_| admissions.admit().ok()).collect();
+                        assert!(admissions.counts().total <= 5);
+                        assert!(admissions.counts().total >= held.len());
+                    }
+                });
+            }
+        });
+        assert_eq!(admissions.counts().total, 0);
+    }
+
+    #[test]
     fn zero_is_no_limit() {
         let admissions = Arc::new(Admissions::new(0, 0));
         let held: Vec<_> = (0..1000).map(|_| admit(&admissions, "10.0.0.1").unwrap()).collect();

@@ -247,6 +247,32 @@ mod tests {
     }
 
     #[test]
+    fn workers_at_once_do_not_exceed_the_ceiling_and_give_all_back() {
+        let memory = Memory::new(1 << 20);
+        std::thread::scope(|scope| {
+            for worker in 1..=3 {
+                let memory = &memory;
+                scope.spawn(move || {
+                    let mut shares = shares(8);
+                    for round in 0..8 {
+                        for share in &mut shares {
+                            if share.held() == 0 {
+                                // Whether there is enough is up to the others.
+                                let _ = memory.begin_wait(share, worker << 12);
+                            } else if memory.grow(share, worker << (10 + round % 4)).is_err() {
+                                memory.release(share);
+                            }
+                            assert!(memory.held() <= 1 << 20);
+                        }
+                    }
+                    shares.iter_mut().for_each(|share| memory.release(share));
+                });
+            }
+        });
+        assert_eq!((memory.held(), memory.waiting()), (0, 0));
+    }
+
+    #[test]
     fn zero_is_no_ceiling() {
         let memory = Memory::new(0);
         for share in &mut shares(1000) {

@@ -32,6 +32,14 @@ pub(crate) fn program<const N: usize>(name: impl AsRef<OsStr>, args: [&str; N]) 
     command
 }
 
+/// Prepares a call of a program with the nightly toolchain, in the workspace's root.
+pub(crate) fn nightly<const N: usize>(args: [&str; N]) -> Command {
+    let mut command = program("rustup", ["run", "nightly"]);
+    // What the cargo that runs this program has set is for another toolchain.
+    command.args(args).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
+    command
+}
+
 /// Runs a command to its end.
 ///
 /// # Errors

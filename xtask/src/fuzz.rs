@@ -1,10 +1,8 @@
 //! `cargo xtask fuzz`: every fuzz target for a while.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::command::{output, program, run, succeeds};
+use crate::command::{nightly, output, program, run, succeeds};
 
 /// Runs each target for as many seconds as the first of `args` says; 60 if there is none.
 pub(crate) fn fuzz(args: &[String]) -> Result<()> {
@@ -28,11 +26,4 @@ pub(crate) fn fuzz(args: &[String]) -> Result<()> {
         run(fuzz.arg(format!("-max_total_time={seconds}")).args(["-timeout=10", "-verbosity=0"]))?;
     }
     Ok(())
-}
-
-fn nightly<const N: usize>(args: [&str; N]) -> Command {
-    let mut command = program("rustup", ["run", "nightly"]);
-    // What the cargo that runs this program has set is for another toolchain.
-    command.args(args).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
-    command
 }

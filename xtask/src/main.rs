@@ -6,6 +6,7 @@ mod deny;
 mod dist;
 mod fuzz;
 mod install;
+mod miri;
 mod package;
 mod serve;
 mod soak;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         "dist" => dist::dist(),
         "deny" => deny::deny(),
         "fuzz" => fuzz::fuzz(&args),
+        "miri" => miri::miri(),
         "soak" => soak::soak(&args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
@@ -60,6 +62,7 @@ usage: cargo xtask COMMAND
   dist                        build the server and the command as static files, in target/dist
   deny                        check licences, duplicate and banned crates, and sources
   fuzz [SECONDS]              run each fuzz target for 60 s, or as long as told
+  miri                        run the tests of the core, and of what threads share, in Miri
   soak [ARG]...               have thousands of peers talk, stall, vanish and send rubbish, and
                               check what the server promises; `soak --help` lists ARGs
 ";
