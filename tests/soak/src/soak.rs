@@ -76,7 +76,7 @@ const FLAGS: [&str; 7] = [
 const MANNER: Manner = Manner { pause_ms: 2000, burst: 20, longest: 30_000 };
 
 /// Longest time for all that was sent to be taken in, and for all that have left to be gone.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Runs a plan; says on standard error how it goes.
 ///
