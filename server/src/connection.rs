@@ -26,8 +26,9 @@ use timer::Timer;
 
 use crate::admission::Admission;
 use crate::client::Client;
+use crate::link::{LinkStatus, Pushed};
 use crate::outbox::Framing;
-use crate::peer::{LinkStatus, Peer, Pushed};
+use crate::peer::Peer;
 use crate::proxies::Claim;
 use crate::proxy_header::Watch;
 use crate::registry::Registration;
@@ -490,8 +491,8 @@ impl Drop for Connection {
             seconds = report.connected_seconds,
             frames_in = report.frames_in,
             bytes_in = report.bytes_in,
-            frames_out = report.frames_out,
-            bytes_out = report.bytes_out,
+            frames_out = report.link.frames_out,
+            bytes_out = report.link.bytes_out,
             "disconnected"
         );
     }

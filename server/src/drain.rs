@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use waddell_core::PeerId;
 
 use crate::shared::{Phase, Shared};
-use crate::worker::RollCall;
+use crate::workers::RollCall;
 
 /// When each peer is hung up by a server that shuts down: spread over some time, so that not all
 /// come back at once.

@@ -48,6 +48,7 @@ mod handshake;
 mod histogram;
 mod http;
 mod inherited;
+mod link;
 mod listen_url;
 mod listener;
 mod memory;
@@ -66,6 +67,7 @@ mod tally;
 mod tls;
 mod transport;
 mod worker;
+mod workers;
 
 pub use config::{ServerConfig, Www};
 pub use inherited::Inherited;

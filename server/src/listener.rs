@@ -17,7 +17,8 @@ use crate::config::ServerConfig;
 use crate::handshake::Accepted;
 use crate::listen_url::ListenUrl;
 use crate::shared::Shared;
-use crate::worker::{Dispatcher, Worker};
+use crate::worker::Worker;
+use crate::workers::Dispatcher;
 
 /// A socket that listens, and what is spoken there.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use crate::metrics::MetricsSnapshot;
 use crate::proxies::Proxies;
 use crate::shared::Shared;
 use crate::tls::{Acceptors, TlsError};
-use crate::worker::Workers;
+use crate::workers::Workers;
 
 /// A server that is bound to its addresses. Nobody is served before [`Server::run`].
 pub struct Server {

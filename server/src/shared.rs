@@ -26,7 +26,7 @@ use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::supplies::Moment;
 use crate::tls::Acceptors;
-use crate::worker::RollCall;
+use crate::workers::RollCall;
 use notes::Notes;
 
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The seam between frames and sockets: what a connection is once its handshakes are done.
 
 pub(crate) mod rewind;
+pub(crate) mod socket;
 pub(crate) mod tls;
 pub(crate) mod ws;
 

@@ -10,24 +10,22 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
-use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use waddell_core::PeerId;
 
 use crate::handshake::{self, Accepted};
+use crate::link::Pushed;
 use crate::metrics::WorkerMetrics;
 use crate::outbox::Refused;
-use crate::peer::{Peer, Pushed};
+use crate::peer::Peer;
 use crate::shared::Shared;
 use crate::supplies::Supplies;
 use crate::tally::Tally;
@@ -37,7 +35,7 @@ use crate::tally::Tally;
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Arc<WorkerMetrics>,
-    load: Load,
+    pub(crate) load: Load,
     scratch: RefCell<Scratch>,
     supplies: RefCell<Supplies>,
     to_flush: RefCell<Vec<Arc<Peer>>>,
@@ -61,7 +59,7 @@ impl Scratch {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, load: Load) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, load: Load) -> Self {
         let metrics = shared.metrics.add_worker();
         let supplies = Supplies::new(Arc::clone(&shared), Arc::clone(&metrics));
         let scratch = Scratch {
@@ -194,8 +192,13 @@ impl Worker {
         });
     }
 
+    /// Serves a connection that is counted already.
+    pub(crate) fn serve(self: &Rc<Self>, accepted: Accepted) {
+        handshake::begin(Seat(Rc::clone(self)), accepted);
+    }
+
     /// Serves connections until there will be no more commands.
-    async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
+    pub(crate) async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
         tokio::task::spawn_local(Rc::clone(&self).flush_each_turn());
         tokio::task::spawn_local(Rc::clone(&self).keep_house());
         while let Some(command) = commands.recv().await {
@@ -239,14 +242,14 @@ fn nudge_allocator() {
 
 /// How many connections a worker serves; shared with whoever hands them out.
 #[derive(Clone, Debug, Default)]
-struct Load(Arc<AtomicUsize>);
+pub(crate) struct Load(Arc<AtomicUsize>);
 
 impl Load {
-    fn get(&self) -> usize {
+    pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn add(&self) {
+    pub(crate) fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -286,176 +289,4 @@ pub(crate) enum Command {
     Do(Job),
     /// Say when every task that was woken before has run.
     Barrier(oneshot::Sender<()>),
-}
-
-/// All workers of a server. Dropping them ends their threads, and with them every connection.
-pub(crate) struct Workers {
-    threads: Vec<Thread>,
-}
-
-struct Thread {
-    commands: Option<mpsc::UnboundedSender<Command>>,
-    load: Load,
-    handle: Option<thread::JoinHandle<()>>,
-}
-
-impl Workers {
-    /// Starts `count` workers, or one for each processor if that is 0.
-    pub(crate) fn start(count: usize, shared: &Arc<Shared>) -> io::Result<Self> {
-        let count = match count {
-            0 => thread::available_parallelism().map_or(1, usize::from),
-            count => count,
-        };
-        let threads =
-            (0..count).map(|index| Thread::start(index, shared)).collect::<Result<_, _>>()?;
-        Ok(Self { threads })
-    }
-
-    /// Runs a job on the first worker's thread: the accept loops live there.
-    pub(crate) fn on_first(&self, job: impl FnOnce(&Rc<Worker>) + Send + 'static) {
-        if let Some(first) = self.threads.first() {
-            first.command(Command::Do(Box::new(job)));
-        }
-    }
-
-    /// Returns what hands connections to the least busy worker.
-    pub(crate) fn dispatcher(&self) -> Dispatcher {
-        let workers = self
-            .threads
-            .iter()
-            .filter_map(|thread| Some((thread.commands.clone()?.downgrade(), thread.load.clone())))
-            .collect();
-        Dispatcher { workers }
-    }
-
-    /// Returns what asks all workers whether they have come to an end with something.
-    pub(crate) fn roll_call(&self) -> RollCall {
-        let commands = self.threads.iter().filter_map(|thread| thread.commands.as_ref());
-        RollCall { workers: commands.map(mpsc::UnboundedSender::downgrade).collect() }
-    }
-}
-
-/// Asks all workers whether they have come to an end with something.
-#[derive(Debug)]
-pub(crate) struct RollCall {
-    workers: Vec<mpsc::WeakUnboundedSender<Command>>,
-}
-
-impl RollCall {
-    /// Waits until every task that was woken before has run, on every worker.
-    pub(crate) async fn barrier(&self) {
-        let waits: Vec<_> = self
-            .workers
-            .iter()
-            .filter_map(|commands| {
-                let (done, wait) = oneshot::channel();
-                // Fails only for a worker that is gone, as below.
-                commands.upgrade()?.send(Command::Barrier(done)).ok()?;
-                Some(wait)
-            })
-            .collect();
-        for wait in waits {
-            // A worker that is gone has nothing left to run.
-            let _ = wait.await;
-        }
-    }
-}
-
-impl Drop for Workers {
-    fn drop(&mut self) {
-        for thread in &mut self.threads {
-            thread.commands = None;
-        }
-        for thread in &mut self.threads {
-            if let Some(handle) = thread.handle.take() {
-                // A worker that panicked has said so itself.
-                let _ = handle.join();
-            }
-        }
-    }
-}
-
-impl Thread {
-    fn start(index: usize, shared: &Arc<Shared>) -> io::Result<Self> {
-        let load = Load::default();
-        let (commands, receiver) = mpsc::unbounded_channel();
-        let (shared, worker_load) = (Arc::clone(shared), load.clone());
-        let (started, wait) = std::sync::mpsc::channel();
-        let handle = thread::Builder::new().name(format!("waddell-{index}")).spawn(move || {
-            let runtime = match runtime() {
-                Ok(runtime) => runtime,
-                Err(error) => return drop(started.send(Err(error))),
-            };
-            drop(started.send(Ok(())));
-            let worker = Rc::new(Worker::new(shared, worker_load));
-            runtime.block_on(worker.run(receiver));
-        })?;
-        wait.recv().unwrap_or_else(|_| Err(io::Error::other("a worker did not start")))?;
-        Ok(Self { commands: Some(commands), load, handle: Some(handle) })
-    }
-
-    fn command(&self, command: Command) {
-        if let Some(commands) = &self.commands {
-            // Fails only for a worker that panicked; then there is nobody to tell.
-            let _ = commands.send(command);
-        }
-    }
-}
-
-fn runtime() -> io::Result<LocalRuntime> {
-    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
-}
-
-/// Hands connections to the least busy worker.
-pub(crate) struct Dispatcher {
-    workers: Vec<(mpsc::WeakUnboundedSender<Command>, Load)>,
-}
-
-impl Dispatcher {
-    /// Gives a connection to `here` unless another worker has less to do.
-    pub(crate) fn dispatch(&self, here: &Rc<Worker>, accepted: Accepted) {
-        let least = self.workers.iter().min_by_key(|(_, load)| load.get());
-        match least {
-            Some((commands, load)) if load.get() < here.load.get() => {
-                let Some(commands) = commands.upgrade() else { return };
-                load.add();
-                // Fails only if the worker is gone; then the connection is dropped, and closes.
-                let _ = commands.send(Command::Adopt(Box::new(accepted)));
-            }
-            Some(_) | None => {
-                here.load.add();
-                handshake::begin(Seat(Rc::clone(here)), accepted);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::config::ServerConfig;
-    use crate::http::Site;
-
-    #[tokio::test]
-    async fn one_worker_that_hangs_keeps_the_barrier_up() {
-        let config = ServerConfig { www: crate::Www::Off, ..ServerConfig::default() };
-        let site = Site::new(&config);
-        let shared = Arc::new(Shared::new(config, None, site));
-        let workers = Workers::start(2, &shared).unwrap();
-        let roll_call = workers.roll_call();
-        roll_call.barrier().await;
-        let (release, wait) = std::sync::mpsc::channel::<()>();
-        workers.on_first(move |_| {
-            let _ = wait.recv();
-        });
-        let mut barrier = Box::pin(roll_call.barrier());
-        let answered = tokio::time::timeout(Duration::from_millis(20), &mut barrier).await;
-        assert!(answered.is_err(), "nobody says that all is well");
-        drop(release);
-        barrier.await;
-        drop(workers);
-        roll_call.barrier().await;
-    }
 }

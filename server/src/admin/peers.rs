@@ -39,7 +39,7 @@ pub(super) async fn peers(shared: &Shared, query: Option<&str>) -> Result<String
         connected += shard.len();
         peers.extend(shard.iter().map(|peer| peer.report(now)));
         peers.sort_unstable_by_key(|peer| {
-            Reverse((peer.outbox_bytes, peer.bytes_in + peer.bytes_out))
+            Reverse((peer.link.outbox_bytes, peer.bytes_in + peer.link.bytes_out))
         });
         peers.truncate(limit);
         tokio::task::yield_now().await;

@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 use rustls::ServerConnection;
 
 use crate::outbox::Outbox;
-use crate::peer::NonBlocking;
 use crate::spares::Spares;
+use crate::transport::socket::NonBlocking;
 
 /// Most bytes that TLS holds of what it was given to write, about: rustls's own limit, to which it
 /// is filled before anything waits in the outbox. How much it is just then rustls does not say.
