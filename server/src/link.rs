@@ -1,5 +1,8 @@
 //! The writing side of a connection: the outbox, the socket, and who is to write next.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, Write};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
