@@ -63,7 +63,11 @@ impl Attack {
     /// Returns the flags that make an end come soon, or a limit be near.
     fn flags(self) -> &'static [&'static str] {
         match self {
-            Self::SlowHandshakes | Self::HalfOpenTls => &["--handshake-timeout=2s"],
+            // However late a busy machine has them say their first byte, they are not taken for
+            // silent peers.
+            Self::SlowHandshakes | Self::HalfOpenTls => {
+                &["--handshake-timeout=2s", "--auto-silence=1h"]
+            }
             Self::SlowFrames => &["--idle-timeout=3s"],
             Self::Idle => &["--max-connections=0"],
             Self::FloodAll => &["--max-connections=200"],
