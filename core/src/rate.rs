@@ -35,11 +35,16 @@ impl Pacer {
 
     /// Counts a frame of `len` bytes.
     pub fn charge(&mut self, len: usize, now: Instant) {
+        self.charge_many(1, len, now);
+    }
+
+    /// Counts that many frames, of `bytes` bytes together.
+    pub fn charge_many(&mut self, frames: usize, bytes: usize, now: Instant) {
         if let Some(rate) = self.limit.frames_per_second {
-            self.frames_settled_at = self.frames_settled_at.max(now) + share(1, rate);
+            self.frames_settled_at = self.frames_settled_at.max(now) + share(frames as u64, rate);
         }
         if let Some(rate) = self.limit.bytes_per_second {
-            self.bytes_settled_at = self.bytes_settled_at.max(now) + share(len as u64, rate);
+            self.bytes_settled_at = self.bytes_settled_at.max(now) + share(bytes as u64, rate);
         }
     }
 

@@ -103,6 +103,16 @@ impl ServerConnection {
         Ok(Some(to))
     }
 
+    /// Charges the peer's [`rate_limit`](ConnectionConfig::rate_limit) for what came besides whole
+    /// frames, such as the transport's own: so many like a frame each, of so many bytes together.
+    pub fn charge(&mut self, frames: usize, bytes: usize, now: Instant) {
+        if let Some(limits) = &mut self.limits
+            && let Some(pacer) = &mut limits.pacer
+        {
+            pacer.charge_many(frames, bytes, now);
+        }
+    }
+
     /// Says whether the peer still counts as connected; ask when
     /// [`poll_timeout`](Self::poll_timeout) has passed.
     pub fn handle_timeout(&mut self, now: Instant) -> Liveness {
@@ -335,6 +345,27 @@ mod tests {
         assert_eq!(connection.paused_until(at(0)), Some(at(1)));
         assert_eq!(connection.paused_until(at(1)), None);
         assert_eq!(connection.poll_timeout(), Some(at(61)));
+    }
+
+    #[test]
+    fn what_comes_besides_frames_counts_as_well_and_is_no_sign_of_life() {
+        let rate_limit = RateLimit {
+            frames_per_second: NonZeroU32::new(1),
+            bytes_per_second: NonZeroU32::new(100),
+            burst: Duration::from_secs(10),
+        };
+        let config = ConnectionConfig {
+            idle_timeout: Some(Duration::from_secs(60)),
+            rate_limit: Some(rate_limit),
+        };
+        let mut connection = ServerConnection::new(own_id(), config, at(0));
+        connection.charge(10, 1000, at(0));
+        assert_eq!(connection.paused_until(at(0)), None);
+        assert_eq!(connection.poll_timeout(), Some(at(60)));
+        connection.charge(1, 0, at(0));
+        assert_eq!(connection.paused_until(at(0)), Some(at(1)));
+        connection.charge(0, 500, at(0));
+        assert_eq!(connection.paused_until(at(0)), Some(at(5)));
     }
 
     #[test]

@@ -169,6 +169,7 @@ fn metrics(shared: &Shared) -> String {
         frames_dropped_unknown,
         frames_dropped_full,
         frames_dropped_memory,
+        peers_paused,
     } = shared.metrics.snapshot();
     page.counter("connections_accepted", "Connections accepted.", connections_accepted);
     page.counter(
@@ -235,6 +236,11 @@ fn metrics(shared: &Shared) -> String {
             ("misbehaved", peers_misbehaved),
             ("timed out", peers_timed_out),
         ],
+    );
+    page.counter(
+        "peers_paused",
+        "Times that reading from a peer was paused because it had used up its rate.",
+        peers_paused,
     );
     page.labelled(
         "peers",

@@ -65,6 +65,7 @@ pub struct ServerConfig {
     /// Longest time without a frame (a keep-alive counts) before a peer is hung up. Default: none.
     pub idle_timeout: Option<Duration>,
     /// How fast a peer may send; one that sends faster is read from more slowly, and loses nothing.
+    /// Frames of WebSocket that carry none of waddell's count as frames, their headers as bytes.
     /// Default: as fast as it can.
     pub rate_limit: Option<RateLimit>,
     /// Most connections at a time; 0: no limit. Default 65,536.

@@ -21,7 +21,7 @@ use waddell_core::{FrameDecoder, Liveness, PeerId, ServerConnection};
 
 use end::End;
 use heartbeat::{Beat, Heartbeat};
-use inbound::{Inbound, WebSocket};
+use inbound::{Inbound, Surplus, WebSocket};
 use timer::Timer;
 
 use crate::admission::Admission;
@@ -112,6 +112,7 @@ impl Connection {
             Framing::WebSocket => Some(Box::new(WebSocket {
                 decoder: ws::Decoder::default(),
                 heartbeat: Heartbeat::new(shared, id, now),
+                surplus: Surplus::default(),
             })),
         };
         // Nobody waited for the first bytes of such a connection: its greeting came before them.
@@ -240,6 +241,9 @@ impl Connection {
         let mut tally = Tally::new(self.worker.shared.moment(now));
         let result = self.take_wire(wire, &mut scratch.plain, now, &mut tally);
         tally.settle(&self.worker.metrics, self.registration.peer());
+        if self.inbound.state.paused_until(self.worker.shared.core_time(now)).is_some() {
+            self.worker.metrics.peers_paused.add(1);
+        }
         Poll::Ready(result)
     }
 

@@ -120,6 +120,9 @@ counters! {
         frames_dropped_full,
         /// Frames for which all outboxes together had no memory.
         frames_dropped_memory,
+        /// Times that reading from a peer was paused because of its
+        /// [`rate_limit`](crate::ServerConfig::rate_limit).
+        peers_paused,
     }
 }
 

@@ -1,7 +1,10 @@
 //! The rules of WebSocket, kept by hand and broken by hand.
 
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use waddell_core::TopicId;
+use waddell_core::{RateLimit, TopicId};
 use waddell_tests::checks::split_frames;
 
 use crate::support::http::{UPGRADE, ask};
@@ -195,6 +198,54 @@ async fn messages_end_on_frame_boundaries_under_load() {
     senders.join_all().await;
 }
 
+/// Starts a server for peers of so many frames a second, and so many at once.
+fn start_limited(frames_per_second: u32, burst: Duration) -> TestServer {
+    TestServer::start_with(|config| {
+        config.rate_limit = Some(RateLimit {
+            frames_per_second: NonZeroU32::new(frames_per_second),
+            bytes_per_second: None,
+            burst,
+        });
+    })
+}
+
+#[tokio::test]
+async fn frames_that_carry_nothing_are_kept_to_the_rate_too() {
+    for via in [Via::Ws, Via::Wss] {
+        let server = start_limited(200, Duration::from_millis(100));
+        let mut stream = open(&server, via).await;
+        let start = Instant::now();
+        // 300 pings as long as may be, so that one read holds few; 600 empty frames.
+        let mut flood = masked(FIN | PING, &[7; 125]).repeat(300);
+        flood.extend(masked(FIN | BINARY, b"").repeat(600));
+        flood.extend(masked(FIN | PING, b"last"));
+        // Over TLS in short records, for one is taken as a whole.
+        for piece in flood.chunks(1000) {
+            write(&mut stream, piece).await;
+        }
+        for _ in 0..300 {
+            assert_eq!(read_frame(&mut stream).await, (FIN | PONG, vec![7; 125]));
+        }
+        // Less the burst of 20, and what one read holds.
+        assert!(start.elapsed() > Duration::from_millis(1200), "{:?}", start.elapsed());
+        assert_eq!(read_frame(&mut stream).await, (FIN | PONG, b"last".to_vec()));
+        assert!(start.elapsed() > Duration::from_millis(2400), "{:?}", start.elapsed());
+        assert!(server.metrics().peers_paused > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_message_in_a_frame_of_its_own_is_charged_once() {
+    for via in [Via::Ws, Via::Wss, Via::Tcp] {
+        let server = start_limited(1, Duration::from_secs(100));
+        let mut peer = Peer::connect(&server, via).await;
+        for _ in 0..90 {
+            peer.echo().await;
+        }
+        assert_eq!(server.metrics().peers_paused, 0, "{via:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_subprotocol_is_echoed_if_it_is_offered() {
     let server = TestServer::start();
@@ -221,8 +272,8 @@ async fn the_subprotocol_is_echoed_if_it_is_offered() {
 #[tokio::test]
 async fn the_server_pings_and_hangs_up_on_those_who_stay_silent() {
     let server = TestServer::start_with(|config| {
-        config.ping_interval = std::time::Duration::from_millis(50);
-        config.pong_timeout = std::time::Duration::from_secs(5);
+        config.ping_interval = Duration::from_millis(50);
+        config.pong_timeout = Duration::from_secs(5);
     });
     let mut alive = Peer::connect(&server, Via::Ws).await;
     let answers = tokio::spawn(async move { alive.receiver.next().await });

@@ -25,6 +25,27 @@ pub(super) struct Inbound {
 pub(super) struct WebSocket {
     pub(super) decoder: ws::Decoder,
     pub(super) heartbeat: Heartbeat,
+    pub(super) surplus: Surplus,
+}
+
+/// How many WebSocket frames are not charged to the peer's rate yet.
+///
+/// A peer is charged for each frame of waddell. It is to pay for WebSocket frames that carry none
+/// as well, such as pings, and for no message twice: so for WebSocket frames as far as they are
+/// more. One may be open, for the frame in it need not be whole yet.
+#[derive(Debug, Default)]
+pub(super) struct Surplus {
+    open: usize,
+}
+
+impl Surplus {
+    /// Takes note of WebSocket frames, and of waddell's that were charged; returns how many of the
+    /// former are to be charged besides.
+    fn charge(&mut self, websocket: usize, waddell: usize) -> usize {
+        let uncharged = (self.open + websocket).saturating_sub(waddell);
+        self.open = uncharged.min(1);
+        uncharged - self.open
+    }
 }
 
 impl Inbound {
@@ -48,6 +69,7 @@ impl Inbound {
         let Some(websocket) = &mut self.websocket else {
             return take_frames(&mut self.frames, &mut self.state, bytes, worker, now, tally);
         };
+        let frames_before = tally.frames_in;
         while let Some(event) = websocket.decoder.next(&mut bytes).map_err(End::Misbehaved)? {
             match event {
                 ws::Event::Bytes(bytes) => {
@@ -58,6 +80,12 @@ impl Inbound {
                 ws::Event::Pong => {}
                 ws::Event::Close(close) => return Err(End::Closed(Some(close))),
             }
+        }
+        let overhead = websocket.decoder.take_overhead();
+        if self.state.is_limited() {
+            let frames = (tally.frames_in - frames_before) as usize;
+            let surplus = websocket.surplus.charge(overhead.frames, frames);
+            self.state.charge(surplus, overhead.bytes, now);
         }
         Ok(())
     }
@@ -84,4 +112,30 @@ fn take_frames(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_charged_once_however_reads_cut_it() {
+        let mut surplus = Surplus::default();
+        // Whole; header, then the rest and the next one's header, and so on.
+        for (websocket, waddell) in [(1, 1), (1, 0), (1, 1), (1, 1), (0, 1), (5, 5), (1, 20)] {
+            assert_eq!(surplus.charge(websocket, waddell), 0);
+        }
+    }
+
+    #[test]
+    fn websocket_frames_without_any_of_waddells_are_charged() {
+        let mut surplus = Surplus::default();
+        let charged: usize = (0..100).map(|_| surplus.charge(1, 0)).sum();
+        assert_eq!(charged, 99);
+        assert_eq!(surplus.charge(50, 0), 50);
+        // What came in a row with others pays for those alone.
+        assert_eq!(surplus.charge(11, 2), 9);
+        assert_eq!(surplus.charge(0, 30), 0);
+        assert_eq!(surplus.charge(1, 0) + surplus.charge(1, 0), 1);
+    }
 }

@@ -132,6 +132,16 @@ pub(crate) struct Decoder {
     /// The message goes on after the current frame.
     unfinished: bool,
     control: Option<Box<ControlFrame>>,
+    overhead: Overhead,
+}
+
+/// What a client sent besides the bytes of the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Overhead {
+    /// Frames, of all kinds.
+    pub(crate) frames: usize,
+    /// Bytes of their headers, and of control frames' payloads.
+    pub(crate) bytes: usize,
 }
 
 #[derive(Debug)]
@@ -184,10 +194,18 @@ impl Decoder {
             self.remaining -= len as u32;
             unmask(payload, &mut self.mask);
             match &mut self.control {
-                Some(frame) => frame.payload.extend_from_slice(payload),
+                Some(frame) => {
+                    self.overhead.bytes += payload.len();
+                    frame.payload.extend_from_slice(payload);
+                }
                 None => return Ok(Some(Event::Bytes(payload))),
             }
         }
+    }
+
+    /// Returns what came besides the bytes of the stream since this was last called.
+    pub(crate) fn take_overhead(&mut self) -> Overhead {
+        mem::take(&mut self.overhead)
     }
 
     /// Reads a header off the input; says whether there was a whole one.
@@ -203,7 +221,10 @@ impl Decoder {
             *input = &mut [];
             return Ok(false);
         };
-        let used = cursor.position() as usize - kept;
+        let header_len = cursor.position() as usize;
+        self.overhead.frames += 1;
+        self.overhead.bytes += header_len;
+        let used = header_len - kept;
         *input = &mut mem::take(input)[used..];
         self.header_len = 0;
         self.admit(&header, len)?;
