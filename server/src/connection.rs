@@ -7,12 +7,14 @@ mod timer;
 
 use std::fmt;
 use std::future::Future;
+use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
@@ -58,6 +60,8 @@ struct Connection {
     timer: Timer,
     kind: TransportKind,
     watch: Watch,
+    /// It counts among those that the shutdown waits for before anybody is hung up.
+    unsettled: bool,
     /// Set once there is a reason to end: what is left is to deliver what waits, and to hang up.
     finish: Option<Box<Finish>>,
     _admission: Admission,
@@ -81,7 +85,8 @@ const READS_PER_TURN: usize = 1;
 /// exceeded.
 const LIMITED_READ: usize = 2048;
 
-/// Most reads of one connection that is asked for all it has, before the server shuts down.
+/// Most reads of one connection that is asked for all it has, when the server shuts down: more than
+/// most sockets hold.
 const READS_TO_SETTLE: usize = 16;
 
 impl Connection {
@@ -102,6 +107,7 @@ impl Connection {
         // The greeting is in the outbox before others can reach the peer, so it comes first; it is
         // written after they can, so whoever is told the id can write to it at once.
         worker.with_supplies(|supplies| peer.link().push_greeting(&state.greeting(), supplies));
+        shared.peer_is_unsettled();
         let registration = shared.registry.register(peer);
         worker.with_supplies(|supplies| registration.peer().link().write_now(supplies));
         shared.metrics.peer_connected(kind);
@@ -131,6 +137,7 @@ impl Connection {
             timer: Timer::default(),
             kind,
             watch,
+            unsettled: true,
             finish: None,
             _admission: client.into_admission(),
         }
@@ -164,8 +171,27 @@ impl Connection {
             };
         }
         match phase {
-            Phase::Running | Phase::Leaving | Phase::Closing => self.poll_reads(cx, READS_PER_TURN),
-            Phase::Settling => self.poll_reads(cx, READS_TO_SETTLE),
+            Phase::Settling if self.unsettled => self.poll_settle(cx),
+            Phase::Running | Phase::Leaving | Phase::Settling | Phase::Closing => {
+                self.poll_reads(cx, READS_PER_TURN)
+            }
+        }
+    }
+
+    /// Takes in what had arrived when the shutdown began; from then on it need not wait for this.
+    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.socket.as_ref().poll_read_ready(cx).is_pending() && has_arrived(&self.socket) {
+            // The runtime has yet to be told of it by the kernel, and wakes this task then.
+            return Poll::Pending;
+        }
+        let poll = self.poll_reads(cx, READS_TO_SETTLE);
+        self.settle();
+        poll
+    }
+
+    fn settle(&mut self) {
+        if mem::take(&mut self.unsettled) {
+            self.worker.shared.peer_has_settled();
         }
     }
 
@@ -360,6 +386,7 @@ impl Connection {
 
     /// Takes nothing more for the peer, and sets about delivering what waits.
     fn begin_finish(&mut self, end: End) -> Box<Finish> {
+        self.settle();
         self.registration.end();
         let shared = &self.worker.shared;
         match end {
@@ -454,6 +481,12 @@ impl Connection {
     }
 }
 
+/// Says whether there is something to read in the socket, whatever the runtime knows of it.
+fn has_arrived(socket: &OwnedReadHalf) -> bool {
+    let mut first = [MaybeUninit::uninit()];
+    SockRef::from(socket.as_ref()).peek(&mut first).is_ok_and(|len| len > 0)
+}
+
 /// The socket broke before all was delivered.
 struct Undeliverable;
 
@@ -477,6 +510,7 @@ impl Future for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.settle();
         self.registration.end();
         let mut link = self.peer().link();
         link.close();

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use waddell_core::PeerId;
 
 use crate::shared::{Phase, Shared};
-use crate::workers::RollCall;
 
 /// When each peer is hung up by a server that shuts down: spread over some time, so that not all
 /// come back at once.
@@ -36,14 +36,17 @@ impl Schedule {
 /// Time from one peer to the next.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// Lets those who were let in become peers and what has arrived be forwarded, then all hang up,
-/// each once what waits for it is delivered.
-pub(crate) async fn drain(shared: &Shared, workers: &RollCall, drain_timeout: Duration) {
-    // The accept loops have seen that they are to end, and handed over what they had accepted.
-    workers.barrier().await;
-    // Those have been taken on.
+/// Ends the accept loops, lets what has arrived be forwarded, then all hang up, each once what
+/// waits for it is delivered.
+pub(crate) async fn drain(shared: &Shared, stop: watch::Sender<bool>, drain_timeout: Duration) {
+    // Fails if nobody listens any more.
+    let _ = stop.send(true);
+    // Each accept loop hands over what it has accepted, and each worker takes that on before it
+    // answers.
+    stop.closed().await;
+    shared.serving().await.answered().await;
     shared.begin_phase(Phase::Settling);
-    workers.barrier().await;
+    shared.all_settled().await;
     shared.begin_closing(Schedule::new(shared.registry.len(), drain_timeout, Instant::now()));
     shared.all_gone().await;
 }

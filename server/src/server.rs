@@ -123,7 +123,6 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let Self { listeners, admin, shared } = self;
         let workers = Workers::start(shared.config.workers, &shared)?;
-        let roll_call = Arc::new(workers.roll_call());
         let dispatcher = Arc::new(workers.dispatcher());
         let (stop, stopped) = watch::channel(false);
         let (starting, started) = oneshot::channel();
@@ -139,7 +138,7 @@ impl Server {
             let _ = starting.send(start());
         });
         started.await.unwrap_or_else(|_| Err(io::Error::other("a worker did not start")))?;
-        shared.begin_serving(Arc::clone(&roll_call));
+        shared.begin_serving(workers.roll_call());
         tokio::select! {
             () = shutdown => {}
             never = watch_certificate(&shared) => match never {},
@@ -155,9 +154,7 @@ impl Server {
         }
         let drain_timeout = shared.settings.drain_timeout.get();
         let deadline = Instant::now() + drain_timeout;
-        // Nobody listens any more if the accept loops have ended.
-        let _ = stop.send(true);
-        if timeout_at(deadline, drain(&shared, &roll_call, drain_timeout)).await.is_err() {
+        if timeout_at(deadline, drain(&shared, stop, drain_timeout)).await.is_err() {
             let left = shared.registry.len();
             tracing::warn!(connections = left, "the drain timeout has passed; hanging up");
         }
@@ -201,11 +198,11 @@ impl ServerHandle {
         self.shared.serving().await;
     }
 
-    /// Completes once every worker has run all that it had to do: a server that takes long for it
-    /// is overloaded, and one that never does hangs. Waits for [`serving`](Self::serving) first;
+    /// Completes once every worker has answered: a server that takes long for it is overloaded, and
+    /// one that never does hangs. Waits for [`serving`](Self::serving) first;
     /// of a server that has shut down, nobody is left to ask.
     pub async fn responds(&self) {
-        self.shared.serving().await.barrier().await;
+        self.shared.serving().await.answered().await;
     }
 
     /// Returns how long a shutdown takes at most: the drain delay and the drain time-out.

@@ -3,7 +3,7 @@
 mod notes;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use std::time::SystemTime;
@@ -48,6 +48,10 @@ pub(crate) struct Shared {
     phase: AtomicU8,
     /// Set once connections are to hang up.
     schedule: OnceLock<Schedule>,
+    /// How many peers have not settled.
+    unsettled: AtomicUsize,
+    /// Told when all peers have.
+    settled: Notify,
     /// Told of each peer that is gone, for whoever waits until all are.
     gone: Notify,
     /// Where the core's time begins.
@@ -90,6 +94,8 @@ impl Shared {
             notes: Notes::default(),
             phase: AtomicU8::new(Phase::Running as u8),
             schedule: OnceLock::new(),
+            unsettled: AtomicUsize::new(0),
+            settled: Notify::new(),
             gone: Notify::new(),
             epoch: Instant::now(),
         }
@@ -117,8 +123,8 @@ impl Shared {
     }
 
     /// Takes note that the workers accept connections.
-    pub(crate) fn begin_serving(&self, workers: Arc<RollCall>) {
-        self.workers.send_replace(Some(workers));
+    pub(crate) fn begin_serving(&self, workers: RollCall) {
+        self.workers.send_replace(Some(Arc::new(workers)));
     }
 
     /// Waits until the workers accept connections, and returns what asks them how they are.
@@ -174,6 +180,26 @@ impl Shared {
     /// Returns when that peer is to be hung up; `None` unless the time has been set.
     pub(crate) fn hang_up_at(&self, peer: PeerId) -> Option<Instant> {
         self.schedule.get().map(|schedule| schedule.due(peer))
+    }
+
+    /// Takes note of a peer that has to settle before anybody is hung up.
+    pub(crate) fn peer_is_unsettled(&self) {
+        self.unsettled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes note that such a peer has settled or ended.
+    pub(crate) fn peer_has_settled(&self) {
+        // What the peer's frames have changed is there for whoever sees that nobody is left.
+        if self.unsettled.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.settled.notify_one();
+        }
+    }
+
+    /// Waits until every peer has settled.
+    pub(crate) async fn all_settled(&self) {
+        while self.unsettled.load(Ordering::Acquire) > 0 {
+            self.settled.notified().await;
+        }
     }
 
     /// Takes note that a peer has been counted as disconnected.

@@ -52,35 +52,35 @@ impl Workers {
         Dispatcher { workers }
     }
 
-    /// Returns what asks all workers whether they have come to an end with something.
+    /// Returns what asks all workers whether they are there.
     pub(crate) fn roll_call(&self) -> RollCall {
         let commands = self.threads.iter().filter_map(|thread| thread.commands.as_ref());
         RollCall { workers: commands.map(mpsc::UnboundedSender::downgrade).collect() }
     }
 }
 
-/// Asks all workers whether they have come to an end with something.
+/// Asks all workers whether they are there, and not stuck in something.
 #[derive(Debug)]
 pub(crate) struct RollCall {
     workers: Vec<mpsc::WeakUnboundedSender<Command>>,
 }
 
 impl RollCall {
-    /// Waits until every task that was woken before has run, on every worker.
-    pub(crate) async fn barrier(&self) {
-        let waits: Vec<_> = self
+    /// Waits until every worker has answered: what each is doing has come to an end.
+    pub(crate) async fn answered(&self) {
+        let answers: Vec<_> = self
             .workers
             .iter()
             .filter_map(|commands| {
-                let (done, wait) = oneshot::channel();
+                let (sender, answer) = oneshot::channel();
                 // Fails only for a worker that is gone, as below.
-                commands.upgrade()?.send(Command::Barrier(done)).ok()?;
-                Some(wait)
+                commands.upgrade()?.send(Command::Answer(sender)).ok()?;
+                Some(answer)
             })
             .collect();
-        for wait in waits {
-            // A worker that is gone has nothing left to run.
-            let _ = wait.await;
+        for answer in answers {
+            // A worker that is gone is not stuck.
+            let _ = answer.await;
         }
     }
 }
@@ -163,23 +163,23 @@ mod tests {
     use crate::http::Site;
 
     #[tokio::test]
-    async fn one_worker_that_hangs_keeps_the_barrier_up() {
+    async fn one_worker_that_hangs_does_not_answer_for_the_others() {
         let config = ServerConfig { www: crate::Www::Off, ..ServerConfig::default() };
         let site = Site::new(&config);
         let shared = Arc::new(Shared::new(config, None, site));
         let workers = Workers::start(2, &shared).unwrap();
         let roll_call = workers.roll_call();
-        roll_call.barrier().await;
+        roll_call.answered().await;
         let (release, wait) = std::sync::mpsc::channel::<()>();
         workers.on_first(move |_| {
             let _ = wait.recv();
         });
-        let mut barrier = Box::pin(roll_call.barrier());
-        let answered = tokio::time::timeout(Duration::from_millis(20), &mut barrier).await;
-        assert!(answered.is_err(), "nobody says that all is well");
+        let mut answered = Box::pin(roll_call.answered());
+        let early = tokio::time::timeout(Duration::from_millis(20), &mut answered).await;
+        assert!(early.is_err(), "nobody says that all is well");
         drop(release);
-        barrier.await;
+        answered.await;
         drop(workers);
-        roll_call.barrier().await;
+        roll_call.answered().await;
     }
 }

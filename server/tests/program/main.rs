@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 mod logs;
 mod memory;
+mod shutdown;
 mod support;
 mod systemd;
 

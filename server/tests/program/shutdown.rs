@@ -1,0 +1,48 @@
+//! A process that is told to stop: what has reached its sockets by then it still delivers.
+
+use std::io::{Read, Write};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::support::{Running, greeting, message};
+
+/// More than the kernel reports to a worker at a time. What they say reaches the server's sockets
+/// while it stands still, and the end is the first thing that it hears of when it goes on.
+#[test]
+fn what_thousands_have_sent_is_delivered_before_anybody_is_hung_up() {
+    const PEERS: usize = 2_500;
+    allow_descriptors(PEERS as u64 + 100);
+    let mut server = Running::start(
+        &["--listen=tcp://127.0.0.1:0", "--workers=1", "--log=warn", "--drain-timeout=10m"],
+        1,
+    );
+    let mut peers: Vec<_> = (0..PEERS)
+        .map(|_| {
+            let mut stream = server.connect(0);
+            (greeting(&mut stream), stream)
+        })
+        .collect();
+    // They are hung up in the order of their ids: this one is the first.
+    peers.sort_by_key(|(id, _)| *id);
+    let (to, mut recipient) = peers.remove(0);
+    server.signal("STOP");
+    for (id, sender) in &mut peers {
+        sender.write_all(&message(to, &*id)).expect("it is connected");
+    }
+    server.signal("TERM");
+    server.signal("CONT");
+    let mut heard = Vec::new();
+    recipient.read_to_end(&mut heard).expect("it ends in order");
+    assert_eq!(heard.len() / 36, peers.len(), "frames that arrived");
+    drop((recipient, peers));
+    assert_eq!(server.ended().0, Some(0));
+}
+
+/// Sees to it that this process, and those that it starts, may open so many files.
+fn allow_descriptors(count: u64) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < count) {
+        let current = Some(maximum.map_or(count, |maximum| maximum.min(count)));
+        setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("it may be raised so far");
+    }
+}
