@@ -6,8 +6,10 @@ mod systemd;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
 use waddell_server::{BindError, Inherited, ListenUrl, Server, ServerConfig, ServerHandle};
 
 use logging::Logs;
@@ -65,7 +67,7 @@ fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> Exi
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}"), 1),
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         let server = match Server::bind_with(config, sockets) {
             Ok(server) => server,
             Err(error) => return fail(&options::explain(&error), exit_code(&error)),
@@ -91,7 +93,10 @@ fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> Exi
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&format!("cannot serve: {error}"), 1),
         }
-    })
+    });
+    // Whoever still reads a file may do so for ever.
+    runtime.shutdown_background();
+    code
 }
 
 /// Returns what completes on the first SIGTERM or SIGINT; the second ends the process at once.
@@ -101,10 +106,15 @@ fn watch_signals(handle: ServerHandle, process: Process) -> io::Result<impl Futu
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let server = handle.clone();
+    let process = Arc::new(process);
     tokio::spawn(async move {
         while hang_up.recv().await.is_some() {
             systemd::reloading();
-            systemd::reloaded(&match reload(&handle, &process) {
+            let (handle, process) = (handle.clone(), Arc::clone(&process));
+            // A file system may hang, and who asks for an address may wait for the answer.
+            let reload = spawn_blocking(move || reload(&handle, &process));
+            let reloaded = reload.await.unwrap_or_else(|panicked| Err(panicked.to_string()));
+            systemd::reloaded(&match reloaded {
                 Ok(restart) if restart.is_empty() => {
                     tracing::info!("read the configuration again");
                     "serving".to_owned()

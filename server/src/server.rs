@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::admin::Admin;
@@ -169,12 +170,24 @@ impl fmt::Debug for Server {
 }
 
 /// Reads the certificate again whenever it has changed, if there is one.
-async fn watch_certificate(shared: &Shared) -> Infallible {
-    match &shared.tls {
-        Some(tls) => Arc::clone(&tls.certificate).watch(&shared.metrics).await,
-        None => pending().await,
+async fn watch_certificate(shared: &Arc<Shared>) -> Infallible {
+    if shared.tls.is_none() {
+        return pending().await;
+    }
+    let mut before = None;
+    loop {
+        sleep(LOOK_EVERY).await;
+        let shared = Arc::clone(shared);
+        let look = spawn_blocking(move || {
+            let tls = shared.tls.as_ref()?;
+            Some(tls.certificate.look(before.as_ref(), &shared.metrics))
+        });
+        before = look.await.ok().flatten();
     }
 }
+
+/// How often the files with the certificate are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a running server can be asked and told.
 #[derive(Clone, Debug)]
@@ -216,6 +229,8 @@ impl ServerHandle {
     /// the origins, and what is served at `/`.
     /// No connection ends of it; those that are there keep their rate limit, idle time-out and
     /// longest frame, and all else is as told from here on.
+    ///
+    /// Blocks while it reads the certificate, for as long as the file system takes.
     ///
     /// Returns the names of the options that differ but stay as they were until the server is
     /// started again, as the program's flags have them.
