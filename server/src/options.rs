@@ -62,7 +62,8 @@ Examples:
   WADDELL_LISTEN=tcp://:62443,ws://:62480 waddell-server --config waddell.toml
 
 Every option is also a key of the file (listen = [\"tcp://0.0.0.0:62443\"]) and a variable
-(WADDELL_LISTEN). Flags win over variables, variables over the file. Times are 10s, 500ms or
+(WADDELL_LISTEN). Flags win over variables, variables over the file, also where two
+options say the same (--addr and --listen; --self-signed, --cert and --certfile). Times are 10s, 500ms or
 2m; sizes are 65536, 64KiB or 1MiB.
 
 Signals: SIGTERM or SIGINT shuts down in order, a second one at once; SIGHUP reads the certificate
@@ -96,11 +97,12 @@ impl Request {
             }
             Err(error) => return Err(OptionsError(one_line(&error))),
         };
-        let (options, matches) = match &first.config {
+        let (mut options, matches) = match &first.config {
             None => (first, matches),
             Some(file) => parse(with_file(command, file)?, &arguments)
                 .map_err(|error| OptionsError(one_line(&error)))?,
         };
+        options.listening.settle(&matches);
         if options.print_config {
             return Ok(Self::Print(effective::to_toml(&options, &matches)?));
         }

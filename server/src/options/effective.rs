@@ -29,6 +29,9 @@ pub(super) fn to_toml(options: &Options, matches: &ArgMatches) -> Result<String,
             }
             "cert" => path(name, options.listening.cert())?,
             "key" => path(name, options.listening.key())?,
+            "self-signed" => {
+                options.self_signed().map(|host| written(name, host.as_ref())).transpose()?
+            }
             _ => match matches.get_raw(argument.get_id().as_str()) {
                 None => None,
                 Some(values) => {

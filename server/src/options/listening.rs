@@ -4,7 +4,8 @@ use std::env;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
 use waddell_server::{Identity, ListenUrl, Scheme, ServerConfig, Www, self_signed};
 
 use super::OptionsError;
@@ -58,6 +59,35 @@ pub(super) struct Listening {
 }
 
 impl Listening {
+    /// Has flags win over variables, and those over the file, among options that stand for the same
+    /// as well: of each such group, what was said at a lower place is forgotten.
+    pub(super) fn settle(&mut self, matches: &ArgMatches) {
+        // A file's values are the defaults of options that have no other. `None` is the lowest.
+        let place = |option: &str| -> Option<ValueSource> { matches.value_source(option) };
+        let (listen, addr) = (place("listen"), place("addr"));
+        if listen < addr {
+            self.listen.clear();
+        } else if addr < listen {
+            self.addr = None;
+        }
+        let (cert, certfile) = (place("cert"), place("certfile"));
+        if cert < certfile {
+            self.cert = None;
+        }
+        let (key, pkfile) = (place("key"), place("pkfile"));
+        if key < pkfile {
+            self.key = None;
+        }
+        // A pair may be put together: the certificate of a flag, the key of the file.
+        let pair = cert.max(certfile).max(key).max(pkfile);
+        let self_signed = place("self_signed");
+        if pair < self_signed {
+            (self.cert, self.certfile, self.key, self.pkfile) = (None, None, None, None);
+        } else if self_signed < pair {
+            self.self_signed = None;
+        }
+    }
+
     pub(super) fn cert(&self) -> Option<&PathBuf> {
         self.cert.as_ref().or(self.certfile.as_ref())
     }

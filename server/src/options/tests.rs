@@ -1,6 +1,7 @@
 //! The table of options: consistent, complete, and clear about what is wrong.
 
 mod example;
+mod precedence;
 
 use std::fs;
 use std::time::Duration;

@@ -126,6 +126,23 @@ fn an_address_in_use_is_no_bad_configuration_but_ends_it_too() {
 }
 
 #[test]
+fn a_variable_wins_over_the_file_and_a_flag_over_both_by_another_name() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let toml = folder.path().join("waddell.toml");
+    fs::write(&toml, "listen = 'ws://127.0.0.1:1'").expect("there is room");
+    for (flags, listen) in [
+        (&[][..], "listen = [\"tcp://127.0.0.1:2\"]\n"),
+        (&["--listen=ws://127.0.0.1:3"], "listen = [\"ws://127.0.0.1:3\"]\n"),
+    ] {
+        let mut command = Command::new(PROGRAM);
+        command.args(["--print-config", "--config", text(&toml)]).args(flags);
+        let output = command.env("WADDELL_ADDR", "127.0.0.1:2").output().expect("it can run");
+        let printed = String::from_utf8(output.stdout).expect("it is text");
+        assert!(printed.contains(listen), "{printed}");
+    }
+}
+
+#[test]
 fn a_check_says_nothing_if_all_is_well() {
     let folder = tempfile::tempdir().expect("there is room");
     let (cert, key) = certificate(folder.path());
