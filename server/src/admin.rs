@@ -153,6 +153,7 @@ fn metrics(shared: &Shared) -> String {
         certificates_refused,
         forwarded_ignored,
         proxy_headers_ignored,
+        log_lines_dropped,
         peers_connected,
         peers_disconnected,
         peers_stalled,
@@ -223,6 +224,11 @@ fn metrics(shared: &Shared) -> String {
             expires,
         );
     }
+    page.counter(
+        "log_lines_dropped",
+        "Lines of the log that were dropped, as nobody took them fast enough.",
+        log_lines_dropped,
+    );
     page.counter("peers_connected", "Peers that were given an id.", peers_connected);
     page.counter("peers_disconnected", "Peers whose id is gone again.", peers_disconnected);
     page.labelled(

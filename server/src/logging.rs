@@ -1,49 +1,82 @@
 //! The program's log, on standard error.
 
 mod floods;
+mod lines;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use tokio::time::{Instant, interval_at};
-
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
+use waddell_server::ServerHandle;
 
 use crate::options::{LogFormat, Logging};
 use floods::Floods;
+use lines::Lines;
 
-/// What of the log can be changed while it is written.
+/// What of the log can be changed while it is written; dropping it waits until all is.
 #[derive(Debug)]
 pub(crate) struct Logs {
     level: reload::Handle<LevelFilter, Registry>,
     format: LogFormat,
     floods: Floods,
+    lines: Lines,
 }
 
+/// Longest time that the end of the program waits for whoever reads the log.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Begins to write the log.
-pub(crate) fn start(logging: &Logging) -> Logs {
+pub(crate) fn start(logging: &Logging) -> io::Result<Logs> {
+    let lines = Lines::start(io::stderr())?;
+    let writer = lines.clone();
     let (filter, level) = reload::Layer::new(logging.level);
-    let lines = fmt::layer().with_writer(io::stderr).with_target(false);
-    let lines = match logging.format {
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => lines.json().boxed(),
+    let layer = fmt::layer().with_writer(move || writer.clone()).with_target(false);
+    let layer = match logging.format {
+        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => layer.json().boxed(),
     };
     let floods = Floods::default();
-    Registry::default().with(filter).with(floods.clone()).with(lines).init();
-    Logs { level, format: logging.format, floods }
+    Registry::default().with(filter).with(floods.clone()).with(layer).init();
+    Ok(Logs { level, format: logging.format, floods, lines })
+}
+
+/// Says why the program ends, whatever else is logged.
+pub(crate) fn last_words(format: LogFormat, message: &str) {
+    // Without a thread nobody else is left to wait.
+    let Ok(mut lines) = Lines::start(io::stderr()) else {
+        eprintln!("waddell-server: {message}");
+        return;
+    };
+    match format {
+        LogFormat::Text => {
+            // It only waits in line.
+            let _ = lines.write(format!("waddell-server: {message}\n").as_bytes());
+        }
+        LogFormat::Json => {
+            let writer = lines.clone();
+            let subscriber =
+                fmt().json().with_target(false).with_writer(move || writer.clone()).finish();
+            tracing::subscriber::with_default(subscriber, || tracing::error!("{message}"));
+        }
+    }
+    lines.flush(PATIENCE);
 }
 
 impl Logs {
-    /// Says once in a while which lines have been left out, as there were too many of them.
-    pub(crate) fn sum_up(&self) -> impl Future<Output = ()> + use<> {
-        let floods = self.floods.clone();
+    /// Says once in a while which lines have been left out, as there were too many of them, and
+    /// tells the server how many were dropped, as they were not read.
+    pub(crate) fn sum_up(&self, server: ServerHandle) -> impl Future<Output = ()> + use<> {
+        let (floods, lines) = (self.floods.clone(), self.lines.clone());
         async move {
             let mut ticks = interval_at(Instant::now() + Floods::WHILE, Floods::WHILE);
             loop {
                 ticks.tick().await;
                 floods.sum_up();
+                server.set_log_lines_dropped(lines.dropped());
             }
         }
     }
@@ -61,5 +94,6 @@ impl Logs {
 impl Drop for Logs {
     fn drop(&mut self) {
         self.floods.sum_up();
+        self.lines.flush(PATIENCE);
     }
 }

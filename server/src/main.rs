@@ -18,31 +18,53 @@ use options::{LogFormat, Options, Request};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Exit code for a configuration that cannot be used; anything else that fails is 1.
-const BAD_CONFIGURATION: u8 = 2;
+/// Why the program ends with an error.
+struct Fatal {
+    message: String,
+    code: u8,
+}
 
-fn main() -> ExitCode {
-    match Request::from_environment() {
-        Ok(Request::Print(text)) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Ok(Request::Run(options)) => {
-            run(*options).unwrap_or_else(|error| fail(&error, BAD_CONFIGURATION))
-        }
-        Err(error) => fail(&error.to_string(), BAD_CONFIGURATION),
+impl Fatal {
+    /// Exit code for a configuration that cannot be used; anything else that fails is 1.
+    const BAD_CONFIGURATION: u8 = 2;
+
+    fn configuration(error: impl ToString) -> Self {
+        Self { message: error.to_string(), code: Self::BAD_CONFIGURATION }
+    }
+
+    fn system(what: &str, error: &io::Error) -> Self {
+        Self { message: format!("{what}: {error}"), code: 1 }
     }
 }
 
-/// Does what the options say; an error is one about them.
-fn run(mut options: Options) -> Result<ExitCode, String> {
-    let sockets = systemd::sockets()?;
-    options.passed = sockets.iter().filter_map(Inherited::url).collect();
-    let config = options.to_config().map_err(|error| error.to_string())?;
-    if options.check {
-        return Ok(ExitCode::SUCCESS);
+fn main() -> ExitCode {
+    let (format, ended) = match Request::from_environment() {
+        Ok(Request::Print(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Request::Run(options)) => (options.logging.format, run(*options)),
+        Err(error) => (options::log_format(), Err(Fatal::configuration(error))),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Fatal { message, code }) => {
+            logging::last_words(format, &message);
+            ExitCode::from(code)
+        }
     }
-    let logs = logging::start(&options.logging);
+}
+
+/// Does what the options say.
+fn run(mut options: Options) -> Result<(), Fatal> {
+    let sockets = systemd::sockets().map_err(Fatal::configuration)?;
+    options.passed = sockets.iter().filter_map(Inherited::url).collect();
+    let config = options.to_config().map_err(Fatal::configuration)?;
+    if options.check {
+        return Ok(());
+    }
+    let logs = logging::start(&options.logging)
+        .map_err(|error| Fatal::system("cannot write a log", &error))?;
     if let (Some(name), Some(identity)) = (options.self_signed(), &config.identity) {
         let cert = identity.cert.display();
         match options.logging.format {
@@ -51,7 +73,7 @@ fn run(mut options: Options) -> Result<ExitCode, String> {
             LogFormat::Json => tracing::info!(name, %cert, "self-signed certificate"),
         }
     }
-    Ok(serve(config, sockets, Process { passed: options.passed, logs }))
+    serve(config, sockets, Process { passed: options.passed, logs })
 }
 
 /// What stays when the configuration is read again.
@@ -62,21 +84,19 @@ struct Process {
 }
 
 /// Runs the server until it is told to stop.
-fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("cannot start: {error}"), 1),
-    };
-    let code = runtime.block_on(async {
-        let server = match Server::bind_with(config, sockets) {
-            Ok(server) => server,
-            Err(error) => return fail(&options::explain(&error), exit_code(&error)),
-        };
-        let sum_up = process.logs.sum_up();
-        let shutdown = match watch_signals(server.handle(), process) {
-            Ok(shutdown) => shutdown,
-            Err(error) => return fail(&format!("cannot watch for signals: {error}"), 1),
-        };
+fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> Result<(), Fatal> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fatal::system("cannot start", &error))?;
+    let ended = runtime.block_on(async {
+        let server = Server::bind_with(config, sockets).map_err(|error| Fatal {
+            message: options::explain(&error),
+            code: exit_code(&error),
+        })?;
+        let sum_up = process.logs.sum_up(server.handle());
+        let shutdown = watch_signals(server.handle(), process)
+            .map_err(|error| Fatal::system("cannot watch for signals", &error))?;
         let mut stdout = io::stdout().lock();
         for url in server.local_urls() {
             // Nobody reads it: the server serves all the same.
@@ -89,14 +109,11 @@ fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> Exi
         drop(stdout);
         tokio::spawn(systemd::report(server.handle()));
         tokio::spawn(sum_up);
-        match server.run(shutdown).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&format!("cannot serve: {error}"), 1),
-        }
+        server.run(shutdown).await.map_err(|error| Fatal::system("cannot serve", &error))
     });
     // Whoever still reads a file may do so for ever.
     runtime.shutdown_background();
-    code
+    ended
 }
 
 /// Returns what completes on the first SIGTERM or SIGINT; the second ends the process at once.
@@ -178,11 +195,6 @@ fn exit_code(error: &BindError) -> u8 {
         {
             1
         }
-        _ => BAD_CONFIGURATION,
+        _ => Fatal::BAD_CONFIGURATION,
     }
-}
-
-fn fail(message: &str, code: u8) -> ExitCode {
-    eprintln!("waddell-server: {message}");
-    ExitCode::from(code)
 }

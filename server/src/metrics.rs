@@ -86,6 +86,10 @@ counters! {
         forwarded_ignored,
         /// Headers of the PROXY protocol that were ignored for the same reason.
         proxy_headers_ignored,
+        /// Lines of the log that were dropped, as
+        /// [`ServerHandle::set_log_lines_dropped`](crate::ServerHandle::set_log_lines_dropped) was
+        /// told last.
+        log_lines_dropped,
         /// Peers that were given an id.
         peers_connected,
         /// Peers whose id is gone again.
@@ -192,6 +196,11 @@ impl Counter {
 
     pub(crate) fn increment(&self) {
         self.add(1);
+    }
+
+    /// Takes over what somebody else has counted.
+    pub(crate) fn set(&self, count: u64) {
+        self.0.store(count, Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

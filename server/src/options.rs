@@ -110,6 +110,17 @@ impl Request {
     }
 }
 
+/// Returns how the log is to look even if not all that the operator says can be used.
+pub(crate) fn log_format() -> LogFormat {
+    let arguments: Vec<_> = env::args_os().map(with_two_dashes).collect();
+    let lenient = |command: Command| command.ignore_errors(true).try_get_matches_from(&arguments);
+    let Ok(matches) = lenient(Options::command()) else { return LogFormat::Text };
+    let file = matches.try_get_one::<PathBuf>("config").ok().flatten();
+    let with_file = file.and_then(|file| lenient(with_file(Options::command(), file).ok()?).ok());
+    let format = with_file.as_ref().unwrap_or(&matches).try_get_one("format");
+    format.ok().flatten().copied().unwrap_or(LogFormat::Text)
+}
+
 impl Options {
     /// Returns the name for which a certificate was made, if one was.
     pub(crate) fn self_signed(&self) -> Option<&str> {

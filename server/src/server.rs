@@ -201,6 +201,12 @@ impl ServerHandle {
         self.shared.metrics.snapshot()
     }
 
+    /// Tells operators, among the counters, how many lines of its log the program has dropped in
+    /// all. The log is the program's: the server does not know.
+    pub fn set_log_lines_dropped(&self, lines: u64) {
+        self.shared.metrics.log_lines_dropped.set(lines);
+    }
+
     /// Returns how many peers can be reached.
     pub fn peers(&self) -> usize {
         self.shared.registry.len()

@@ -1,12 +1,14 @@
 //! What stands in the log, what does not, and how often.
 
-use std::io::{Read, Write};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{PATIENCE, Running, greeting};
+use crate::support::{PATIENCE, PROGRAM, Running, greeting, message, metric, until};
 
 /// Connects from an address that nothing but this client has.
 fn connect_from_afar(server: &Running, index: usize) -> TcpStream {
@@ -107,4 +109,76 @@ fn a_flood_of_connections_is_summed_up() {
         assert!(summed_up > 0, "the log is shorter than what has happened");
     }
     assert!(reasons.iter().all(|reason| reason == "closed" || reason == "broken"), "{reasons:?}");
+}
+
+/// Has each of so many connections be a line of the log, some 200 bytes long.
+fn be_logged(server: &Running, index: usize, count: usize) {
+    for _ in 0..count {
+        let mut stream = server.connect(index);
+        stream.write_all(b"rubbish\r\n\r\n").expect("it is connected");
+        // To its end, of whichever kind.
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nobody() {
+    let arguments = ["--log=debug", "--log-format=json", "--admin=127.0.0.1:0"];
+    let listeners = ["--listen=tcp://127.0.0.1:0", "--listen=ws://127.0.0.1:0"];
+    let mut server = Running::start(&[&arguments[..], &listeners].concat(), 2);
+    let admin = server.admin();
+    // Standard error is a pipe, which is full after 64 KiB; behind it there is 1 MiB, twice.
+    be_logged(&server, 1, 15_000);
+    let mut peer = server.connect(0);
+    let id = greeting(&mut peer);
+    peer.write_all(&message(id, b"still here")).expect("it is connected");
+    peer.read_exact(&mut [0; 30]).expect("who comes is served");
+    until(|| metric(&admin, "waddell_log_lines_dropped_total") > 0);
+    // Somebody reads again: what is missing is said, and the end is there.
+    let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
+    let said = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("log lines dropped")));
+    assert!(said.is_some_and(|line| line.is_ok_and(|line| line.contains("WARN"))));
+    server.signal("TERM");
+    assert!(log.any(|line| line.is_ok_and(|line| line.contains("shutdown"))), "the end is there");
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_keep_the_program_from_its_end() {
+    let mut server = Running::start(&["--listen=ws://127.0.0.1:0", "--log=debug"], 1);
+    be_logged(&server, 0, 1_000);
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[test]
+fn the_last_words_are_a_json_line_in_a_json_log() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let file = folder.path().join("waddell.toml");
+    fs::write(&file, "log-format = \"json\"\noutbox = \"lots\"\n").expect("there is room");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+    let url = format!("tcp://{}", taken.local_addr().expect("it is bound"));
+    for (arguments, variable, code, named) in [
+        (&["--log-format=json", "--outbox=lots"][..], "text", 2, "--outbox"),
+        (&["--log-format", "json", "--no-such-option"], "text", 2, "--no-such-option"),
+        (&["--outbox=lots"], "json", 2, "--outbox"),
+        (&["--log-format=json", "--listen", &url, "--log=off"], "text", 1, &url),
+        (&["--log-format=json", "--cert=x"], "text", 2, "--cert"),
+    ] {
+        let mut command = Command::new(PROGRAM);
+        said_as_json(command.args(arguments).env("WADDELL_LOG_FORMAT", variable), code, named);
+    }
+    said_as_json(Command::new(PROGRAM).arg("--config").arg(&file), 2, "--outbox");
+}
+
+/// Checks that the program ends with one line of JSON that has `text` in it.
+#[track_caller]
+fn said_as_json(command: &mut Command, code: i32, text: &str) {
+    let output = command.output().expect("the program is there");
+    let stderr = String::from_utf8(output.stderr).expect("it is text");
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    let line: Value = serde_json::from_str(&stderr).unwrap_or_else(|_| panic!("{stderr}"));
+    assert_eq!(line["level"], "ERROR", "{stderr}");
+    let message = line["fields"]["message"].as_str().expect("there is one");
+    assert!(message.contains(text), "{stderr}");
 }

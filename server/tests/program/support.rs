@@ -1,10 +1,10 @@
 //! What these tests share: a server as a process of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) urls: Vec<String>,
+    /// What else it says once it listens.
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Running {
@@ -39,7 +41,7 @@ impl Running {
                 url.to_owned()
             })
             .collect();
-        Self { child, urls }
+        Self { child, urls, lines }
     }
 
     pub(crate) fn connect(&self, index: usize) -> TcpStream {
@@ -47,6 +49,12 @@ impl Running {
         let stream = TcpStream::connect(address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
         stream
+    }
+
+    /// Returns where operators ask; to be called once.
+    pub(crate) fn admin(&mut self) -> String {
+        let line = self.lines.next().expect("a line for it").expect("it is text");
+        line.strip_prefix("admin on http://").expect("no other text").to_owned()
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -95,6 +103,17 @@ pub(crate) fn until(mut condition: impl FnMut() -> bool) {
         assert!(begin.elapsed() < PATIENCE, "what is waited for does not come");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Asks operators' address for a counter.
+pub(crate) fn metric(admin: &str, name: &str) -> u64 {
+    let mut stream = TcpStream::connect(admin).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("it is connected");
+    let mut page = String::new();
+    stream.read_to_string(&mut page).expect("it answers");
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.expect("there is such a counter").parse().expect("it is a number")
 }
 
 /// Runs the program to its end.
