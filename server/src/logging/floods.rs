@@ -36,11 +36,12 @@ impl Floods {
     pub(super) const WHILE: Duration = Duration::from_secs(10);
 
     /// How often a line may be logged in a while: connections come and go all the time, and what an
-    /// operator is to act on is clear after a few.
+    /// operator is to act on is clear after a few. A single client can cause as many: with these
+    /// it writes some 3 kB a second at most.
     fn limit(level: Level) -> Option<u32> {
         match level {
             Level::ERROR | Level::WARN => Some(10),
-            Level::INFO => Some(1_000),
+            Level::INFO => Some(100),
             _ => None,
         }
     }
@@ -187,9 +188,9 @@ mod tests {
             }
             floods.sum_up();
         });
-        assert_eq!(lines.iter().filter(|line| line.ends_with("connected")).count(), 1_000);
+        assert_eq!(lines.iter().filter(|line| line.ends_with("connected")).count(), 100);
         assert_eq!(lines.iter().filter(|line| line.ends_with("odd")).count(), 2_000);
-        assert_eq!(lines.last().unwrap(), "INFO and more like this line=\"connected\" times=1000");
+        assert_eq!(lines.last().unwrap(), "INFO and more like this line=\"connected\" times=1900");
     }
 
     #[test]
