@@ -85,6 +85,10 @@ const READS_PER_TURN: usize = 1;
 /// exceeded.
 const LIMITED_READ: usize = 2048;
 
+/// Most reads before a peer is taken for silent after all: the longest frame is in so many, even if
+/// the peer's rate is limited.
+const READS_BEFORE_A_VERDICT: usize = 40;
+
 /// Most reads of one connection that is asked for all it has, when the server shuts down: more than
 /// most sockets hold.
 const READS_TO_SETTLE: usize = 16;
@@ -161,8 +165,15 @@ impl Connection {
             Phase::Running | Phase::Leaving | Phase::Settling => None,
             Phase::Closing => worker.shared.hang_up_at(self.peer().id()),
         };
-        if let Some(end) = self.poll_timer(cx, stalled_since, hang_up_at) {
-            return Poll::Ready(end);
+        let mut reads_left = READS_BEFORE_A_VERDICT;
+        while let Some(end) = self.poll_timer(cx, stalled_since, hang_up_at) {
+            if end != End::TimedOut || reads_left == 0 {
+                return Poll::Ready(end);
+            }
+            reads_left -= 1;
+            if let Err(end) = ready!(self.poll_arrived(cx)) {
+                return Poll::Ready(end);
+            }
         }
         if hang_up_at.is_some_and(|at| at <= Instant::now()) {
             return match self.poll_reads(cx, READS_TO_SETTLE) {
@@ -213,6 +224,20 @@ impl Connection {
             }
             Poll::Pending
         })
+    }
+
+    /// Reads once what has arrived from a peer that seems to have been silent for too long: it may
+    /// be the server that is late. Whoever has sent nothing is timed out.
+    fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let worker = Rc::clone(&self.worker);
+        if let Poll::Ready(read) = worker.with_scratch(|scratch| self.poll_input(cx, scratch)) {
+            return Poll::Ready(read);
+        }
+        if has_arrived(&self.socket) {
+            // The runtime has yet to be told of it by the kernel, and wakes this task then.
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(End::TimedOut))
     }
 
     /// Takes what was read during the handshakes.

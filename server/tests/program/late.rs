@@ -1,0 +1,71 @@
+//! A server that was stopped, or busy, for longer than it waits for peers: not their fault.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::support::{Running, greeting, message};
+
+/// Stops the server for longer than the 3 s that it waits in these tests, and has the peer say
+/// something meanwhile.
+fn say_while_stopped(server: &Running, peer: &mut TcpStream, words: &[u8]) {
+    server.signal("STOP");
+    peer.write_all(words).expect("it is connected");
+    sleep(Duration::from_secs(4));
+    server.signal("CONT");
+}
+
+#[test]
+fn nobody_is_taken_for_idle_whose_frames_wait_to_be_read() {
+    let server = Running::start(&["--listen", "tcp://127.0.0.1:0", "--idle-timeout", "3s"], 1);
+    let mut peer = server.connect(0);
+    let id = greeting(&mut peer);
+    say_while_stopped(&server, &mut peer, b"\x01\x00k");
+    let echo = message(id, b"still here");
+    peer.write_all(&echo).expect("it is connected");
+    let mut heard = vec![0; echo.len()];
+    peer.read_exact(&mut heard).expect("it is served");
+    assert_eq!(heard, echo);
+}
+
+#[test]
+fn nobody_is_taken_for_dead_whose_pong_waits_to_be_read() {
+    let server = Running::start(
+        &["--listen", "ws://127.0.0.1:0", "--ping-interval", "1s", "--pong-timeout", "3s"],
+        1,
+    );
+    let mut peer = server.connect(0);
+    peer.write_all(
+        b"GET /ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )
+    .expect("it is connected");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        peer.read_exact(&mut byte).expect("it is answered");
+        head.extend(byte);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    peer.read_exact(&mut [0; 2]).expect("a message begins");
+    let id = greeting(&mut peer);
+    let mut ping = [0; 2];
+    peer.read_exact(&mut ping).expect("it comes");
+    assert_eq!(ping, PING);
+    // A mask of zeros changes nothing.
+    say_while_stopped(&server, &mut peer, &[0x8a, 0x80, 0, 0, 0, 0]);
+    let echo = message(id, b"still here");
+    let header = [0x82, 0x80 | echo.len() as u8, 0, 0, 0, 0];
+    peer.write_all(&[&header[..], &echo].concat()).expect("it is connected");
+    let mut begin = PING;
+    while begin == PING {
+        peer.read_exact(&mut begin).expect("it is served");
+    }
+    assert_eq!(begin, [0x82, echo.len() as u8]);
+    let mut heard = vec![0; echo.len()];
+    peer.read_exact(&mut heard).expect("it is served");
+    assert_eq!(heard, echo);
+}
+
+const PING: [u8; 2] = [0x89, 0];
