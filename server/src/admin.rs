@@ -175,7 +175,7 @@ fn metrics(shared: &Shared) -> String {
     page.counter("connections_accepted", "Connections accepted.", connections_accepted);
     page.counter(
         "connections_refused",
-        "Connections refused because a limit on their number was reached.",
+        "Connections refused because a limit on their number, or on descriptors, was reached.",
         connections_refused,
     );
     page.counter("accept_errors", "Errors while accepting connections.", accept_errors);

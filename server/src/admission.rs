@@ -12,6 +12,8 @@ pub(crate) struct Admissions {
 
 #[derive(Debug, Default)]
 struct Counts {
+    /// For how many connections there are descriptors.
+    room: usize,
     max_total: usize,
     max_per_address: usize,
     total: usize,
@@ -31,6 +33,11 @@ pub(crate) struct Admission {
 pub(crate) enum Refused {
     #[error("there are as many connections as max-connections allows")]
     Full,
+    #[error(
+        "there are as many connections as there are descriptors for; allow more with `ulimit -n` or \
+         LimitNOFILE="
+    )]
+    NoDescriptor,
     #[error("its address has as many connections as max-connections-per-address allows")]
     AddressFull,
 }
@@ -39,6 +46,7 @@ impl Admissions {
     /// A limit of 0 is none.
     pub(crate) fn new(max_total: usize, max_per_address: usize) -> Self {
         let admissions = Self { counts: Mutex::default() };
+        admissions.set_room(usize::MAX);
         admissions.set_limits(max_total, max_per_address);
         admissions
     }
@@ -51,11 +59,24 @@ impl Admissions {
         counts.max_per_address = unlimited(max_per_address);
     }
 
+    /// Sets for how many connections there are descriptors.
+    pub(crate) fn set_room(&self, room: usize) {
+        self.counts().room = room;
+    }
+
+    /// Returns for how many connections there are descriptors.
+    pub(crate) fn room(&self) -> usize {
+        self.counts().room
+    }
+
     /// Lets a connection in, whoever it is from.
     pub(crate) fn admit(self: &Arc<Self>) -> Result<Admission, Refused> {
         let mut counts = self.counts();
         if counts.total >= counts.max_total {
             return Err(Refused::Full);
+        }
+        if counts.total >= counts.room {
+            return Err(Refused::NoDescriptor);
         }
         counts.total += 1;
         Ok(Admission { admissions: Arc::clone(self), address: None })
@@ -184,6 +205,16 @@ mod tests {
         admissions.set_limits(0, 2);
         let _second = admit(&admissions, "10.0.0.1").unwrap();
         assert_eq!(admit(&admissions, "10.0.0.1").unwrap_err(), Refused::AddressFull);
+    }
+
+    #[test]
+    fn there_are_no_more_than_descriptors_whatever_the_limits() {
+        let admissions = Arc::new(Admissions::new(0, 0));
+        admissions.set_room(1);
+        let held = admit(&admissions, "10.0.0.1").unwrap();
+        assert_eq!(admit(&admissions, "10.0.0.2").unwrap_err(), Refused::NoDescriptor);
+        drop(held);
+        admit(&admissions, "10.0.0.2").unwrap();
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod admission;
 mod client;
 mod config;
 mod connection;
+mod descriptors;
 mod drain;
 mod flood;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -70,6 +71,7 @@ mod worker;
 mod workers;
 
 pub use config::{ServerConfig, Www};
+pub use descriptors::raise_descriptor_limit;
 pub use inherited::Inherited;
 pub use ipnet::IpNet;
 pub use listen_url::{ListenUrl, ParseListenUrlError, ParseSchemeError, Scheme};

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
-use waddell_server::{BindError, Inherited, ListenUrl, Server, ServerConfig, ServerHandle};
+use waddell_server::{
+    BindError, Inherited, ListenUrl, Server, ServerConfig, ServerHandle, raise_descriptor_limit,
+};
 
 use logging::Logs;
 use options::{LogFormat, Options, Request};
@@ -63,6 +65,7 @@ fn run(mut options: Options) -> Result<(), Fatal> {
     if options.check {
         return Ok(());
     }
+    raise_descriptor_limit();
     let logs = logging::start(&options.logging)
         .map_err(|error| Fatal::system("cannot write a log", &error))?;
     if let (Some(name), Some(identity)) = (options.self_signed(), &config.identity) {

@@ -66,7 +66,8 @@ counters! {
         /// Connections accepted.
         connections_accepted,
         /// Connections refused because [`max_connections`](crate::ServerConfig::max_connections) or
-        /// [`max_connections_per_address`](crate::ServerConfig::max_connections_per_address) was reached;
+        /// [`max_connections_per_address`](crate::ServerConfig::max_connections_per_address) was reached,
+        /// or since there was no descriptor for them;
         /// those from behind a proxy have been accepted before.
         connections_refused,
         /// Errors while accepting, such as no descriptors left.

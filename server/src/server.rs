@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::admin::Admin;
 use crate::config::ServerConfig;
+use crate::descriptors;
 use crate::drain::drain;
 use crate::http::Site;
 use crate::inherited::Inherited;
@@ -124,6 +125,10 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let Self { listeners, admin, shared } = self;
         let workers = Workers::start(shared.config.workers, &shared)?;
+        // Those of the workers are in use from here on.
+        let room = descriptors::room();
+        shared.admissions.set_room(room);
+        descriptors::warn_of_too_few(shared.config.max_connections, room);
         let dispatcher = Arc::new(workers.dispatcher());
         let (stop, stopped) = watch::channel(false);
         let (starting, started) = oneshot::channel();
@@ -280,6 +285,7 @@ impl ServerHandle {
             tls.certificate.reload(identity, &shared.metrics)?;
         }
         shared.admissions.set_limits(*max_connections, *max_connections_per_address);
+        descriptors::warn_of_too_few(*max_connections, shared.admissions.room());
         shared.accept_rate.set_limit(*accept_rate, shared.core_time(Instant::now()));
         shared.set_proxies(Proxies::new(trusted_proxies, *proxy_protocol));
         shared.set_site(Site::new(config));

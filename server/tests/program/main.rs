@@ -13,7 +13,7 @@ mod support;
 mod systemd;
 
 use support::{
-    PROGRAM, Running, certificate, greeting, message, openssl, refuses, run, text, until,
+    PROGRAM, Running, certificate, greeting, message, metric, openssl, refuses, run, text, until,
 };
 
 #[test]
@@ -336,31 +336,65 @@ fn sighup_reads_the_file_again_and_says_what_needs_a_restart() {
 }
 
 #[test]
-fn without_descriptors_it_waits_and_goes_on() {
+fn connections_for_which_there_are_no_descriptors_are_refused() {
     let mut server = Running::start_command(
         Command::new("sh").args([
             "-c",
-            "ulimit -n 64; exec \"$0\" \"$@\"",
+            "ulimit -n 200; exec \"$0\" \"$@\"",
             PROGRAM,
             "--listen",
             "tcp://127.0.0.1:0",
+            "--admin=127.0.0.1:0",
             "--workers=1",
             "--log=warn",
         ]),
         1,
     );
+    let admin = server.admin();
     let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
+    let mut logged = |words: &str| {
+        log.find_map(|line| line.ok().filter(|line| line.contains(words))).expect("it is said")
+    };
+    assert!(logged("max-connections cannot be reached").contains("ulimit -n"));
     let mut first = server.connect(0);
     let id = greeting(&mut first);
-    // The system accepts them all; the server cannot take them all.
-    let mut crowd: Vec<_> = (0..100).map(|_| server.connect(0)).collect();
-    let refused = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("cannot accept")));
-    assert!(refused.is_some(), "it says so");
+    let crowd: Vec<_> = (0..300).map(|_| server.connect(0)).collect();
+    assert!(logged("connections refused").contains("LimitNOFILE"));
+    let refused = "waddell_connections_refused_total";
+    let accepted = "waddell_connections_accepted_total";
+    until(|| metric(&admin, refused) + metric(&admin, accepted) == 301);
+    assert!(metric(&admin, accepted) > 50);
+    assert_eq!(metric(&admin, "waddell_accept_errors_total"), 0);
     first.write_all(&message(id, b"still here")).expect("it is connected");
     first.read_exact(&mut [0; 30]).expect("those who are in are served");
-    let mut last = crowd.pop().expect("there are a hundred");
     drop(crowd);
-    greeting(&mut last);
+    until(|| {
+        let mut stream = server.connect(0);
+        matches!(stream.read(&mut [0; 1]), Ok(1))
+    });
+}
+
+#[test]
+fn the_soft_limit_on_descriptors_is_raised() {
+    let mut server = Running::start_command(
+        Command::new("sh").args([
+            "-c",
+            "ulimit -Sn 64; exec \"$0\" \"$@\"",
+            PROGRAM,
+            "--listen",
+            "tcp://127.0.0.1:0",
+            "--workers=1",
+            "--log=off",
+        ]),
+        1,
+    );
+    let mut crowd: Vec<_> = (0..100).map(|_| server.connect(0)).collect();
+    for stream in &mut crowd {
+        greeting(stream);
+    }
+    server.signal("TERM");
+    drop(crowd);
+    assert_eq!(server.exit_code(), Some(0));
 }
 
 #[test]

@@ -1,0 +1,62 @@
+//! The process's file descriptors, of which each connection needs one.
+
+use std::fs;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Raises how many descriptors this process may have to the most that it may raise it to; as it was
+/// if the system refuses that. For programs to call before they start a server: a library leaves the
+/// limits of its process alone.
+pub fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // How many there are is looked at anyway, when a server starts.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Descriptors that connections leave free: as many as operators may connect with, and as many again
+/// for files, certificates and those who are told that there is no room.
+const KEPT: usize = 128;
+
+/// Returns for how many more connections there are descriptors, while some stay free: [`KEPT`], or
+/// a quarter if there are that few.
+pub(crate) fn room() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    room_within(limit, in_use())
+}
+
+/// Says what to do if there are too few descriptors for so many connections.
+pub(crate) fn warn_of_too_few(max_connections: usize, room: usize) {
+    if max_connections > room {
+        tracing::warn!(
+            max_connections,
+            room,
+            "max-connections cannot be reached: there are descriptors for fewer; allow more with \
+             `ulimit -n` or LimitNOFILE=, or lower max-connections"
+        );
+    }
+}
+
+fn room_within(limit: usize, in_use: usize) -> usize {
+    let free = limit.saturating_sub(in_use);
+    free - KEPT.min(free / 4)
+}
+
+/// Returns how many descriptors are open; 0 where the system does not say.
+fn in_use() -> usize {
+    fs::read_dir("/dev/fd").map_or(0, Iterator::count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_descriptors_stay_free() {
+        assert_eq!(room_within(1024, 24), 1000 - KEPT);
+        assert_eq!(room_within(84, 20), 48);
+        assert_eq!(room_within(10, 20), 0);
+        assert_eq!(room_within(usize::MAX, 0), usize::MAX - KEPT);
+    }
+}
