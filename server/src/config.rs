@@ -56,8 +56,9 @@ pub struct ServerConfig {
     /// Default 60 s: clients of 2015 cannot be asked in any other way.
     pub tcp_keepalive: Duration,
     /// A peer whose machine has not confirmed what was sent to it for this long, be it a question
-    /// of `tcp_keepalive`, is gone; in whole milliseconds. Linux and Android only. Default 30 s: so
-    /// long a phone may be between two cells.
+    /// of `tcp_keepalive`, is gone; in whole milliseconds. Linux and Android only. To these, a peer
+    /// that takes nothing looks the same: it is three times `write_timeout` if that is longer.
+    /// Default 30 s: so long a phone may be between two cells.
     pub tcp_user_timeout: Duration,
     /// Longest payload of a frame, in bytes; a longer one hangs up. Default 65,535, which is all
     /// that the prefix can say.

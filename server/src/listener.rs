@@ -94,9 +94,25 @@ fn set_options(socket: &Socket, config: &ServerConfig) -> io::Result<()> {
     #[cfg(not(any(target_os = "openbsd", target_os = "haiku")))]
     let keepalive = keepalive.with_retries(4);
     socket.set_tcp_keepalive(&keepalive)?;
-    // A peer that vanished with something on its way to it is noticed by this.
+    set_user_timeout(socket, user_timeout(config.tcp_user_timeout, config.write_timeout))
+}
+
+/// Returns how long a peer's machine may confirm nothing, or have no room.
+///
+/// The system does not tell the one from the other, so this is longer than what a peer that takes
+/// nothing is granted. That begins only when the system's buffers are full, and again when those
+/// turn out to have room for more.
+fn user_timeout(user_timeout: Duration, write_timeout: Duration) -> Duration {
+    const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
+    user_timeout.max(3 * write_timeout).min(LONGEST)
+}
+
+/// A peer that vanished with something on its way to it is noticed by this.
+fn set_user_timeout(socket: &Socket, timeout: Duration) -> io::Result<()> {
     #[cfg(any(target_os = "android", target_os = "linux"))]
-    socket.set_tcp_user_timeout(Some(config.tcp_user_timeout))?;
+    socket.set_tcp_user_timeout(Some(timeout))?;
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
+    let _ = (socket, timeout);
     Ok(())
 }
 
@@ -115,6 +131,8 @@ async fn accept(
     mut stop: watch::Receiver<bool>,
 ) {
     let shared = &worker.shared;
+    let ServerConfig { tcp_user_timeout, write_timeout, .. } = shared.config;
+    let inherited = user_timeout(tcp_user_timeout, write_timeout);
     let mut pause = MIN_PAUSE;
     loop {
         let accepted = tokio::select! {
@@ -127,6 +145,11 @@ async fn accept(
         match accepted {
             Ok((socket, address)) => {
                 pause = MIN_PAUSE;
+                let wanted = user_timeout(tcp_user_timeout, shared.settings.write_timeout.get());
+                if wanted != inherited {
+                    // If it fails the connection has, which shows soon enough.
+                    let _ = set_user_timeout(&SockRef::from(&socket), wanted);
+                }
                 match Accepted::new(socket, address.ip(), url.scheme, shared) {
                     Ok(accepted) => {
                         shared.metrics.connections_accepted.increment();
@@ -199,10 +222,12 @@ mod tests {
         let changed = ServerConfig {
             tcp_keepalive: seconds(2),
             tcp_user_timeout: seconds(3),
+            write_timeout: seconds(1),
             ..default.clone()
         };
+        let patient = ServerConfig { write_timeout: seconds(3600), ..changed.clone() };
         for (config, keepalive, interval, user_timeout) in
-            [(default, 60, 15, 30), (changed, 2, 1, 3)]
+            [(default, 60, 15, 30), (changed, 2, 1, 3), (patient, 2, 1, 10_800)]
         {
             let url = "tcp://127.0.0.1:0".parse().unwrap();
             let bound = Listener::bind(&url, &config).unwrap().socket;
@@ -221,5 +246,14 @@ mod tests {
                 assert_eq!(socket.tcp_user_timeout().unwrap(), Some(seconds(user_timeout)));
             }
         }
+    }
+
+    #[test]
+    fn no_write_timeout_is_too_long_for_the_system() {
+        let config = ServerConfig {
+            write_timeout: Duration::from_secs(365 * 86_400),
+            ..ServerConfig::default()
+        };
+        Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap(), &config).unwrap();
     }
 }

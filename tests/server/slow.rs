@@ -74,6 +74,24 @@ async fn a_peer_that_takes_nothing_for_too_long_is_hung_up() {
     }
 }
 
+/// To the system, a machine without room is like one that is gone.
+#[tokio::test]
+async fn a_peer_that_takes_nothing_is_given_the_write_timeout_also_if_tcp_s_is_shorter() {
+    let server = TestServer::start_with(|config| {
+        config.outbox_bytes = 128 * 1024;
+        config.write_timeout = Duration::from_secs(2);
+        config.tcp_user_timeout = Duration::from_secs(1);
+    });
+    let mut sender = Peer::connect(&server, Via::Tcp).await;
+    let stuck = Peer::connect(&server, Via::Tcp).await;
+    let start = Instant::now();
+    while server.handle.peers() == 2 {
+        sender.send(stuck.id, 1, &[0; 8_000]).await;
+        sender.echo().await;
+    }
+    assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
 /// It used to be hung up if it read less than a third of the socket's buffer in that time: until
 /// then the system does not say that there is room again.
 #[tokio::test]

@@ -26,6 +26,8 @@ fn server_that_notices(change: impl FnOnce(&mut ServerConfig)) -> TestServer {
         config.pong_timeout = NEVER;
         config.tcp_keepalive = NEVER;
         config.tcp_user_timeout = NEVER;
+        // Nothing waits here for long; a TCP user timeout is never shorter.
+        config.write_timeout = Duration::from_millis(200);
         change(config);
     })
 }

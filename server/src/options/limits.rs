@@ -64,7 +64,8 @@ pub(super) struct Limits {
     /// to four times at distances of a quarter of this.
     #[arg(long, value_name = "TIME", default_value = "60s", env = "WADDELL_TCP_KEEPALIVE", value_parser = tcp_time)]
     pub(super) tcp_keepalive: Duration,
-    /// A peer whose machine has not confirmed for this long what was sent to it is gone.
+    /// A peer whose machine has not confirmed for this long what was sent to it is gone; three
+    /// times --write-timeout, if that is longer.
     #[arg(long, value_name = "TIME", default_value = "30s", env = "WADDELL_TCP_USER_TIMEOUT", value_parser = tcp_time)]
     pub(super) tcp_user_timeout: Duration,
     /// Hang up on a peer that sends no frame, not even a keep-alive, for this long.
