@@ -561,7 +561,7 @@ impl Drop for Connection {
     }
 }
 
-/// The first half of a peer id: enough to follow a peer in the log, too little to write to it.
+/// The first quarter of a peer id: enough to follow a peer in the log, too little to write to it.
 pub(crate) struct Short(pub(crate) PeerId);
 
 impl fmt::Display for Short {

@@ -176,7 +176,7 @@ fn watch_signals(handle: ServerHandle, process: Process) -> io::Result<impl Futu
 fn reload(handle: &ServerHandle, process: &Process) -> Result<Vec<&'static str>, String> {
     let mut options = match Request::from_environment() {
         Ok(Request::Run(options)) => options,
-        // Neither help nor version was asked for at the start.
+        // Nothing of the kind was asked for at the start, and a file cannot ask for it.
         Ok(Request::Print(_)) => return Ok(Vec::new()),
         Err(error) => return Err(error.to_string()),
     };

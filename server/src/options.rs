@@ -17,6 +17,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 use waddell_server::{ListenUrl, ServerConfig};
 
@@ -47,10 +48,10 @@ pub(crate) struct Options {
     #[arg(skip)]
     pub(crate) passed: Vec<ListenUrl>,
     /// Check the whole configuration, and exit: 0 if it can be used, 2 if not.
-    #[arg(long, env = "WADDELL_CHECK")]
+    #[arg(long, env = "WADDELL_CHECK", value_parser = BoolishValueParser::new())]
     pub(crate) check: bool,
     /// Check the whole configuration, print it as a TOML file that says the same, and exit.
-    #[arg(long, env = "WADDELL_PRINT_CONFIG")]
+    #[arg(long, env = "WADDELL_PRINT_CONFIG", value_parser = BoolishValueParser::new())]
     print_config: bool,
 }
 
@@ -61,8 +62,8 @@ Examples:
   waddell-server --listen tls://127.0.0.1:62443 --self-signed localhost
   WADDELL_LISTEN=tcp://:62443,ws://:62480 waddell-server --config waddell.toml
 
-Every option is also a key of the file (listen = [\"tcp://0.0.0.0:62443\"]) and a variable
-(WADDELL_LISTEN). Flags win over variables, variables over the file, also where two
+Every option is also a variable (WADDELL_LISTEN) and, but for --config, --check and --print-config,
+a key of the file (listen = [\"tcp://0.0.0.0:62443\"]). Flags win over variables, variables over the file, also where two
 options say the same (--addr and --listen; --self-signed, --cert and --certfile). Times are 10s, 500ms or
 2m; sizes are 65536, 64KiB or 1MiB.
 

@@ -108,8 +108,9 @@ impl Shared {
     }
 
     /// Returns an address as a field of a log line: none, if addresses are to stay out of the log.
+    /// An IPv4 address is shown as one also if it came to a socket for both kinds.
     pub(crate) fn shown(&self, address: IpAddr) -> Option<DisplayValue<IpAddr>> {
-        self.settings.log_addresses.get().then(|| display(address))
+        self.settings.log_addresses.get().then(|| display(address.to_canonical()))
     }
 
     /// Returns what is served over HTTP.

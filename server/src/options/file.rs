@@ -17,11 +17,18 @@ pub(super) fn with_file(mut command: Command, file: &Path) -> Result<Command, Op
         OptionsError(format!("{place}, line {line}: {}", error.message()))
     })?;
     for (key, value) in table {
+        if COMMAND_LINE.contains(&key.as_str()) {
+            return Err(OptionsError(format!(
+                "{place}: {key}: belongs on the command line; a file says how the server behaves"
+            )));
+        }
         let named = |argument: &&Arg| argument.get_long() == Some(&key);
         let known = command.get_arguments().find(named).map(|argument| argument.get_id().clone());
-        let here = known.filter(|_| !matches!(key.as_str(), "config" | "help" | "version"));
-        let Some(id) = here else {
-            let names = || command.get_arguments().filter_map(Arg::get_long);
+        let Some(id) = known else {
+            let names = || {
+                let all = command.get_arguments().filter_map(Arg::get_long);
+                all.filter(|name| !COMMAND_LINE.contains(name))
+            };
             let hint = closest(&key, names())
                 .map_or(String::new(), |name| format!("; did you mean {name:?}?"));
             return Err(OptionsError(format!("{place}: there is no option {key:?}{hint}")));
@@ -35,6 +42,9 @@ pub(super) fn with_file(mut command: Command, file: &Path) -> Result<Command, Op
     }
     Ok(command)
 }
+
+/// What says where the options are, or asks for something else than a server.
+const COMMAND_LINE: [&str; 5] = ["check", "config", "help", "print-config", "version"];
 
 fn values(value: &toml::Value) -> Option<Vec<String>> {
     let one = |value: &toml::Value| match value {

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use waddell_server::{IpNet, RateLimit};
 
 use super::OptionsError;
@@ -43,7 +44,7 @@ pub(super) struct Limits {
     pub(super) trusted_proxies: Vec<IpNet>,
     /// Connections from --trusted-proxies begin with a header of the PROXY protocol, version 1 or
     /// 2, on every listener.
-    #[arg(long, env = "WADDELL_PROXY_PROTOCOL")]
+    #[arg(long, env = "WADDELL_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
     pub(super) proxy_protocol: bool,
     /// Hang up on a peer that takes no byte for this long though some wait for it.
     #[arg(long, value_name = "TIME", default_value = "10s", env = "WADDELL_WRITE_TIMEOUT", value_parser = time)]

@@ -4,6 +4,7 @@ use std::env;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use clap::builder::BoolishValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use waddell_server::{Identity, ListenUrl, Scheme, ServerConfig, Www, self_signed};
@@ -51,7 +52,7 @@ pub(super) struct Listening {
     pub(super) admin: Option<SocketAddr>,
     /// Serve /debug/peers there too: what each peer's connection is doing, without bodies and whole
     /// ids.
-    #[arg(long, env = "WADDELL_ADMIN_DEBUG")]
+    #[arg(long, env = "WADDELL_ADMIN_DEBUG", value_parser = BoolishValueParser::new())]
     pub(super) admin_debug: bool,
     /// Threads that serve connections; 0: one for each processor.
     #[arg(long, value_name = "N", default_value = "0", env = "WADDELL_WORKERS", value_parser = workers)]

@@ -128,3 +128,25 @@ fn what_is_wrong_is_one_line_that_names_the_option() {
         }
     }
 }
+
+#[test]
+fn what_belongs_on_the_command_line_is_refused_in_a_file() {
+    for key in ["check", "print-config", "config", "help", "version"] {
+        let file = file(&format!("{key} = true\n"));
+        let error = options(&["--config", file.path().to_str().unwrap()]).unwrap_err();
+        assert!(error.contains(&format!("{key}: belongs on the command line")), "{error}");
+    }
+}
+
+#[test]
+fn what_is_on_or_off_takes_the_same_words_everywhere() {
+    for (word, truth) in [("on", true), ("yes", true), ("1", true), ("off", false), ("no", false)] {
+        let file = file(&format!(
+            "admin-debug = {word:?}\nproxy-protocol = {word:?}\nlog-addresses = {word:?}\n\
+             trusted-proxies = \"192.0.2.1\"\n"
+        ));
+        let config = config(&["--config", file.path().to_str().unwrap()]).unwrap();
+        let taken = [config.admin_debug, config.proxy_protocol, config.log_addresses];
+        assert_eq!(taken, [truth; 3], "{word}");
+    }
+}

@@ -182,3 +182,18 @@ fn said_as_json(command: &mut Command, code: i32, text: &str) {
     let message = line["fields"]["message"].as_str().expect("there is one");
     assert!(message.contains(text), "{stderr}");
 }
+
+#[test]
+fn an_ipv4_address_is_shown_as_one_on_a_socket_for_both_kinds() {
+    if std::net::TcpListener::bind("[::]:0").is_err() {
+        eprintln!("this machine has no IPv6: nothing to see");
+        return;
+    }
+    let mut server = Running::start(&["--listen=tcp://[::]:0"], 1);
+    let port = server.urls[0].rsplit(':').next().expect("there is one");
+    let address = format!("127.0.0.1:{port}");
+    greeting(&mut TcpStream::connect(address).expect("it listens to both kinds"));
+    server.signal("TERM");
+    let (_, log) = server.ended();
+    assert!(log.contains("address=127.0.0.1"), "{log}");
+}

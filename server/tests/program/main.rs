@@ -157,6 +157,9 @@ fn a_check_says_nothing_if_all_is_well() {
     let output = run(&["--check", "--config", text(&toml)]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!((&output.stdout[..], &output.stderr[..]), (&b""[..], &b""[..]));
+    let mut by_variable = Command::new(PROGRAM);
+    let by_variable = by_variable.env("WADDELL_CHECK", "1").env("WADDELL_ADMIN_DEBUG", "on");
+    assert_eq!(by_variable.output().expect("the program is there").status.code(), Some(0));
     // Flags win over variables, and variables over the file.
     let mut server = Running::start_command(
         Command::new(PROGRAM)
