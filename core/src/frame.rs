@@ -138,6 +138,11 @@ impl FrameDecoder {
         if self.handed_out { 0 } else { self.partial.len() }
     }
 
+    /// Returns how many bytes of memory the decoder holds.
+    pub fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
     /// Completes the frame that `partial` begins.
     fn finish_partial<'a>(
         &'a mut self,
@@ -156,6 +161,12 @@ impl FrameDecoder {
             let len = missing.min(input.len());
             let (bytes, rest) = mem::take(input).split_at_mut(len);
             *input = rest;
+            if self.partial.len() + len > self.partial.capacity() {
+                // Twice as much each time, but for no more than the frame.
+                let capacity =
+                    (2 * self.partial.capacity()).clamp(self.partial.len() + len, wanted);
+                self.partial.reserve_exact(capacity - self.partial.len());
+            }
             self.partial.extend_from_slice(bytes);
         }
     }
@@ -303,6 +314,22 @@ mod tests {
         assert!(decoder.partial.capacity() >= 500);
         feed(&mut decoder, &mut bytes[500..].to_vec());
         assert_eq!(decoder.partial.capacity(), 0);
+    }
+
+    #[test]
+    fn a_frame_in_pieces_holds_no_more_than_its_length() {
+        let mut bytes = frame(&vec![7; MAX_FRAME_LEN]);
+        for piece in [1, 1000, 40_000] {
+            let mut decoder = FrameDecoder::new();
+            let (all_but_one, last) = bytes.split_at_mut(PREFIX_LEN + MAX_FRAME_LEN - 1);
+            for piece in all_but_one.chunks_mut(piece) {
+                feed(&mut decoder, piece);
+                assert!(decoder.held() >= decoder.buffered());
+            }
+            assert!(decoder.held() <= PREFIX_LEN + MAX_FRAME_LEN, "{}", decoder.held());
+            assert_eq!(feed(&mut decoder, last).len(), 1);
+            assert_eq!(decoder.held(), 0);
+        }
     }
 
     /// A peer that announces 64 KiB and sends three bytes must not cost 64 KiB.

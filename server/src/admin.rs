@@ -293,6 +293,11 @@ fn metrics(shared: &Shared) -> String {
          counts 65536 more, which is what TLS may hold.",
         shared.memory.held() as u64,
     );
+    page.gauge(
+        "unfinished_frames_bytes",
+        "Memory held by frames that peers have begun to send; limited as outbox_bytes is.",
+        shared.unfinished.held() as u64,
+    );
     measured(&mut page, shared);
     page.labelled(
         "build_info",

@@ -36,7 +36,8 @@ pub struct ServerConfig {
     /// Most memory for what waits for all peers together, in bytes; 0: no limit. The fullest outboxes
     /// are refused more first, and lose frames: one may grow while it holds no more than a
     /// quarter of what is free. Should be sixteen times `outbox_bytes` or more. Default 256 MiB: half of the smallest machines' memory, and more
-    /// than a hundred outboxes that are full.
+    /// than a hundred outboxes that are full. As much again is the most that frames hold which peers have
+    /// begun to send; whoever begins one that finds no room is hung up.
     pub outbox_total_bytes: usize,
     /// A peer that takes no byte for this long, though some wait for it, is hung up. Default 10 s:
     /// phones stall for seconds, and nobody else waits for them.

@@ -246,17 +246,29 @@ impl Connection {
         let worker = Rc::clone(&self.worker);
         worker.with_scratch(|scratch| {
             let now = Instant::now();
-            let mut tally = Tally::new(worker.shared.moment(now));
-            let result = self
-                .look_out(&plain)
-                .and_then(|()| {
-                    let peer = self.registration.peer();
-                    self.inbound.take(&mut plain, peer, &worker, now, &mut tally)
-                })
-                .and_then(|()| self.take_wire(&mut wire, &mut scratch.plain, now, &mut tally));
-            tally.settle(&worker.metrics, self.registration.peer());
-            result
+            self.account(now, |this, tally| {
+                this.look_out(&plain)?;
+                let peer = this.registration.peer();
+                this.inbound.take(&mut plain, peer, &worker, now, tally)?;
+                this.take_wire(&mut wire, &mut scratch.plain, now, tally)
+            })
         })
+    }
+
+    /// Has what came be taken, and accounts for what became of it.
+    fn account(
+        &mut self,
+        now: Instant,
+        take: impl FnOnce(&mut Self, &mut Tally) -> Result<(), End>,
+    ) -> Result<(), End> {
+        let held = self.inbound.frames.held();
+        let mut tally = Tally::new(self.worker.shared.moment(now));
+        let taken = take(self, &mut tally);
+        tally.settle(&self.worker.metrics, self.registration.peer());
+        if self.inbound.state.paused_until(self.worker.shared.core_time(now)).is_some() {
+            self.worker.metrics.peers_paused.add(1);
+        }
+        taken.and(self.inbound.account(held, &self.worker.shared.unfinished))
     }
 
     /// Returns whether the peer has sent more than its rate allows; the task is woken when not.
@@ -289,13 +301,9 @@ impl Connection {
         }
         self.inbound.heard();
         let now = Instant::now();
-        let mut tally = Tally::new(self.worker.shared.moment(now));
-        let result = self.take_wire(wire, &mut scratch.plain, now, &mut tally);
-        tally.settle(&self.worker.metrics, self.registration.peer());
-        if self.inbound.state.paused_until(self.worker.shared.core_time(now)).is_some() {
-            self.worker.metrics.peers_paused.add(1);
-        }
-        Poll::Ready(result)
+        Poll::Ready(
+            self.account(now, |this, tally| this.take_wire(wire, &mut scratch.plain, now, tally)),
+        )
     }
 
     /// Takes bytes as they come from the socket.
@@ -414,6 +422,7 @@ impl Connection {
         self.settle();
         self.registration.end();
         let shared = &self.worker.shared;
+        self.inbound.close(&shared.unfinished);
         match end {
             End::Closed(_) | End::Broken | End::Shutdown => {}
             End::Stalled => shared.metrics.peers_stalled.increment(),
@@ -542,6 +551,7 @@ impl Drop for Connection {
         self.worker.with_supplies(|supplies| link.abandon(supplies));
         drop(link);
         let shared = &self.worker.shared;
+        self.inbound.close(&shared.unfinished);
         shared.metrics.peer_disconnected(self.kind);
         shared.peer_is_gone();
         let reason = self.finish.as_ref().map_or(End::ABORTED, |finish| finish.end.as_str());

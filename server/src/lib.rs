@@ -67,6 +67,7 @@ mod supplies;
 mod tally;
 mod tls;
 mod transport;
+mod unfinished;
 mod worker;
 mod workers;
 

@@ -97,7 +97,8 @@ counters! {
         peers_disconnected,
         /// Peers hung up because they took no byte for too long.
         peers_stalled,
-        /// Peers hung up because all outboxes together had no memory for what they did not take.
+        /// Peers hung up because all outboxes together had no memory for what they did not take, or
+        /// all unfinished frames together for what they began.
         peers_crowded_out,
         /// Peers hung up because they broke the protocol.
         peers_misbehaved,

@@ -26,6 +26,7 @@ use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::supplies::Moment;
 use crate::tls::Acceptors;
+use crate::unfinished::Unfinished;
 use crate::workers::RollCall;
 use notes::Notes;
 
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Metrics,
     pub(crate) memory: Memory,
+    pub(crate) unfinished: Unfinished,
     pub(crate) admissions: Arc<Admissions>,
     pub(crate) accept_rate: AcceptRate,
     pub(crate) tls: Option<Acceptors>,
@@ -76,6 +78,7 @@ impl Shared {
         let admissions =
             Admissions::new(config.max_connections, config.max_connections_per_address);
         let memory = Memory::new(config.outbox_total_bytes);
+        let unfinished = Unfinished::new(config.outbox_total_bytes);
         let accept_rate =
             AcceptRate::new(config.accept_rate, waddell_core::Instant::since_epoch(Duration::ZERO));
         let proxies = Proxies::new(&config.trusted_proxies, config.proxy_protocol);
@@ -85,6 +88,7 @@ impl Shared {
             registry: Arc::new(Registry::new()),
             metrics: Metrics::default(),
             memory,
+            unfinished,
             admissions: Arc::new(admissions),
             accept_rate,
             tls,

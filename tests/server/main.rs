@@ -16,5 +16,6 @@ mod shutdown;
 mod slow;
 mod support;
 mod transports;
+mod unfinished;
 mod vanished;
 mod websocket;

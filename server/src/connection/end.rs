@@ -13,7 +13,8 @@ pub(super) enum End {
     Broken,
     /// The peer took no byte for too long.
     Stalled,
-    /// The peer did not take what all outboxes together had no memory for.
+    /// The peer did not take what all outboxes together had no memory for, or began a frame that
+    /// all unfinished ones together had none for.
     CrowdedOut,
     /// The peer gave no sign of life.
     TimedOut,

@@ -7,9 +7,11 @@ use waddell_core::{FrameDecoder, Rejected, ServerConnection};
 
 use super::end::End;
 use super::heartbeat::Heartbeat;
+use crate::memory::NoMemory;
 use crate::peer::Peer;
 use crate::tally::Tally;
 use crate::transport::ws;
+use crate::unfinished::Unfinished;
 use crate::worker::Worker;
 
 /// What the peer sends, on its way to becoming frames.
@@ -54,6 +56,25 @@ impl Inbound {
         if let Some(websocket) = &mut self.websocket {
             websocket.heartbeat.heard();
         }
+    }
+
+    /// Accounts for what an unfinished frame holds, which was so much `before`.
+    pub(super) fn account(&mut self, before: usize, unfinished: &Unfinished) -> Result<(), End> {
+        let after = self.frames.held();
+        if after == before {
+            return Ok(());
+        }
+        unfinished.change(before, after).map_err(|NoMemory| {
+            self.frames = FrameDecoder::new();
+            unfinished.release(before);
+            End::CrowdedOut
+        })
+    }
+
+    /// Takes nothing more: what has begun stays unfinished.
+    pub(super) fn close(&mut self, unfinished: &Unfinished) {
+        unfinished.release(self.frames.held());
+        self.frames = FrameDecoder::new();
     }
 
     /// Takes bytes as they are inside TLS.

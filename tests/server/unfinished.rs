@@ -1,0 +1,71 @@
+//! Frames that begin and are never finished: what they hold together.
+
+use crate::support::admin::{read, serve_operators};
+use crate::support::peer::Peer;
+use crate::support::server::{TestServer, Via};
+use crate::support::until;
+
+const CEILING: usize = 4 << 20;
+
+const HELD: &str = "waddell_unfinished_frames_bytes";
+
+/// The longest frame but for its end.
+fn begun() -> Vec<u8> {
+    [&[0xff, 0xff][..], &[7; 60_000]].concat()
+}
+
+fn start() -> TestServer {
+    TestServer::start_with(|config| {
+        config.outbox_total_bytes = CEILING;
+        serve_operators(config);
+    })
+}
+
+#[tokio::test]
+async fn any_number_of_unfinished_frames_holds_no_more_than_the_ceiling() {
+    let server = start();
+    let mut sender = Peer::connect(&server, Via::Tcp).await;
+    let mut reader = Peer::connect(&server, Via::Wss).await;
+    let mut greedy = Vec::new();
+    let mut most_held = 0;
+    while server.metrics().peers_crowded_out < 8 {
+        let mut peer = Peer::connect(&server, Via::DIRECT[greedy.len() % 4]).await;
+        // Whoever is hung up for it may notice as it writes.
+        let _ = peer.sender.write(&begun()).await;
+        greedy.push(peer);
+        // A healthy pair goes on as if nothing were.
+        sender.send(reader.id, 1, b"meanwhile").await;
+        assert_eq!(reader.receive().await.body, &b"meanwhile"[..]);
+        let held = read(&server, HELD).await;
+        assert!(held <= CEILING as u64, "{held}");
+        most_held = held.max(most_held);
+    }
+    assert!(most_held > CEILING as u64 / 2, "{most_held}");
+    assert_eq!(read(&server, "waddell_outbox_bytes").await, 0, "it is an account of its own");
+    drop(greedy);
+    until(|| server.handle.peers() == 2).await;
+    let metrics = server.metrics();
+    until(|| server.metrics().peers_disconnected == metrics.peers_connected - 2).await;
+    assert_eq!(read(&server, HELD).await, 0);
+    sender.echo().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_is_finished_gives_back_what_it_held() {
+    let server = start();
+    for via in Via::DIRECT {
+        let mut peer = Peer::connect(&server, via).await;
+        peer.send_bytes(&begun()).await;
+        while read(&server, HELD).await < 60_000 {}
+        assert!(read(&server, HELD).await <= 65_537, "{via:?}: no more than its own length");
+        peer.send_bytes(&[7; 5_535]).await;
+        peer.echo().await;
+        assert_eq!(read(&server, HELD).await, 0, "{via:?}");
+        // A peer that hangs up inside a frame, too.
+        peer.send_bytes(&begun()[..1000]).await;
+        while read(&server, HELD).await < 1000 {}
+        peer.finish().await;
+        until(|| server.handle.peers() == 0).await;
+        while read(&server, HELD).await > 0 {}
+    }
+}
