@@ -63,9 +63,9 @@ Examples:
   WADDELL_LISTEN=tcp://:62443,ws://:62480 waddell-server --config waddell.toml
 
 Every option is also a variable (WADDELL_LISTEN) and, but for --config, --check and --print-config,
-a key of the file (listen = [\"tcp://0.0.0.0:62443\"]). Flags win over variables, variables over the file, also where two
-options say the same (--addr and --listen; --self-signed, --cert and --certfile). Times are 10s, 500ms or
-2m; sizes are 65536, 64KiB or 1MiB.
+a key of the file (listen = [\"tcp://0.0.0.0:62443\"]). Flags win over variables, variables over the
+file, also where two options say the same (--addr and --listen; --self-signed, --cert and
+--certfile). Times are 10s, 500ms or 2m; sizes are 65536, 64KiB or 1MiB.
 
 Signals: SIGTERM or SIGINT shuts down in order, a second one at once; SIGHUP reads the certificate
 and the file again: most of it takes effect at once, and a line in the log names what does not.";
