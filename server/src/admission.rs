@@ -4,10 +4,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 /// Counts connections, and says when there are enough.
 #[derive(Debug)]
 pub(crate) struct Admissions {
     counts: Mutex<Counts>,
+    /// Told when the last connection is gone.
+    empty: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +49,7 @@ pub(crate) enum Refused {
 impl Admissions {
     /// A limit of 0 is none.
     pub(crate) fn new(max_total: usize, max_per_address: usize) -> Self {
-        let admissions = Self { counts: Mutex::default() };
+        let admissions = Self { counts: Mutex::default(), empty: Notify::new() };
         admissions.set_room(usize::MAX);
         admissions.set_limits(max_total, max_per_address);
         admissions
@@ -80,6 +84,18 @@ impl Admissions {
         }
         counts.total += 1;
         Ok(Admission { admissions: Arc::clone(self), address: None })
+    }
+
+    /// Returns how many connections there are, peers or not.
+    pub(crate) fn len(&self) -> usize {
+        self.counts().total
+    }
+
+    /// Waits until there are none.
+    pub(crate) async fn all_gone(&self) {
+        while self.len() > 0 {
+            self.empty.notified().await;
+        }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -127,6 +143,9 @@ impl Drop for Admission {
     fn drop(&mut self) {
         let mut counts = self.admissions.counts();
         counts.total -= 1;
+        if counts.total == 0 {
+            self.admissions.empty.notify_one();
+        }
         if let Some(address) = self.address {
             counts.release(address);
         }

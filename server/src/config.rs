@@ -101,7 +101,8 @@ pub struct ServerConfig {
     /// How long a server that is told to shut down still accepts connections while `/readyz` says
     /// that it is not ready. Default 0: for a load balancer, more than it takes to notice.
     pub drain_delay: Duration,
-    /// Longest time from when a server stops listening to the end of its shutdown. Default 10 s.
+    /// Longest time from when a server stops listening to the end of its shutdown. Handshakes that
+    /// are in progress have a fifth of it, so that silent clients do not hold it up. Default 10 s.
     pub drain_timeout: Duration,
 }
 

@@ -553,7 +553,6 @@ impl Drop for Connection {
         let shared = &self.worker.shared;
         self.inbound.close(&shared.unfinished);
         shared.metrics.peer_disconnected(self.kind);
-        shared.peer_is_gone();
         let reason = self.finish.as_ref().map_or(End::ABORTED, |finish| finish.end.as_str());
         let transport = self.kind.as_str();
         let report = self.peer().report(shared.moment(Instant::now()));

@@ -33,11 +33,16 @@ impl Schedule {
     }
 }
 
+/// Handshakes in progress have one in so many parts of the time that the shutdown may take: more
+/// than a few round trips, and little enough that clients who say nothing hardly matter.
+const HANDSHAKES_PART: u32 = 5;
+
 /// Time from one peer to the next.
 const PAUSE: Duration = Duration::from_micros(500);
 
 /// Ends the accept loops, lets what has arrived be forwarded, then all hang up, each once what
-/// waits for it is delivered.
+/// waits for it is delivered. Clients whose handshakes are in progress become peers meanwhile, and
+/// are hung up as well.
 pub(crate) async fn drain(shared: &Shared, stop: watch::Sender<bool>, drain_timeout: Duration) {
     // Fails if nobody listens any more.
     let _ = stop.send(true);
@@ -45,10 +50,11 @@ pub(crate) async fn drain(shared: &Shared, stop: watch::Sender<bool>, drain_time
     // answers.
     stop.closed().await;
     shared.serving().await.answered().await;
+    shared.begin_last_call(Instant::now() + drain_timeout / HANDSHAKES_PART);
     shared.begin_phase(Phase::Settling);
     shared.all_settled().await;
     shared.begin_closing(Schedule::new(shared.registry.len(), drain_timeout, Instant::now()));
-    shared.all_gone().await;
+    shared.admissions.all_gone().await;
 }
 
 #[cfg(test)]

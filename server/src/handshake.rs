@@ -116,7 +116,8 @@ impl Pending {
         // Whoever is not listed need not say anything, and does not wait twice for its greeting.
         if !trusted && scheme == Scheme::Auto {
             let silence = self.seat.shared.settings.auto_silence.get();
-            match timeout(silence, socket.read_buf(&mut head)).await {
+            let heard = async { Ok(timeout(silence, socket.read_buf(&mut head)).await) };
+            match self.in_time(heard).await? {
                 Err(_silent) => return Ok((Rewind::new(head, socket), Scheme::Tcp)),
                 Ok(read) => read?,
             };
@@ -224,14 +225,18 @@ impl Pending {
         connection::serve(seat, stream.into_transport(framing), client);
     }
 
-    /// Waits for a handshake no longer than the configuration allows.
+    /// Waits for a handshake no longer than the configuration allows, or a shutdown.
     async fn in_time<T>(
         &self,
         handshake: impl Future<Output = io::Result<T>>,
     ) -> Result<T, HandshakeError> {
-        match timeout(self.handshake_timeout(), handshake).await {
-            Ok(result) => Ok(result?),
-            Err(_elapsed) => Err(HandshakeError::TimedOut),
+        tokio::select! {
+            biased;
+            result = timeout(self.handshake_timeout(), handshake) => match result {
+                Ok(result) => Ok(result?),
+                Err(_elapsed) => Err(HandshakeError::TimedOut),
+            },
+            () = self.seat.shared.last_call_is_over() => Err(HandshakeError::ShutDown),
         }
     }
 

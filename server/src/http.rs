@@ -6,7 +6,9 @@ mod upgrade;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
 use crate::config::{ServerConfig, Www};
 use crate::handshake::{HandshakeError, Pending, Stream};
@@ -48,16 +50,20 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wa
 /// Serves HTTP on a connection until it closes or becomes a WebSocket.
 pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), HandshakeError> {
     let limit = pending.handshake_timeout();
+    let worker = Rc::clone(&pending.seat);
+    let shared = &worker.shared;
     let pending = RefCell::new(pending);
     let outcome = Cell::new(Outcome::NothingAsked);
     let service = service_fn(|request: Request<Incoming>| {
         let (pending, outcome) = (&pending, &outcome);
+        outcome.set(Outcome::Asked);
         Box::pin(async move {
-            let reply = answer(&request, pending).await;
-            outcome.set(match reply.status() {
-                StatusCode::SWITCHING_PROTOCOLS => Outcome::Upgraded,
-                _ => Outcome::Answered,
-            });
+            let mut reply = answer(&request, pending).await;
+            if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+                outcome.set(Outcome::Upgraded);
+            } else if shared.is_last_call() {
+                reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(reply)
         })
     });
@@ -66,7 +72,29 @@ pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), 
         .header_read_timeout(limit)
         .max_buf_size(MAX_HEAD_LEN)
         .serve_connection(TokioIo::new(stream), service);
-    let served = timeout(MAX_LIFE, poll_fn(|cx| connection.poll_without_shutdown(cx))).await;
+    // In a shutdown there is nothing to wait for in between requests, and a while for the first.
+    let mut idle_too_long = pin!(async {
+        let until = shared.last_call().await;
+        if matches!(outcome.get(), Outcome::NothingAsked) {
+            sleep_until(until).await;
+        }
+    });
+    let mut told = false;
+    let serving = poll_fn(|cx| {
+        // What has arrived comes first.
+        let served = connection.poll_without_shutdown(cx).map_err(HandshakeError::from);
+        if served.is_ready() || told || idle_too_long.as_mut().poll(cx).is_pending() {
+            return served;
+        }
+        told = true;
+        if matches!(outcome.get(), Outcome::NothingAsked) {
+            return Poll::Ready(Err(HandshakeError::ShutDown));
+        }
+        // Closes it once what was asked is answered.
+        Pin::new(&mut connection).graceful_shutdown();
+        connection.poll_without_shutdown(cx).map_err(HandshakeError::from)
+    });
+    let served = timeout(MAX_LIFE, serving).await;
     let (mut stream, unread) = {
         let parts = connection.into_parts();
         (parts.io.into_inner(), parts.read_buf)
@@ -77,10 +105,10 @@ pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), 
             pending.into_inner().become_peer(stream, Framing::WebSocket);
             Ok(())
         }
-        (Outcome::Upgraded | Outcome::NothingAsked, Ok(Err(error))) => Err(error.into()),
+        (Outcome::Upgraded | Outcome::NothingAsked, Ok(Err(error))) => Err(error),
         (Outcome::Upgraded | Outcome::NothingAsked, Err(_elapsed)) => Err(HandshakeError::TimedOut),
         // Whoever was answered got what it came for, however it leaves.
-        (Outcome::Answered, _) | (Outcome::NothingAsked, Ok(Ok(()))) => {
+        (Outcome::Asked, _) | (Outcome::NothingAsked, Ok(Ok(()))) => {
             let _ = timeout(limit, stream.shutdown()).await;
             Ok(())
         }
@@ -117,7 +145,7 @@ async fn answer<B>(request: &Request<B>, pending: &RefCell<Pending>) -> Reply {
 #[derive(Clone, Copy)]
 enum Outcome {
     NothingAsked,
-    Answered,
+    Asked,
     Upgraded,
 }
 

@@ -110,8 +110,9 @@ impl Server {
 
     /// Serves until `shutdown` completes, then shuts down in order: says at `/readyz` that it is
     /// leaving, and after [`ServerConfig::drain_delay`] accepts no more; takes in what has already
-    /// arrived, delivers what waits, closes WebSockets with 1001, and returns once all connections
-    /// are closed, or after [`ServerConfig::drain_timeout`].
+    /// arrived, lets handshakes in progress come to their end, delivers what waits, closes
+    /// WebSockets with 1001, and returns once all connections are closed, or after
+    /// [`ServerConfig::drain_timeout`].
     ///
     /// Peers are not all hung up at once but 2,000 a second, or faster where that would take more
     /// than four fifths of the drain timeout. Those whose time has not come are served as before.
@@ -161,7 +162,7 @@ impl Server {
         let drain_timeout = shared.settings.drain_timeout.get();
         let deadline = Instant::now() + drain_timeout;
         if timeout_at(deadline, drain(&shared, stop, drain_timeout)).await.is_err() {
-            let left = shared.registry.len();
+            let left = shared.admissions.len();
             tracing::warn!(connections = left, "the drain timeout has passed; hanging up");
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use std::time::SystemTime;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tracing::field::{DisplayValue, display};
 use waddell_core::PeerId;
 
@@ -54,8 +54,8 @@ pub(crate) struct Shared {
     unsettled: AtomicUsize,
     /// Told when all peers have.
     settled: Notify,
-    /// Told of each peer that is gone, for whoever waits until all are.
-    gone: Notify,
+    /// Set once nobody is accepted any more: by when handshakes have to be done.
+    last_call: watch::Sender<Option<Instant>>,
     /// Where the core's time begins.
     epoch: Instant,
 }
@@ -100,7 +100,7 @@ impl Shared {
             schedule: OnceLock::new(),
             unsettled: AtomicUsize::new(0),
             settled: Notify::new(),
-            gone: Notify::new(),
+            last_call: watch::Sender::new(None),
             epoch: Instant::now(),
         }
     }
@@ -207,17 +207,32 @@ impl Shared {
         }
     }
 
-    /// Takes note that a peer has been counted as disconnected.
-    pub(crate) fn peer_is_gone(&self) {
-        // Whoever waits looks at the counters again; if nobody does, it costs next to nothing.
-        self.gone.notify_one();
+    /// Says by when the handshakes in progress have to be done; no more will begin.
+    pub(crate) fn begin_last_call(&self, until: Instant) {
+        self.last_call.send_replace(Some(until));
     }
 
-    /// Waits until every peer that was ever connected is gone.
-    pub(crate) async fn all_gone(&self) {
-        while self.metrics.peers_disconnected.get() < self.metrics.peers_connected.get() {
-            self.gone.notified().await;
+    /// Says whether nobody is accepted any more.
+    pub(crate) fn is_last_call(&self) -> bool {
+        self.last_call.borrow().is_some()
+    }
+
+    /// Waits until nobody is accepted any more, and returns by when handshakes have to be done.
+    pub(crate) async fn last_call(&self) -> Instant {
+        let mut last_call = self.last_call.subscribe();
+        loop {
+            // The sender is part of this: it is not gone.
+            if let Ok(until) = last_call.wait_for(Option::is_some).await
+                && let Some(until) = *until
+            {
+                return until;
+            }
         }
+    }
+
+    /// Waits until nobody is accepted any more, and handshakes should have been done as well.
+    pub(crate) async fn last_call_is_over(&self) {
+        sleep_until(self.last_call().await).await;
     }
 
     pub(crate) fn moment(&self, at: Instant) -> Moment {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use waddell_core::TopicId;
 use waddell_server::Scheme;
@@ -168,6 +169,65 @@ async fn the_delay_ends_and_the_server_with_it() {
     assert!(begin.elapsed() >= Duration::from_millis(50), "not before");
     drop(peer);
     stopping.done().await;
+}
+
+/// Those who were accepted before the end, and have yet to say what they have to.
+#[tokio::test]
+async fn clients_amid_their_handshakes_are_greeted_and_then_hung_up() {
+    let mut server =
+        TestServer::start_with(|config| config.drain_timeout = Duration::from_secs(3600));
+    let mut clients = Vec::new();
+    for via in Via::ALL.into_iter().filter(|via| *via != Via::Tcp) {
+        clients.push((via, server.connect(via.scheme()).await));
+    }
+    stop_accepting(&mut server, 7).await;
+    for (via, socket) in clients {
+        let mut peer = Peer::over(server.start_tls(via, socket).await, via).await;
+        assert_eq!(peer.receiver.rest().await, [], "{via:?}: the stream ends in order");
+        let code = via.is_websocket().then_some(Some(1001));
+        assert_eq!(peer.receiver.close_code, code, "{via:?}");
+    }
+    let metrics = server.stop().done().await.metrics();
+    assert_eq!(metrics.peers_disconnected, metrics.peers_connected);
+}
+
+#[tokio::test]
+async fn a_request_that_has_begun_is_answered_and_an_idle_connection_is_closed() {
+    let mut server =
+        TestServer::start_with(|config| config.drain_timeout = Duration::from_secs(3600));
+    let mut idle = server.connect(Scheme::Ws).await;
+    assert_eq!(ask(&mut idle, "GET /healthz").await.status, 200);
+    let mut half = server.connect(Scheme::Ws).await;
+    half.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n").await.expect("it listens");
+    stop_accepting(&mut server, 2).await;
+    assert_eq!(soon(idle.read(&mut [0])).await.expect("it ends in order"), 0);
+    half.write_all(b"\r\n").await.expect("it is connected");
+    let mut answer = String::new();
+    soon(half.read_to_string(&mut answer)).await.expect("it ends in order");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    server.stop().done().await;
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_do_not_hold_the_server_up() {
+    let mut server = TestServer::start_with(|config| config.drain_timeout = Duration::from_secs(5));
+    let mut silent = Vec::new();
+    for scheme in [Scheme::Tls, Scheme::Ws, Scheme::Wss, Scheme::Auto] {
+        silent.push(server.connect(scheme).await);
+    }
+    stop_accepting(&mut server, 4).await;
+    let handle = server.stop().done().await;
+    assert_eq!(handle.metrics().handshakes_failed, 4, "they are not there until the time is over");
+}
+
+/// Tells the server to stop once it has accepted so many, and waits until it accepts no more.
+/// Whoever tries may be let in until then.
+async fn stop_accepting(server: &mut TestServer, connections: u64) {
+    until(|| server.metrics().connections_accepted == connections).await;
+    let address = server.address(Scheme::Tcp);
+    server.begin_stop();
+    while soon(TcpStream::connect(address)).await.is_ok() {}
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ pub(crate) enum HandshakeError {
     NoCertificate,
     #[error("the handshake took longer than handshake-timeout allows")]
     TimedOut,
+    #[error("the server shut down before the handshake was done")]
+    ShutDown,
     #[error("a proxy sends no PROXY header, which proxy-protocol asks of those in trusted-proxies")]
     NoProxyHeader,
     #[error("a proxy sends a PROXY header that is broken")]
@@ -30,7 +32,7 @@ impl HandshakeError {
     pub(crate) fn reason(&self) -> FailureReason {
         match self {
             Self::NoCertificate => FailureReason::Tls,
-            Self::TimedOut => FailureReason::Timeout,
+            Self::TimedOut | Self::ShutDown => FailureReason::Timeout,
             Self::NoProxyHeader => FailureReason::NoProxyHeader,
             Self::BrokenProxyHeader => FailureReason::ProxyHeader,
             Self::Refused(_) => FailureReason::Refused,
@@ -57,7 +59,7 @@ fn of_stream(error: &io::Error) -> FailureReason {
 /// The kinds of [`HandshakeError`]; the words are those in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureReason {
-    /// It took longer than `handshake-timeout` allows.
+    /// It took longer than `handshake-timeout` allows, or a shutdown.
     Timeout,
     /// TLS failed: the client speaks something else, or there is no common ground.
     Tls,

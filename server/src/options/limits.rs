@@ -88,7 +88,7 @@ pub(super) struct Limits {
     #[arg(long, value_name = "TIME", default_value = "0s", env = "WADDELL_DRAIN_DELAY", value_parser = delay)]
     pub(super) drain_delay: Duration,
     /// Longest time that the rest of a shutdown takes. Peers are hung up 2,000 a second, or as fast
-    /// as four fifths of this time demand.
+    /// as four fifths of this time demand. Handshakes in progress have a fifth of it.
     #[arg(long, value_name = "TIME", default_value = "10s", env = "WADDELL_DRAIN_TIMEOUT", value_parser = time)]
     pub(super) drain_timeout: Duration,
 }

@@ -48,6 +48,7 @@ impl Shared {
             }
             HandshakeError::NoCertificate
             | HandshakeError::TimedOut
+            | HandshakeError::ShutDown
             | HandshakeError::NotTakenOn(_)
             | HandshakeError::Io(_)
             | HandshakeError::Http(_) => {}

@@ -1,7 +1,7 @@
 //! Under a service manager: what it is told, and the sockets that it passes.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -150,7 +150,7 @@ fn a_socket_whose_name_is_a_scheme_needs_no_listener_of_its_own() {
     let mut stream = server.connect(0);
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("it is connected");
     let mut answer = [0; 12];
-    std::io::Read::read_exact(&mut stream, &mut answer).expect("it answers");
+    stream.read_exact(&mut answer).expect("it answers");
     assert_eq!(&answer, b"HTTP/1.1 200");
 }
 
@@ -182,7 +182,14 @@ fn sockets_for_another_process_are_left_alone() {
 /// other serves the socket: whether the next one begins before or after the end of the one before.
 #[test]
 fn an_upgrade_refuses_nobody() {
+    for scheme in ["tcp", "ws", "auto"] {
+        upgrade(scheme);
+    }
+}
+
+fn upgrade(scheme: &str) {
     let (socket, address) = bound();
+    let websocket = scheme == "ws";
     let greeted = Arc::new(AtomicUsize::new(0));
     let enough = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..4)
@@ -193,6 +200,9 @@ fn an_upgrade_refuses_nobody() {
                 while !enough.load(Ordering::Relaxed) {
                     let mut stream = TcpStream::connect(&address).expect("nobody is refused");
                     stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+                    if websocket {
+                        open_websocket(&mut stream);
+                    }
                     greeting(&mut stream);
                     greeted.fetch_add(1, Ordering::Relaxed);
                 }
@@ -200,8 +210,8 @@ fn an_upgrade_refuses_nobody() {
         })
         .collect();
     let start = || {
-        let url = format!("tcp://{address}");
-        let arguments = ["--listen", &url, "--workers=2", "--log=warn"];
+        let url = format!("{scheme}://{address}");
+        let arguments = ["--listen", &url, "--workers=2", "--log=warn", "--auto-silence=20ms"];
         Running::start_command(&mut passing(&socket, "waddell.socket", &arguments), 1)
     };
     let serves = || {
@@ -232,4 +242,19 @@ fn an_upgrade_refuses_nobody() {
     for client in clients {
         client.join().expect("nobody is refused, and everybody is greeted");
     }
+}
+
+/// Opens a WebSocket, and reads up to the payload of the first message.
+fn open_websocket(stream: &mut TcpStream) {
+    let request = "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("it is connected");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("it is answered");
+        head.extend(byte);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    stream.read_exact(&mut [0; 2]).expect("a message comes");
 }

@@ -92,7 +92,7 @@ pub(crate) struct TestServer {
     pub(crate) identity: Identity,
     pub(crate) admin: Option<SocketAddr>,
     urls: Vec<ListenUrl>,
-    stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<io::Result<()>>,
     _folder: TempDir,
 }
@@ -132,7 +132,7 @@ impl TestServer {
             identity,
             admin: server.admin_address(),
             urls: server.local_urls().cloned().collect(),
-            stop,
+            stop: Some(stop),
             running: tokio::spawn(server.run(async {
                 // A test that ends early lets go of the other end.
                 let _ = stopped.await;
@@ -197,9 +197,16 @@ impl TestServer {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
+    /// Tells the server to shut down, and goes on being there for its clients.
+    pub(crate) fn begin_stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+
     /// Tells the server to shut down.
-    pub(crate) fn stop(self) -> Stopping {
-        let _ = self.stop.send(());
+    pub(crate) fn stop(mut self) -> Stopping {
+        self.begin_stop();
         Stopping { handle: self.handle, running: self.running, _folder: self._folder }
     }
 
