@@ -66,6 +66,10 @@ pub struct ServerConfig {
     pub max_frame_len: u16,
     /// Longest time without a frame (a keep-alive counts) before a peer is hung up. Default: none.
     pub idle_timeout: Option<Duration>,
+    /// Longest time from the first byte of a frame to its last; the time in which a peer is not read
+    /// from because of `rate_limit` does not count. Default 60 s: the longest frame takes no longer
+    /// at 9 kbit/s.
+    pub frame_timeout: Duration,
     /// How fast a peer may send; one that sends faster is read from more slowly, and loses nothing.
     /// Frames of WebSocket that carry none of waddell's count as frames, their headers as bytes.
     /// Default: as fast as it can.
@@ -124,6 +128,7 @@ impl Default for ServerConfig {
             tcp_user_timeout: Duration::from_secs(30),
             max_frame_len: u16::MAX,
             idle_timeout: None,
+            frame_timeout: Duration::from_secs(60),
             rate_limit: None,
             max_connections: 65_536,
             max_connections_per_address: 16_384,

@@ -137,7 +137,7 @@ impl Connection {
             worker,
             registration,
             socket,
-            inbound: Inbound { websocket, frames, state },
+            inbound: Inbound { websocket, frames, begun_at: None, state },
             timer: Timer::default(),
             kind,
             watch,
@@ -181,12 +181,17 @@ impl Connection {
                 Poll::Pending => Poll::Ready(End::Shutdown),
             };
         }
-        match phase {
+        let poll = match phase {
             Phase::Settling if self.unsettled => self.poll_settle(cx),
             Phase::Running | Phase::Leaving | Phase::Settling | Phase::Closing => {
                 self.poll_reads(cx, READS_PER_TURN)
             }
+        };
+        // Whatever else the timer is for is put off by what was read; this alone may be new.
+        if let Some(due) = self.inbound.frame_due(&worker.shared) {
+            self.timer.wake_by(cx, due);
         }
+        poll
     }
 
     /// Takes in what had arrived when the shutdown began; from then on it need not wait for this.
@@ -264,6 +269,7 @@ impl Connection {
         let held = self.inbound.frames.held();
         let mut tally = Tally::new(self.worker.shared.moment(now));
         let taken = take(self, &mut tally);
+        self.inbound.note_unfinished(&tally);
         tally.settle(&self.worker.metrics, self.registration.peer());
         if self.inbound.state.paused_until(self.worker.shared.core_time(now)).is_some() {
             self.worker.metrics.peers_paused.add(1);
@@ -380,9 +386,10 @@ impl Connection {
             let stalled_at = stalled_since.map(|since| since + shared.settings.write_timeout.get());
             let idle_at = self.inbound.state.poll_timeout().map(|at| shared.tokio_time(at));
             let heartbeat_at = self.inbound.websocket.as_ref().map(|ws| ws.heartbeat.due());
-            let dues = [stalled_at, idle_at, heartbeat_at, hang_up_at];
+            let frame_at = self.inbound.frame_due(shared);
+            let dues = [stalled_at, idle_at, heartbeat_at, frame_at, hang_up_at];
             let Some(due) = dues.into_iter().flatten().min() else {
-                self.timer.cancel();
+                self.timer.rest();
                 return None;
             };
             if self.timer.poll_until(cx, due).is_pending() {
@@ -398,6 +405,9 @@ impl Connection {
             match self.inbound.state.handle_timeout(shared.core_time(now)) {
                 Liveness::Alive => {}
                 Liveness::Expired => return Some(End::TimedOut),
+            }
+            if frame_at.is_some_and(|at| at <= now) {
+                return Some(End::TimedOut);
             }
             let Some(websocket) = &mut self.inbound.websocket else { continue };
             let heartbeat = &mut websocket.heartbeat;
@@ -587,7 +597,8 @@ mod tests {
     #[test]
     fn a_connection_stays_small() {
         // There may be a hundred thousand of them; a byte more is 100 KB.
-        assert!(size_of::<Connection>() <= 152, "{}", size_of::<Connection>());
+        // 8 bytes of it are since when a frame is unfinished.
+        assert!(size_of::<Connection>() <= 160, "{}", size_of::<Connection>());
         // 32 bytes of it are what /debug/peers counts.
         assert!(size_of::<Peer>() <= 184, "{}", size_of::<Peer>());
     }

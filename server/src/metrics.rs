@@ -102,7 +102,7 @@ counters! {
         peers_crowded_out,
         /// Peers hung up because they broke the protocol.
         peers_misbehaved,
-        /// Peers hung up because they gave no sign of life.
+        /// Peers hung up because they gave no sign of life, or did not finish a frame in time.
         peers_timed_out,
     }
     worker {

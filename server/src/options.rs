@@ -161,6 +161,7 @@ impl Options {
             tcp_user_timeout: limits.tcp_user_timeout,
             max_frame_len: limits.max_frame,
             idle_timeout: limits.idle_timeout,
+            frame_timeout: limits.frame_timeout,
             rate_limit: limits.rate_limit(),
             max_connections: limits.max_connections,
             max_connections_per_address: limits.max_connections_per_address,

@@ -268,6 +268,7 @@ impl ServerHandle {
             tcp_user_timeout,
             max_frame_len: _,
             idle_timeout: _,
+            frame_timeout: _,
             rate_limit: _,
             max_connections,
             max_connections_per_address,

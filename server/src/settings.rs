@@ -19,6 +19,7 @@ pub(crate) struct Settings {
     pub(crate) auto_silence: Setting<Duration>,
     pub(crate) ping_interval: Setting<Duration>,
     pub(crate) pong_timeout: Setting<Duration>,
+    pub(crate) frame_timeout: Setting<Duration>,
     pub(crate) max_frame_len: Setting<u16>,
     pub(crate) admin_debug: Setting<bool>,
     pub(crate) log_addresses: Setting<bool>,
@@ -43,6 +44,7 @@ impl Settings {
         self.auto_silence.set(config.auto_silence);
         self.ping_interval.set(config.ping_interval);
         self.pong_timeout.set(config.pong_timeout);
+        self.frame_timeout.set(config.frame_timeout);
         self.max_frame_len.set(config.max_frame_len);
         self.admin_debug.set(config.admin_debug);
         self.log_addresses.set(config.log_addresses);

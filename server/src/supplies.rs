@@ -57,6 +57,12 @@ impl Moment {
         Self(NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN))
     }
 
+    /// Returns how long after the server's beginning this was.
+    pub(crate) fn since_start(self) -> Duration {
+        let Self(nanos) = self;
+        Duration::from_nanos(nanos.get())
+    }
+
     /// Returns how long before this the other was.
     pub(crate) fn since(self, other: Self) -> Duration {
         let (Self(this), Self(other)) = (self, other);

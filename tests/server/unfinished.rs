@@ -1,9 +1,13 @@
-//! Frames that begin and are never finished: what they hold together.
+//! Frames that begin and are never finished: what they hold together, and how long they last.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
 
 use crate::support::admin::{read, serve_operators};
-use crate::support::peer::Peer;
+use crate::support::peer::{Peer, message};
 use crate::support::server::{TestServer, Via};
-use crate::support::until;
+use crate::support::{soon, until};
 
 const CEILING: usize = 4 << 20;
 
@@ -68,4 +72,64 @@ async fn a_frame_that_is_finished_gives_back_what_it_held() {
         until(|| server.handle.peers() == 0).await;
         while read(&server, HELD).await > 0 {}
     }
+}
+
+/// Starts a server that waits so long for the end of a frame.
+fn start_impatient(frame_timeout: Duration) -> TestServer {
+    TestServer::start_with(|config| {
+        config.frame_timeout = frame_timeout;
+        serve_operators(config);
+    })
+}
+
+#[tokio::test]
+async fn a_frame_that_is_not_finished_in_time_ends_the_connection() {
+    let server = start_impatient(Duration::from_millis(300));
+    let mut healthy = Peer::connect(&server, Via::Tcp).await;
+    let mut silent = Vec::new();
+    for via in Via::ALL {
+        let mut peer = Peer::connect(&server, via).await;
+        peer.echo().await;
+        peer.send_bytes(&begun()[..10]).await;
+        silent.push(peer);
+    }
+    until(|| server.metrics().peers_timed_out == Via::ALL.len() as u64).await;
+    // One byte after the other does not help.
+    for via in [Via::Tcp, Via::Ws, Via::Tls] {
+        let mut peer = Peer::connect(&server, via).await;
+        let timed_out = server.metrics().peers_timed_out;
+        soon(async {
+            while peer.sender.write(&[0xff]).await.is_ok() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        until(|| server.metrics().peers_timed_out == timed_out + 1).await;
+    }
+    until(|| server.handle.peers() == 1).await;
+    healthy.echo().await;
+    while read(&server, HELD).await > 0 {}
+}
+
+#[tokio::test]
+async fn frames_in_pieces_that_are_each_finished_in_time_go_on() {
+    let server = start_impatient(Duration::from_secs(2));
+    for via in [Via::Tcp, Via::Wss] {
+        let mut peer = Peer::connect(&server, via).await;
+        let frame = message(peer.id, 1, &[7; 100]);
+        let (head, tail) = frame.split_at(50);
+        // There is one that has begun at any time, for longer than one may take.
+        let next = [tail, head].concat();
+        peer.send_bytes(head).await;
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(3) {
+            peer.send_bytes(&next).await;
+            peer.receive().await;
+            sleep(Duration::from_millis(10)).await;
+        }
+        peer.send_bytes(tail).await;
+        peer.receive().await;
+        peer.echo().await;
+    }
+    assert_eq!(server.metrics().peers_timed_out, 0);
 }

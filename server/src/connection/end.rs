@@ -16,7 +16,7 @@ pub(super) enum End {
     /// The peer did not take what all outboxes together had no memory for, or began a frame that
     /// all unfinished ones together had none for.
     CrowdedOut,
-    /// The peer gave no sign of life.
+    /// The peer gave no sign of life, or did not finish a frame in time.
     TimedOut,
     /// The peer broke the rules of TLS, of WebSocket or of waddell.
     Misbehaved(ws::Close),

@@ -9,6 +9,8 @@ use super::end::End;
 use super::heartbeat::Heartbeat;
 use crate::memory::NoMemory;
 use crate::peer::Peer;
+use crate::shared::Shared;
+use crate::supplies::Moment;
 use crate::tally::Tally;
 use crate::transport::ws;
 use crate::unfinished::Unfinished;
@@ -19,6 +21,8 @@ use crate::worker::Worker;
 pub(super) struct Inbound {
     pub(super) websocket: Option<Box<WebSocket>>,
     pub(super) frames: FrameDecoder,
+    /// When the frame began that is not finished.
+    pub(super) begun_at: Option<Moment>,
     pub(super) state: ServerConnection,
 }
 
@@ -58,6 +62,23 @@ impl Inbound {
         }
     }
 
+    /// Takes note of whether there is an unfinished frame after what was read, and since when.
+    pub(super) fn note_unfinished(&mut self, tally: &Tally) {
+        if self.frames.buffered() == 0 {
+            self.begun_at = None;
+        } else if self.begun_at.is_none() || tally.frames_in > 0 {
+            self.begun_at = Some(tally.read_at);
+        }
+    }
+
+    /// Returns when the frame that has begun is to be finished; `None` if there is none.
+    pub(super) fn frame_due(&self, shared: &Shared) -> Option<Instant> {
+        let begun_at = waddell_core::Instant::since_epoch(self.begun_at?.since_start());
+        // A peer that is not read from cannot finish it.
+        let from = self.state.paused_until(begun_at).unwrap_or(begun_at);
+        Some(shared.tokio_time(from) + shared.settings.frame_timeout.get())
+    }
+
     /// Accounts for what an unfinished frame holds, which was so much `before`.
     pub(super) fn account(&mut self, before: usize, unfinished: &Unfinished) -> Result<(), End> {
         let after = self.frames.held();
@@ -75,6 +96,7 @@ impl Inbound {
     pub(super) fn close(&mut self, unfinished: &Unfinished) {
         unfinished.release(self.frames.held());
         self.frames = FrameDecoder::new();
+        self.begun_at = None;
     }
 
     /// Takes bytes as they are inside TLS.

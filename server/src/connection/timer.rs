@@ -28,8 +28,18 @@ impl Timer {
         Poll::Pending
     }
 
-    /// There is nothing to wait for.
-    pub(super) fn cancel(&mut self) {
-        self.0 = None;
+    /// Sees to it that the task is woken once `due` has passed, or earlier. Costs next to nothing
+    /// if it is to be woken earlier already.
+    pub(super) fn wake_by(&mut self, cx: &mut Context<'_>, due: Instant) {
+        let is_set = |sleep: &Pin<Box<Sleep>>| sleep.deadline() <= due && !sleep.is_elapsed();
+        if !self.0.as_ref().is_some_and(is_set) && self.poll_until(cx, due).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// There is nothing to wait for. A timer that is set stays set, and wakes the task once for
+    /// nothing: to a peer whose frames come in pieces there is something to wait for in each.
+    pub(super) fn rest(&mut self) {
+        self.0.take_if(|sleep| sleep.is_elapsed());
     }
 }

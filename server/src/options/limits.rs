@@ -73,6 +73,9 @@ pub(super) struct Limits {
     /// [default: never]
     #[arg(long, value_name = "TIME", env = "WADDELL_IDLE_TIMEOUT", value_parser = time)]
     pub(super) idle_timeout: Option<Duration>,
+    /// Hang up on a peer that has begun a frame and not finished it after this long.
+    #[arg(long, value_name = "TIME", default_value = "60s", env = "WADDELL_FRAME_TIMEOUT", value_parser = time)]
+    pub(super) frame_timeout: Duration,
     /// Most frames a second from one peer; a faster one is read from more slowly, and loses
     /// nothing. [default: no limit]
     #[arg(long, value_name = "N", env = "WADDELL_RATE_FRAMES")]
