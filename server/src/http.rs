@@ -1,5 +1,6 @@
 //! What a listener answers to plain HTTP: the page, the package, the health check, the upgrade.
 
+mod body;
 mod files;
 mod upgrade;
 
@@ -14,7 +15,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,6 +27,7 @@ use crate::handshake::{HandshakeError, Pending, Stream};
 use crate::outbox::Framing;
 use crate::proxies::{Claim, FORWARDED_FOR};
 use crate::transport::rewind::Rewind;
+use body::ReplyBody;
 use files::{EMBEDDED_PKG, EMBEDDED_WWW, embedded, find, from_folder};
 pub(crate) use upgrade::Refusal;
 
@@ -156,7 +157,7 @@ pub(crate) struct Site {
     origins: Vec<String>,
 }
 
-type Reply = Response<Full<Bytes>>;
+type Reply = Response<ReplyBody>;
 
 /// What a request is answered.
 struct Answer {
@@ -216,13 +217,13 @@ fn not_found() -> Reply {
 
 fn text(status: StatusCode, line: &str) -> Reply {
     let body = Bytes::from(format!("{line}\n"));
-    let mut reply = reply(status, "text/plain; charset=utf-8", body);
+    let mut reply = reply(status, "text/plain; charset=utf-8", body.into());
     reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
 }
 
-fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
-    let mut reply = Response::new(Full::new(body));
+fn reply(status: StatusCode, content_type: &'static str, body: ReplyBody) -> Reply {
+    let mut reply = Response::new(body);
     *reply.status_mut() = status;
     let headers: [(HeaderName, &'static str); 5] = [
         (header::CONTENT_TYPE, content_type),

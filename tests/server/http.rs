@@ -7,7 +7,7 @@ use waddell_server::Www;
 
 use crate::support::http::{UPGRADE, ask};
 use crate::support::server::{TestServer, Via};
-use crate::support::soon;
+use crate::support::{pattern, soon};
 
 #[tokio::test]
 async fn requests_share_a_connection_and_the_last_may_open_a_websocket() {
@@ -88,6 +88,28 @@ async fn listed_origins_alone_may_connect() {
     let mut stream = open.dial(Via::Ws).await;
     let response = ask(&mut stream, &format!("{UPGRADE}\norigin: https://anyone.example")).await;
     assert_eq!(response.status, 101);
+}
+
+#[tokio::test]
+async fn a_large_file_comes_whole_and_is_not_sent_where_it_need_not_be() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let contents = pattern(3_000_000, 7);
+    fs::write(folder.path().join("large"), &contents).expect("there is room");
+    fs::write(folder.path().join("empty"), "").expect("there is room");
+    let www = folder.path().to_owned();
+    let server = TestServer::start_with(|config| config.www = Www::Folder(www));
+    for via in Via::WEBSOCKETS {
+        let mut stream = server.dial(via).await;
+        let head = ask(&mut stream, "HEAD /large").await;
+        assert_eq!((head.status, head.header("content-length")), (200, Some("3000000")));
+        let file = ask(&mut stream, "GET /large").await;
+        assert!(file.status == 200 && file.body == contents, "{via:?}");
+        let etag = file.header("etag").expect("there is one");
+        let request = format!("GET /large\nif-none-match: {etag}");
+        assert_eq!(ask(&mut stream, &request).await.status, 304);
+        let empty = ask(&mut stream, "GET /empty").await;
+        assert_eq!((empty.status, empty.header("content-length")), (200, Some("0")));
+    }
 }
 
 #[tokio::test]

@@ -2,11 +2,14 @@
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
+use tokio::fs::File;
 
+use super::body::{FileBody, ReplyBody};
 use super::{Reply, not_found, reply, text};
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
@@ -26,24 +29,29 @@ pub(super) fn find(files: &'static [Embedded], path: &str) -> Option<&'static Em
 }
 
 pub(super) fn embedded(file: &Embedded, request: &HeaderMap) -> Reply {
-    content(file.path, file.etag, Bytes::from_static(file.bytes), request)
+    content(file.path, file.etag, Bytes::from_static(file.bytes).into(), request)
 }
 
 pub(super) async fn from_folder(folder: &Path, path: &str, request: &HeaderMap) -> Reply {
     let Some(mut file) = within(folder, path) else { return not_found() };
-    let read = async {
+    let open = async {
         let mut metadata = tokio::fs::metadata(&file).await?;
         if metadata.is_dir() {
             file.push("index.html");
             metadata = tokio::fs::metadata(&file).await?;
         }
-        let modified = metadata.modified()?.duration_since(std::time::UNIX_EPOCH);
-        let etag =
-            format!("\"{:x}-{:x}\"", modified.unwrap_or_default().as_nanos(), metadata.len());
-        Ok::<_, io::Error>((etag, tokio::fs::read(&file).await?))
+        // To open a pipe takes until somebody writes to it.
+        if !metadata.is_file() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let opened = File::open(&file).await?;
+        let metadata = opened.metadata().await?;
+        let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let etag = format!("\"{:x}-{:x}\"", modified.as_nanos(), metadata.len());
+        Ok::<_, io::Error>((etag, FileBody::new(opened, metadata.len())))
     };
-    match read.await {
-        Ok((etag, bytes)) => content(&file.to_string_lossy(), &etag, bytes.into(), request),
+    match open.await {
+        Ok((etag, body)) => content(&file.to_string_lossy(), &etag, ReplyBody::File(body), request),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             text(StatusCode::FORBIDDEN, "the server may not read this file")
         }
@@ -79,15 +87,18 @@ fn percent_decode(path: &str) -> Option<String> {
     (!bytes.contains(&0)).then(|| String::from_utf8(bytes).ok())?
 }
 
-fn content(path: &str, etag: &str, bytes: Bytes, request: &HeaderMap) -> Reply {
+fn content(path: &str, etag: &str, body: ReplyBody, request: &HeaderMap) -> Reply {
     let known =
         request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let unchanged = known.flat_map(|value| value.split(',')).any(|tag| {
         let tag = tag.trim();
         tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
     });
-    let (status, body) =
-        if unchanged { (StatusCode::NOT_MODIFIED, Bytes::new()) } else { (StatusCode::OK, bytes) };
+    let (status, body) = if unchanged {
+        (StatusCode::NOT_MODIFIED, ReplyBody::default())
+    } else {
+        (StatusCode::OK, body)
+    };
     let mut reply = reply(status, content_type(path), body);
     if let Ok(etag) = HeaderValue::from_str(etag) {
         reply.headers_mut().insert(header::ETAG, etag);

@@ -2,9 +2,9 @@
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
-use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
+use super::body::ReplyBody;
 use super::{Answer, text};
 
 /// Why a request for a WebSocket is refused; the words are those in metrics.
@@ -49,7 +49,7 @@ pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
         let reply = text(StatusCode::FORBIDDEN, "pages of this origin may not connect");
         return Answer { reply, refusal: Some(Refusal::Origin) };
     }
-    match create_response_with_body(request, Full::default) {
+    match create_response_with_body(request, ReplyBody::default) {
         Ok(mut reply) => {
             if offers_subprotocol(headers) {
                 let name = HeaderValue::from_static(SUBPROTOCOL);

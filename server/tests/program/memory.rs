@@ -41,6 +41,27 @@ fn memory_goes_back_after_a_peak_over_websockets_in_tls() {
     a_peak_leaves_little_behind("wss", 2_000);
 }
 
+#[test]
+fn files_that_nobody_reads_cost_little() {
+    const COUNT: usize = 40;
+    let folder = TempDir::new().expect("there is room");
+    fs::write(folder.path().join("large"), vec![7; 8 << 20]).expect("there is room");
+    let www = folder.path().to_str().expect("it is text");
+    let server = Running::start(&["--listen", "ws://127.0.0.1:0", "--www", www], 1);
+    let ask = || {
+        let mut client = server.connect(0);
+        client.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").expect("it is connected");
+        // Some of the file is there: the server is at it.
+        client.read_exact(&mut [0; 4096]).expect("an answer comes");
+        client
+    };
+    let _first = ask();
+    let before = resident(&server);
+    let _unread: Vec<_> = (0..COUNT).map(|_| ask()).collect();
+    let grown = resident(&server).saturating_sub(before);
+    assert!(grown < COUNT as u64 * 1024, "{grown} KiB");
+}
+
 /// Opens so many connections, or `WADDELL_TEST_CONNECTIONS`, uses each, and closes them all.
 fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
     let count = env::var("WADDELL_TEST_CONNECTIONS")
