@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use waddell_core::{Instant, Pacer, RateLimit};
 
-/// How many connections all listeners together accept a second. What was not used is saved up for
+/// How many connections all listeners together take on a second; those that are refused do not
+/// count. What was not used is saved up for
 /// a second; beyond that, connections wait in the kernel's queues.
 #[derive(Debug)]
 pub(crate) struct AcceptRate(Mutex<Option<Pacer>>);
@@ -27,7 +28,7 @@ impl AcceptRate {
         self.pacer().as_ref().map(Pacer::ready_at).filter(|at| *at > now)
     }
 
-    /// Counts a connection that was accepted.
+    /// Counts a connection that was taken on.
     pub(crate) fn charge(&self, now: Instant) {
         if let Some(pacer) = &mut *self.pacer() {
             pacer.charge(0, now);

@@ -80,7 +80,8 @@ pub struct ServerConfig {
     /// one address cannot take all, and carrier-grade NATs and proxies still fit.
     pub max_connections_per_address: usize,
     /// Most connections accepted a second, on all listeners together; what was not used is saved up
-    /// for a second. Beyond that they wait, and are not refused. Default: no limit.
+    /// for a second. Beyond that they wait, and are not refused; those that
+    /// another limit refuses do not count. Default: no limit.
     pub accept_rate: Option<NonZeroU32>,
     /// Networks of the proxies whose word on a client's address is taken: in `X-Forwarded-For`, and
     /// in the header of the PROXY protocol. Their own addresses have no limit of connections.

@@ -152,6 +152,8 @@ async fn accept(
                 }
                 match Accepted::new(socket, address.ip(), url.scheme, shared) {
                     Ok(accepted) => {
+                        // Whoever is refused costs next to nothing, and takes nobody's turn.
+                        shared.accept_rate.charge(shared.core_time(Instant::now()));
                         shared.metrics.connections_accepted.increment();
                         dispatcher.dispatch(&worker, accepted);
                     }
@@ -185,11 +187,7 @@ async fn accept_one(socket: &TcpListener, shared: &Shared) -> io::Result<(TcpStr
             if let Some(at) = shared.accept_rate.paused_until(now) {
                 return Poll::Ready(Err(at));
             }
-            let accepted = ready!(socket.poll_accept(cx));
-            if accepted.is_ok() {
-                shared.accept_rate.charge(now);
-            }
-            Poll::Ready(Ok(accepted))
+            Poll::Ready(Ok(ready!(socket.poll_accept(cx))))
         });
         match accepted.await {
             Ok(accepted) => return accepted,

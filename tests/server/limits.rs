@@ -105,6 +105,21 @@ async fn connections_beyond_the_accept_rate_wait_and_are_not_refused() {
 }
 
 #[tokio::test]
+async fn who_is_refused_takes_nobody_s_turn_at_the_accept_rate() {
+    let server = TestServer::start_with(|config| {
+        config.accept_rate = NonZeroU32::new(2);
+        config.max_connections_per_address = 1;
+    });
+    let _peer = Peer::connect(&server, Via::Tcp).await;
+    // At two a second this would take longer than anything is waited for here.
+    for refused in 1..=200 {
+        let _stream = server.connect(Via::Tcp.scheme()).await;
+        until(|| server.metrics().connections_refused == refused).await;
+    }
+    assert_eq!(server.metrics().accepts_paused, 0);
+}
+
+#[tokio::test]
 async fn another_accept_rate_holds_without_a_restart() {
     let mut config = ServerConfig::default();
     let server = TestServer::start_with(|own| {
