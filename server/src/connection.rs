@@ -1,6 +1,8 @@
 //! The task that owns a connection: reads, decides, forwards; and everything that takes time.
 
+mod deadlines;
 mod end;
+mod finish;
 mod heartbeat;
 mod inbound;
 mod timer;
@@ -12,17 +14,17 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::Instant;
-use waddell_core::{FrameDecoder, Liveness, PeerId, ServerConnection};
+use waddell_core::{FrameDecoder, PeerId, ServerConnection};
 
 use end::End;
-use heartbeat::{Beat, Heartbeat};
+use finish::Finish;
+use heartbeat::Heartbeat;
 use inbound::{Inbound, Surplus, WebSocket};
 use timer::Timer;
 
@@ -66,17 +68,6 @@ struct Connection {
     finish: Option<Box<Finish>>,
     _admission: Admission,
 }
-
-#[derive(Debug)]
-struct Finish {
-    end: End,
-    deadline: Instant,
-    /// All is written and the peer knows that nothing more comes.
-    shut_down: bool,
-}
-
-/// Longest time for a peer that was told of the end to hang up too.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// Most reads of one connection before the others have their turn.
 const READS_PER_TURN: usize = 1;
@@ -373,156 +364,6 @@ impl Connection {
         self.worker
             .with_supplies(|supplies| self.peer().link().poll_blocked(cx, write_timeout, supplies))
     }
-
-    /// Does what is due, and sees to it that the task is woken for what is due next.
-    fn poll_timer(
-        &mut self,
-        cx: &mut Context<'_>,
-        stalled_since: Option<Instant>,
-        hang_up_at: Option<Instant>,
-    ) -> Option<End> {
-        let shared = &self.worker.shared;
-        loop {
-            let stalled_at = stalled_since.map(|since| since + shared.settings.write_timeout.get());
-            let idle_at = self.inbound.state.poll_timeout().map(|at| shared.tokio_time(at));
-            let heartbeat_at = self.inbound.websocket.as_ref().map(|ws| ws.heartbeat.due());
-            let frame_at = self.inbound.frame_due(shared);
-            let dues = [stalled_at, idle_at, heartbeat_at, frame_at, hang_up_at];
-            let Some(due) = dues.into_iter().flatten().min() else {
-                self.timer.rest();
-                return None;
-            };
-            if self.timer.poll_until(cx, due).is_pending() {
-                return None;
-            }
-            let now = Instant::now();
-            if stalled_at.is_some_and(|at| at <= now) {
-                return Some(End::Stalled);
-            }
-            if hang_up_at.is_some_and(|at| at <= now) {
-                return None;
-            }
-            match self.inbound.state.handle_timeout(shared.core_time(now)) {
-                Liveness::Alive => {}
-                Liveness::Expired => return Some(End::TimedOut),
-            }
-            if frame_at.is_some_and(|at| at <= now) {
-                return Some(End::TimedOut);
-            }
-            let Some(websocket) = &mut self.inbound.websocket else { continue };
-            let heartbeat = &mut websocket.heartbeat;
-            // Behind much that waits a ping would come too late to ask anything, and a peer that is
-            // not read from cannot answer.
-            let paused = self.inbound.state.paused_until(shared.core_time(now)).is_some();
-            let unasked = paused || stalled_since.is_some();
-            if unasked {
-                heartbeat.heard();
-            }
-            match heartbeat.beat(shared, self.inbound.state.id(), now) {
-                Beat::Wait => {}
-                Beat::Ping if unasked => heartbeat.heard(),
-                Beat::Ping => self.worker.send_control(self.registration.peer(), &ws::ping()),
-                Beat::Dead => return Some(End::TimedOut),
-            }
-        }
-    }
-
-    /// Takes nothing more for the peer, and sets about delivering what waits.
-    fn begin_finish(&mut self, end: End) -> Box<Finish> {
-        self.settle();
-        self.registration.end();
-        let shared = &self.worker.shared;
-        self.inbound.close(&shared.unfinished);
-        match end {
-            End::Closed(_) | End::Broken | End::Shutdown => {}
-            End::Stalled => shared.metrics.peers_stalled.increment(),
-            End::TimedOut => shared.metrics.peers_timed_out.increment(),
-            End::CrowdedOut => shared.metrics.peers_crowded_out.increment(),
-            End::Misbehaved(_) => shared.metrics.peers_misbehaved.increment(),
-        }
-        let mut link = self.peer().link();
-        link.close();
-        if self.kind.is_websocket()
-            && let Some(close) = end.close()
-        {
-            self.worker.with_supplies(|supplies| link.push_control(&ws::close(close), supplies));
-        }
-        let deadline = Instant::now() + shared.settings.write_timeout.get();
-        Box::new(Finish { end, deadline, shut_down: false })
-    }
-
-    /// Delivers what waits, says that nothing more comes, and gives the peer time to hang up too:
-    /// a socket that is closed with unread bytes in it takes back what was just delivered.
-    fn poll_finish(&mut self, cx: &mut Context<'_>, finish: &mut Finish) -> Poll<()> {
-        match finish.end {
-            End::Broken | End::Stalled | End::TimedOut | End::CrowdedOut => return Poll::Ready(()),
-            End::Closed(_) | End::Misbehaved(_) | End::Shutdown => {}
-        }
-        if !finish.shut_down {
-            match self.poll_deliver(cx, &mut finish.deadline) {
-                Poll::Pending => {}
-                Poll::Ready(Err(Undeliverable)) => return Poll::Ready(()),
-                Poll::Ready(Ok(())) if finish.end == End::Closed(None) => return Poll::Ready(()),
-                Poll::Ready(Ok(())) => {
-                    finish.shut_down = true;
-                    finish.deadline = finish.deadline.min(Instant::now() + LINGER);
-                }
-            }
-        }
-        if finish.shut_down && self.poll_hung_up(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        self.timer.poll_until(cx, finish.deadline)
-    }
-
-    /// Writes all that waits, then ends the stream towards the peer. The deadline moves whenever
-    /// the peer takes something.
-    fn poll_deliver(
-        &mut self,
-        cx: &mut Context<'_>,
-        deadline: &mut Instant,
-    ) -> Poll<Result<(), Undeliverable>> {
-        let write_timeout = self.worker.shared.settings.write_timeout.get();
-        let mut link = self.peer().link();
-        self.worker.with_supplies(|supplies| {
-            link.write_now(supplies);
-            match link.poll_blocked(cx, write_timeout, supplies) {
-                LinkStatus::Stalled(since) => {
-                    *deadline = since + write_timeout;
-                    return Poll::Pending;
-                }
-                LinkStatus::Broken | LinkStatus::CrowdedOut => {
-                    return Poll::Ready(Err(Undeliverable));
-                }
-                LinkStatus::Flowing => {}
-            }
-            if let Some(tls) = &mut link.tls {
-                tls.send_close_notify();
-                // If this does not fit, the peer is told by the end of the stream alone.
-                link.write_now(supplies);
-            }
-            link.shut_down();
-            Poll::Ready(Ok(()))
-        })
-    }
-
-    /// Throws away what the peer still sends, until it hangs up.
-    fn poll_hung_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let worker = Rc::clone(&self.worker);
-        worker.with_scratch(|scratch| {
-            for _ in 0..READS_PER_TURN {
-                let mut buffer = ReadBuf::new(&mut scratch.wire);
-                let result = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer));
-                if result.is_err() || buffer.filled().is_empty() {
-                    return Poll::Ready(());
-                }
-            }
-            if self.socket.as_ref().poll_read_ready(cx).is_ready() {
-                cx.waker().wake_by_ref();
-            }
-            Poll::Pending
-        })
-    }
 }
 
 /// Says whether there is something to read in the socket, whatever the runtime knows of it.
@@ -530,9 +371,6 @@ fn has_arrived(socket: &OwnedReadHalf) -> bool {
     let mut first = [MaybeUninit::uninit()];
     SockRef::from(socket.as_ref()).peek(&mut first).is_ok_and(|len| len > 0)
 }
-
-/// The socket broke before all was delivered.
-struct Undeliverable;
 
 impl Future for Connection {
     type Output = ();
