@@ -148,6 +148,8 @@ fn package() -> Result<()> {
 
 /// Runs the tests, all at once and each with a time limit where cargo-nextest is there.
 fn rust() -> Result<()> {
+    // Keys of every format are made with it.
+    install::debian("openssl", "openssl")?;
     if succeeds(&mut cargo(["nextest", "--version"])) {
         return run(&mut cargo(["nextest", "run", "--workspace"]));
     }
