@@ -8,7 +8,7 @@ use waddell_server::{Identity, self_signed};
 use super::*;
 use crate::options::values::{bytes, delay};
 
-const EXAMPLE: &str = include_str!("../../../waddell.example.toml");
+const EXAMPLE: &str = include_str!("../../../../../waddell.example.toml");
 
 /// Options that have no place in the example: what is asked once, on a command line, and the
 /// original's names for others.
