@@ -8,8 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use waddell_core::RateLimit;
 
+use crate::entry::tls::Identity;
 use crate::listen_url::ListenUrl;
-use crate::tls::Identity;
 
 /// How a server behaves.
 ///

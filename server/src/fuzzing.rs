@@ -1,7 +1,7 @@
 //! What the fuzz targets and the property tests hold against parsers that are private. No part of
 //! the library's interface.
 
-use crate::proxy_header::{MAX_LEN, Start, Watch};
+use crate::entry::proxy_header::{MAX_LEN, Start, Watch};
 
 /// A stream that is told for what it is stays that, however it is cut and whatever comes behind.
 ///

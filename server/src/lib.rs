@@ -33,50 +33,25 @@
 //! state: any number of servers can live in one process, and [`Server::run`] can be awaited on
 //! any runtime.
 
-mod accept_rate;
-mod admin;
 mod admission;
-mod client;
 mod config;
-mod connection;
-mod descriptors;
-mod drain;
-mod flood;
+mod entry;
+mod forward;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod handshake;
 mod histogram;
-mod http;
-mod inherited;
-mod link;
 mod listen_url;
-mod listener;
-mod memory;
 mod metrics;
-mod outbox;
-mod peer;
-mod proxies;
-mod proxy_header;
-mod registry;
-mod server;
-mod settings;
-mod shared;
-mod spares;
-mod supplies;
-mod tally;
-mod tls;
-mod transport;
-mod unfinished;
-mod worker;
-mod workers;
+mod run;
+mod watch;
 
 pub use config::{ServerConfig, Www};
-pub use descriptors::raise_descriptor_limit;
-pub use inherited::Inherited;
+pub use entry::descriptors::raise_descriptor_limit;
+pub use entry::inherited::Inherited;
+pub use entry::tls::{Identity, TlsError, self_signed};
 pub use ipnet::IpNet;
 pub use listen_url::{ListenUrl, ParseListenUrlError, ParseSchemeError, Scheme};
 pub use metrics::MetricsSnapshot;
-pub use server::{BindError, Server, ServerHandle};
-pub use tls::{Identity, TlsError, self_signed};
+pub use run::server::{BindError, Server, ServerHandle};
 pub use waddell_core::RateLimit;

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::handshake::FailureReason;
+use crate::entry::handshake::FailureReason;
+use crate::entry::http::Refusal;
+use crate::forward::transport::TransportKind;
 use crate::histogram::Histogram;
-use crate::http::Refusal;
-use crate::transport::TransportKind;
 
 macro_rules! counters {
     (

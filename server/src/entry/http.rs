@@ -1,0 +1,239 @@
+//! What a listener answers to plain HTTP: the page, the package, the health check, the upgrade.
+
+mod body;
+mod files;
+mod upgrade;
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
+use tokio::time::{sleep_until, timeout};
+
+use crate::config::{ServerConfig, Www};
+use crate::entry::handshake::{HandshakeError, Pending, Stream};
+use crate::entry::proxies::{Claim, FORWARDED_FOR};
+use crate::forward::outbox::Framing;
+use crate::forward::transport::rewind::Rewind;
+use body::ReplyBody;
+use files::{EMBEDDED_PKG, EMBEDDED_WWW, embedded, find, from_folder};
+pub(crate) use upgrade::Refusal;
+
+/// Where WebSockets are opened.
+const WEBSOCKET_PATH: &str = "/ws";
+
+/// Longest life of an HTTP connection, in all: a page needs seconds, and whoever needs longer
+/// comes again.
+const MAX_LIFE: Duration = Duration::from_secs(60);
+
+/// Most bytes of a request's head; hyper takes no less.
+const MAX_HEAD_LEN: usize = 8 * 1024;
+
+/// What the page may do: its own scripts, its own WebAssembly, WebSockets to any server, and
+/// nothing else.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
+     style-src 'self'; img-src 'self' data: blob:; connect-src 'self' ws: wss:; \
+     worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'";
+
+/// Serves HTTP on a connection until it closes or becomes a WebSocket.
+pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), HandshakeError> {
+    let limit = pending.handshake_timeout();
+    let worker = Rc::clone(&pending.seat);
+    let shared = &worker.shared;
+    let pending = RefCell::new(pending);
+    let outcome = Cell::new(Outcome::NothingAsked);
+    let service = service_fn(|request: Request<Incoming>| {
+        let (pending, outcome) = (&pending, &outcome);
+        outcome.set(Outcome::Asked);
+        Box::pin(async move {
+            let mut reply = answer(&request, pending).await;
+            if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+                outcome.set(Outcome::Upgraded);
+            } else if shared.is_last_call() {
+                reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(reply)
+        })
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limit)
+        .max_buf_size(MAX_HEAD_LEN)
+        .serve_connection(TokioIo::new(stream), service);
+    // In a shutdown there is nothing to wait for in between requests, and a while for the first.
+    let mut idle_too_long = pin!(async {
+        let until = shared.last_call().await;
+        if matches!(outcome.get(), Outcome::NothingAsked) {
+            sleep_until(until).await;
+        }
+    });
+    let mut told = false;
+    let serving = poll_fn(|cx| {
+        // What has arrived comes first.
+        let served = connection.poll_without_shutdown(cx).map_err(HandshakeError::from);
+        if served.is_ready() || told || idle_too_long.as_mut().poll(cx).is_pending() {
+            return served;
+        }
+        told = true;
+        if matches!(outcome.get(), Outcome::NothingAsked) {
+            return Poll::Ready(Err(HandshakeError::ShutDown));
+        }
+        // Closes it once what was asked is answered.
+        Pin::new(&mut connection).graceful_shutdown();
+        connection.poll_without_shutdown(cx).map_err(HandshakeError::from)
+    });
+    let served = timeout(MAX_LIFE, serving).await;
+    let (mut stream, unread) = {
+        let parts = connection.into_parts();
+        (parts.io.into_inner(), parts.read_buf)
+    };
+    match (outcome.get(), served) {
+        (Outcome::Upgraded, Ok(Ok(()))) => {
+            let stream = Rewind::new(unread.into(), stream);
+            pending.into_inner().become_peer(stream, Framing::WebSocket);
+            Ok(())
+        }
+        (Outcome::Upgraded | Outcome::NothingAsked, Ok(Err(error))) => Err(error),
+        (Outcome::Upgraded | Outcome::NothingAsked, Err(_elapsed)) => Err(HandshakeError::TimedOut),
+        // Whoever was answered got what it came for, however it leaves.
+        (Outcome::Asked, _) | (Outcome::NothingAsked, Ok(Ok(()))) => {
+            let _ = timeout(limit, stream.shutdown()).await;
+            Ok(())
+        }
+    }
+}
+
+/// Answers a request, and counts what there is to count about it.
+async fn answer<B>(request: &Request<B>, pending: &RefCell<Pending>) -> Reply {
+    let worker = Rc::clone(&pending.borrow().seat);
+    let shared = &worker.shared;
+    let mut answer = shared.site().answer(request).await;
+    let client = &mut pending.borrow_mut().client;
+    if request.headers().contains_key(FORWARDED_FOR) && !client.is_proxy() {
+        shared.note_ignored(Claim::ForwardedFor, Some(client.address()));
+    }
+    // A proxy may carry requests of many on one connection, but this one has it alone from here on.
+    if answer.reply.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Err(refused) = client.turn_out_in(request.headers())
+    {
+        shared.note_refused(refused);
+        answer = upgrade::too_many();
+    }
+    if let Some(refusal) = answer.refusal {
+        shared.metrics.upgrade_refused(refusal);
+        tracing::debug!(
+            address = shared.shown(client.address()),
+            reason = refusal.as_str(),
+            "WebSocket refused"
+        );
+    }
+    answer.reply
+}
+
+#[derive(Clone, Copy)]
+enum Outcome {
+    NothingAsked,
+    Asked,
+    Upgraded,
+}
+
+/// What is served, and to whom.
+#[derive(Debug)]
+pub(crate) struct Site {
+    www: Www,
+    origins: Vec<String>,
+}
+
+type Reply = Response<ReplyBody>;
+
+/// What a request is answered.
+struct Answer {
+    reply: Reply,
+    /// Set if it asked for a WebSocket, and gets none.
+    refusal: Option<Refusal>,
+}
+
+impl Site {
+    pub(crate) fn new(config: &ServerConfig) -> Self {
+        Self { www: config.www.clone(), origins: config.origins.clone() }
+    }
+
+    async fn answer<B>(&self, request: &Request<B>) -> Answer {
+        if request.uri().path() == WEBSOCKET_PATH {
+            return upgrade::answer(request, &self.origins);
+        }
+        let reply = self.respond(request).await;
+        Answer { reply, refusal: upgrade::wants(request).then_some(Refusal::Path) }
+    }
+
+    async fn respond<B>(&self, request: &Request<B>) -> Reply {
+        let path = request.uri().path();
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut reply =
+                text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
+            reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return reply;
+        }
+        let path = path.strip_prefix('/').unwrap_or(path);
+        match path {
+            "healthz" => text(StatusCode::OK, "ok"),
+            _ if path.starts_with("pkg/") => match find(EMBEDDED_PKG, path) {
+                Some(file) => embedded(file, request.headers()),
+                None if EMBEDDED_PKG.is_empty() => text(
+                    StatusCode::NOT_FOUND,
+                    "this server was built without the browser package; `cargo xtask serve` builds both",
+                ),
+                None => not_found(),
+            },
+            _ => match &self.www {
+                Www::Off => not_found(),
+                Www::Demo => {
+                    let path = if path.is_empty() { "index.html" } else { path };
+                    find(EMBEDDED_WWW, path)
+                        .map_or_else(not_found, |file| embedded(file, request.headers()))
+                }
+                Www::Folder(folder) => from_folder(folder, path, request.headers()).await,
+            },
+        }
+    }
+}
+
+fn not_found() -> Reply {
+    text(StatusCode::NOT_FOUND, "not found")
+}
+
+fn text(status: StatusCode, line: &str) -> Reply {
+    let body = Bytes::from(format!("{line}\n"));
+    let mut reply = reply(status, "text/plain; charset=utf-8", body.into());
+    reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+fn reply(status: StatusCode, content_type: &'static str, body: ReplyBody) -> Reply {
+    let mut reply = Response::new(body);
+    *reply.status_mut() = status;
+    let headers: [(HeaderName, &'static str); 5] = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ];
+    for (name, value) in headers {
+        reply.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    reply
+}

@@ -1,0 +1,238 @@
+//! The certificate that is in use, and how it is replaced.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use super::expiry::not_after;
+use super::{Identity, TlsError};
+use crate::metrics::Metrics;
+
+/// The certificate that is in use. Connections keep the one that they were made with.
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    in_use: RwLock<Arc<CertifiedKey>>,
+    source: Mutex<Source>,
+}
+
+/// Where the certificate comes from.
+#[derive(Debug)]
+struct Source {
+    identity: Identity,
+    /// What the files were like when they were last tried, of use or not.
+    stamp: Stamp,
+    /// Why they could not be read then, if that was so: nobody has seen what is in them.
+    unread: Option<String>,
+}
+
+impl Certificate {
+    pub(super) fn load(identity: &Identity) -> Result<Self, TlsError> {
+        let stamp = Stamp::of(identity);
+        let in_use = RwLock::new(Arc::new(identity.load()?));
+        let source = Source { identity: identity.clone(), stamp, unread: None };
+        Ok(Self { in_use, source: Mutex::new(source) })
+    }
+
+    /// Reads the certificate again, perhaps from other files. If it cannot be used, the one in use
+    /// stays.
+    ///
+    /// A file system may hang, and this with it: not for a thread that serves anybody.
+    pub(crate) fn reload(&self, identity: &Identity, metrics: &Metrics) -> Result<(), TlsError> {
+        // Before they are read: what changes meanwhile is seen at the next look.
+        let mut source = self.source();
+        let stamp = Stamp::of(identity);
+        let loaded = identity.load();
+        if loaded.is_ok() || source.identity == *identity {
+            let unread = loaded.as_ref().err().and_then(why_unread);
+            *source = Source { identity: identity.clone(), stamp, unread };
+        }
+        self.take(identity, loaded, metrics)
+    }
+
+    /// Looks at the files, and reads the certificate again once they have changed and not changed
+    /// again since the look `before`. One that cannot be used is refused, and tried again when they
+    /// have changed again: certificate and key may be replaced one after the other. Files that
+    /// cannot be read are tried at each look, since what hinders may leave no trace on them, such as
+    /// a process without descriptors; that is said and counted once, until there is another reason.
+    ///
+    /// To look is two calls of the system; it sees a link that has come to lead elsewhere
+    /// (Kubernetes, certbot), a file that was moved to another's place, and file systems that tell
+    /// of no changes. Blocks as [`reload`](Self::reload) does.
+    pub(crate) fn look(&self, before: Option<&Stamp>, metrics: &Metrics) -> Stamp {
+        self.look_with(before, metrics, Identity::load)
+    }
+
+    fn look_with(
+        &self,
+        before: Option<&Stamp>,
+        metrics: &Metrics,
+        load: impl FnOnce(&Identity) -> Result<CertifiedKey, TlsError>,
+    ) -> Stamp {
+        let mut source = self.source();
+        let stamp = Stamp::of(&source.identity);
+        let changed = stamp != source.stamp;
+        if before != Some(&stamp) || !(changed || source.unread.is_some()) {
+            return stamp;
+        }
+        let loaded = load(&source.identity);
+        let unread = loaded.as_ref().err().and_then(why_unread);
+        let known = !changed && unread.is_some() && unread == source.unread;
+        source.stamp = stamp.clone();
+        source.unread = unread;
+        if !known && let Err(error) = self.take(&source.identity, loaded, metrics) {
+            tracing::error!(%error, "keeping the certificate in use");
+        }
+        stamp
+    }
+
+    /// Uses what was read from here on, if it can be used, and counts whether it can.
+    fn take(
+        &self,
+        identity: &Identity,
+        loaded: Result<CertifiedKey, TlsError>,
+        metrics: &Metrics,
+    ) -> Result<(), TlsError> {
+        match loaded {
+            Ok(loaded) => {
+                metrics.certificates_reloaded.increment();
+                *self.in_use.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
+                let expires = self.expires().map(humantime::format_rfc3339_seconds);
+                let expires = expires.map(tracing::field::display);
+                tracing::info!(cert = %identity.cert.display(), expires, "certificate read again");
+                Ok(())
+            }
+            Err(error) => {
+                metrics.certificates_refused.increment();
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns when the certificate in use expires; `None` if it does not say so in a way that is
+    /// understood.
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        not_after(self.in_use().end_entity_cert().ok()?)
+    }
+
+    fn in_use(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.in_use.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.in_use())
+    }
+}
+
+/// Returns the reason if files could not be read, as opposed to read and of no use.
+fn why_unread(error: &TlsError) -> Option<String> {
+    matches!(error, TlsError::Read { .. }).then(|| error.to_string())
+}
+
+/// What tells two states of a pair of files apart without reading them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    cert: Option<FileStamp>,
+    key: Option<FileStamp>,
+}
+
+impl Stamp {
+    fn of(identity: &Identity) -> Self {
+        Self { cert: FileStamp::of(&identity.cert), key: FileStamp::of(&identity.key) }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FileStamp {
+    len: u64,
+    modified: Option<SystemTime>,
+    /// Device, inode, and when anything about that was changed.
+    #[cfg(unix)]
+    inode: (u64, u64, i64, i64),
+}
+
+impl FileStamp {
+    /// Follows links: the file is what they lead to. `None` if there is no such file.
+    fn of(path: &Path) -> Option<Self> {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            len: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            inode: (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::entry::tls::self_signed;
+
+    /// A certificate in use whose files were replaced since.
+    fn replaced() -> (tempfile::TempDir, Identity, Certificate) {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = self_signed("localhost", folder.path()).unwrap();
+        let certificate = Certificate::load(&identity).unwrap();
+        fs::remove_file(&identity.cert).unwrap();
+        (folder, self_signed("localhost", identity.cert.parent().unwrap()).unwrap(), certificate)
+    }
+
+    fn unreadable(identity: &Identity, why: &str) -> Result<CertifiedKey, TlsError> {
+        let source = io::Error::other(why.to_owned());
+        Err(TlsError::Read { what: "certificate", path: identity.cert.clone(), source })
+    }
+
+    #[test]
+    fn files_that_could_not_be_read_are_tried_until_they_can_be() {
+        let (_folder, identity, certificate) = replaced();
+        let metrics = Metrics::default();
+        let look = |why: &str| {
+            let stamp = Stamp::of(&identity);
+            certificate.look_with(Some(&stamp), &metrics, |identity| unreadable(identity, why));
+            metrics.certificates_refused.get()
+        };
+        assert_eq!(look("no descriptors"), 1);
+        assert_eq!(look("no descriptors"), 1, "the same reason counts once");
+        assert_eq!(look("the disk is gone"), 2);
+        // Nothing about the files has changed.
+        let stamp = Stamp::of(&identity);
+        certificate.look(Some(&stamp), &metrics);
+        assert_eq!(metrics.certificates_reloaded.get(), 1);
+        certificate.look_with(Some(&stamp), &metrics, |_| panic!("they were read already"));
+    }
+
+    #[test]
+    fn files_are_read_when_two_looks_see_the_same() {
+        let (_folder, _identity, certificate) = replaced();
+        let metrics = Metrics::default();
+        let first = certificate.look(None, &metrics);
+        assert_eq!(metrics.certificates_reloaded.get(), 0);
+        certificate.look(Some(&first), &metrics);
+        assert_eq!(metrics.certificates_reloaded.get(), 1);
+    }
+
+    #[test]
+    fn what_was_read_and_is_of_no_use_is_tried_once() {
+        let (_folder, identity, certificate) = replaced();
+        let metrics = Metrics::default();
+        fs::write(&identity.cert, "no certificate").unwrap();
+        let stamp = Stamp::of(&identity);
+        certificate.look(Some(&stamp), &metrics);
+        certificate.look_with(Some(&stamp), &metrics, |_| panic!("they were read already"));
+        assert_eq!(metrics.certificates_refused.get(), 1);
+    }
+}

@@ -1,0 +1,66 @@
+//! What a connection has to do by when.
+
+use std::task::Context;
+
+use tokio::time::Instant;
+use waddell_core::Liveness;
+
+use super::Connection;
+use super::end::End;
+use super::heartbeat::Beat;
+use crate::forward::transport::ws;
+
+impl Connection {
+    /// Does what is due, and sees to it that the task is woken for what is due next.
+    pub(super) fn poll_timer(
+        &mut self,
+        cx: &mut Context<'_>,
+        stalled_since: Option<Instant>,
+        hang_up_at: Option<Instant>,
+    ) -> Option<End> {
+        let shared = &self.worker.shared;
+        loop {
+            let stalled_at = stalled_since.map(|since| since + shared.settings.write_timeout.get());
+            let idle_at = self.inbound.state.poll_timeout().map(|at| shared.tokio_time(at));
+            let heartbeat_at = self.inbound.websocket.as_ref().map(|ws| ws.heartbeat.due());
+            let frame_at = self.inbound.frame_due(shared);
+            let dues = [stalled_at, idle_at, heartbeat_at, frame_at, hang_up_at];
+            let Some(due) = dues.into_iter().flatten().min() else {
+                self.timer.rest();
+                return None;
+            };
+            if self.timer.poll_until(cx, due).is_pending() {
+                return None;
+            }
+            let now = Instant::now();
+            if stalled_at.is_some_and(|at| at <= now) {
+                return Some(End::Stalled);
+            }
+            if hang_up_at.is_some_and(|at| at <= now) {
+                return None;
+            }
+            match self.inbound.state.handle_timeout(shared.core_time(now)) {
+                Liveness::Alive => {}
+                Liveness::Expired => return Some(End::TimedOut),
+            }
+            if frame_at.is_some_and(|at| at <= now) {
+                return Some(End::TimedOut);
+            }
+            let Some(websocket) = &mut self.inbound.websocket else { continue };
+            let heartbeat = &mut websocket.heartbeat;
+            // Behind much that waits a ping would come too late to ask anything, and a peer that is
+            // not read from cannot answer.
+            let paused = self.inbound.state.paused_until(shared.core_time(now)).is_some();
+            let unasked = paused || stalled_since.is_some();
+            if unasked {
+                heartbeat.heard();
+            }
+            match heartbeat.beat(shared, self.inbound.state.id(), now) {
+                Beat::Wait => {}
+                Beat::Ping if unasked => heartbeat.heard(),
+                Beat::Ping => self.worker.send_control(self.registration.peer(), &ws::ping()),
+                Beat::Dead => return Some(End::TimedOut),
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Whether a WebSocket peer lives.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use waddell_core::PeerId;
+
+use crate::run::shared::Shared;
+
+/// Finds out whether a WebSocket peer lives.
+#[derive(Debug)]
+pub(super) struct Heartbeat {
+    ping_at: Instant,
+    /// When to give up unless something is heard before.
+    pong_by: Option<Instant>,
+}
+
+pub(super) enum Beat {
+    Wait,
+    Ping,
+    Dead,
+}
+
+impl Heartbeat {
+    pub(super) fn new(shared: &Shared, peer: PeerId, now: Instant) -> Self {
+        Self { ping_at: now + Self::interval(shared, peer), pong_by: None }
+    }
+
+    /// The time between two pings of one peer: the configured one, give or take a tenth, so that
+    /// peers that came together do not stay together.
+    fn interval(shared: &Shared, peer: PeerId) -> Duration {
+        let [.., random] = *peer.as_bytes();
+        shared.settings.ping_interval.get() * (921 + u32::from(random)) / 1024
+    }
+
+    /// The peer has sent something: it lives.
+    pub(super) fn heard(&mut self) {
+        self.pong_by = None;
+    }
+
+    pub(super) fn due(&self) -> Instant {
+        self.pong_by.map_or(self.ping_at, |by| by.min(self.ping_at))
+    }
+
+    pub(super) fn beat(&mut self, shared: &Shared, peer: PeerId, now: Instant) -> Beat {
+        if self.pong_by.is_some_and(|by| by <= now) {
+            return Beat::Dead;
+        }
+        if now < self.ping_at {
+            return Beat::Wait;
+        }
+        self.ping_at = now + Self::interval(shared, peer);
+        // A ping that is due while an answer is awaited does not put off the end.
+        self.pong_by = self.pong_by.or(Some(now + shared.settings.pong_timeout.get()));
+        Beat::Ping
+    }
+}

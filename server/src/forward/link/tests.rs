@@ -1,0 +1,164 @@
+//! Threads that fill and write one outbox at once, while its owner waits for the socket.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+use waddell_core::PeerId;
+
+use super::*;
+use crate::config::ServerConfig;
+use crate::entry::http::Site;
+use crate::forward::peer::Peer;
+use crate::run::shared::Shared;
+
+const ROUNDS: usize = 10;
+const PUSHERS: u8 = 3;
+const FRAMES: u32 = 300;
+
+/// Far longer than a round takes, even on a busy machine: what runs into it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A frame that says who pushed it, and as the how manieth.
+fn frame(pusher: u8, number: u32) -> Vec<u8> {
+    // From a few bytes to more than the socket's buffer.
+    let len = 5 + (number as usize * 37 + usize::from(pusher) * 11) % 3000;
+    let mut frame = vec![pusher; 2 + len];
+    frame[..2].copy_from_slice(&(len as u16).to_le_bytes());
+    frame[3..7].copy_from_slice(&number.to_le_bytes());
+    frame
+}
+
+/// Pushes all frames, those again that are refused; flushes as workers do, at the end of a turn.
+fn push_all(peer: &Peer, shared: &Arc<Shared>, pusher: u8) {
+    let mut supplies = Supplies::new(Arc::clone(shared), shared.metrics.add_worker());
+    for number in 0..FRAMES {
+        let frame = frame(pusher, number);
+        let mut to_flush = false;
+        loop {
+            match peer.push(&frame, shared.moment(Instant::now()), &mut supplies) {
+                Ok(Pushed::Flush) => to_flush = true,
+                Ok(Pushed::Waits | Pushed::Written) => {}
+                Ok(Pushed::Gone) => panic!("the peer is there"),
+                // The outbox is full.
+                Err(_) => {
+                    thread::yield_now();
+                    continue;
+                }
+            }
+            break;
+        }
+        if to_flush {
+            // Others push in the meantime.
+            thread::yield_now();
+            peer.flush(&mut supplies);
+        }
+    }
+}
+
+/// Reads to the end, now and then a little only.
+fn read_all(mut client: std::net::TcpStream) -> Vec<u8> {
+    let mut stream = Vec::new();
+    let mut buffer = [0; 4096];
+    for turn in 0_usize.. {
+        if turn.is_multiple_of(64) {
+            thread::yield_now();
+        }
+        let most = if turn.is_multiple_of(3) { 100 } else { buffer.len() };
+        match client.read(&mut buffer[..most]).expect("the connection works") {
+            0 => break,
+            len => stream.extend_from_slice(&buffer[..len]),
+        }
+    }
+    stream
+}
+
+/// Waits for the socket as a connection's task does, until nothing waits and nothing will.
+async fn own(peer: &Peer, shared: &Arc<Shared>, all_pushed: &AtomicBool) -> usize {
+    let mut supplies = Supplies::new(Arc::clone(shared), shared.metrics.add_worker());
+    let mut stalls = 0;
+    poll_fn(|cx| {
+        let mut link = peer.link();
+        match link.poll_blocked(cx, PATIENCE, &mut supplies) {
+            LinkStatus::Flowing => {}
+            LinkStatus::Stalled(_) => {
+                stalls += 1;
+                return Poll::Pending;
+            }
+            status => panic!("the socket works, but the link is {status:?}"),
+        }
+        if all_pushed.load(Ordering::Acquire) && link.flow == Flow::Idle {
+            assert!(link.outbox.is_empty());
+            link.shut_down();
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    })
+    .await;
+    stalls
+}
+
+#[test]
+fn what_several_workers_push_is_written_once_in_order_and_never_forgotten() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let config = ServerConfig { outbox_bytes: 80 * 1024, ..ServerConfig::default() };
+    let site = Site::new(&config);
+    let shared = Arc::new(Shared::new(config, None, site));
+    let mut stalls = 0;
+    for round in 0..ROUNDS {
+        let stream = runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            SockRef::from(&listener).set_send_buffer_size(16 * 1024).unwrap();
+            let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            SockRef::from(&client).set_recv_buffer_size(16 * 1024).unwrap();
+            let (socket, _) = listener.accept().await.unwrap();
+            let (_reader, writer) = socket.into_split();
+            let id = PeerId::from_random([round as u8; 16]);
+            let now = shared.moment(Instant::now());
+            let peer = Peer::new(id, writer, None, Framing::Raw, now);
+            let (all_pushed, pushing) =
+                (AtomicBool::new(false), AtomicUsize::new(usize::from(PUSHERS)));
+            // The threads end by themselves once the owner has ended the stream, so what is read is
+            // passed on rather than waited for where the owner runs.
+            let (tell_stream, told_stream) = tokio::sync::oneshot::channel();
+            let peer = Arc::new(peer);
+            let (all_pushed, pushing) = (Arc::new(all_pushed), Arc::new(pushing));
+            thread::spawn(move || tell_stream.send(read_all(client)));
+            for pusher in 0..PUSHERS {
+                let (peer, shared) = (Arc::clone(&peer), Arc::clone(&shared));
+                let (all_pushed, pushing) = (Arc::clone(&all_pushed), Arc::clone(&pushing));
+                thread::spawn(move || {
+                    push_all(&peer, &shared, pusher);
+                    if pushing.fetch_sub(1, Ordering::AcqRel) == 1 {
+                        all_pushed.store(true, Ordering::Release);
+                        peer.wake_owner();
+                    }
+                });
+            }
+            let owned = timeout(PATIENCE, own(&peer, &shared, &all_pushed)).await;
+            stalls += owned.expect("something waits, and nobody writes it");
+            told_stream.await.expect("the reader does not panic")
+        });
+        let mut arrived: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
+        let mut rest = &stream[..];
+        while let Some((prefix, _)) = rest.split_first_chunk::<2>() {
+            let len = 2 + usize::from(u16::from_le_bytes(*prefix));
+            let (whole, after) = rest.split_at(len);
+            let number = u32::from_le_bytes(*whole[3..].first_chunk().unwrap());
+            assert!(whole == frame(whole[2], number), "round {round}: it is whole");
+            arrived.entry(whole[2]).or_default().push(number);
+            rest = after;
+        }
+        assert_eq!(rest, b"", "round {round}");
+        let pushed = (0..PUSHERS).map(|pusher| (pusher, (0..FRAMES).collect()));
+        assert_eq!(arrived, pushed.collect(), "round {round}");
+    }
+    assert!(stalls > ROUNDS, "the owner had to wait {stalls} times only");
+    assert_eq!((shared.memory.held(), shared.memory.waiting()), (0, 0));
+}

@@ -1,0 +1,135 @@
+//! Who is connected: the only state that all connections share.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::mem;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use waddell_core::PeerId;
+
+use crate::forward::peer::Peer;
+
+/// Maps peer ids to connected peers.
+///
+/// Routing goes through [`Registry::get`] alone, which is where peers on other nodes would be
+/// found too.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    shards: Box<[RwLock<Shard>]>,
+}
+
+type Shard = HashMap<PeerId, Arc<Peer>, BuildHasherDefault<IdHasher>>;
+
+/// Enough that two workers rarely meet in one; a power of two, and at most 256.
+const SHARDS: usize = 64;
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| RwLock::default()).collect() }
+    }
+
+    /// Returns the peer of that id, if it is connected.
+    pub(crate) fn get(&self, id: PeerId) -> Option<Arc<Peer>> {
+        self.read(id).get(&id).cloned()
+    }
+
+    /// Files a peer under its id until the registration ends.
+    pub(crate) fn register(self: &Arc<Self>, peer: Peer) -> Registration {
+        let peer = Arc::new(peer);
+        let before = self.write(peer.id()).insert(peer.id(), Arc::clone(&peer));
+        debug_assert!(before.is_none(), "ids are random and never met again");
+        Registration { registry: Arc::clone(self), peer, listed: true }
+    }
+
+    /// Returns how many peers are connected.
+    pub(crate) fn len(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).len())
+            .sum()
+    }
+
+    /// Calls `visit` with every peer; one shard is locked at a time.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Peer)) {
+        for shard in &self.shards {
+            for peer in shard.read().unwrap_or_else(PoisonError::into_inner).values() {
+                visit(peer);
+            }
+        }
+    }
+
+    /// Returns all peers, a shard at a time; each is locked only while it is copied.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = Vec<Arc<Peer>>> {
+        self.shards.iter().map(|shard| {
+            shard.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        })
+    }
+
+    fn remove(&self, id: PeerId) {
+        let mut shard = self.write(id);
+        shard.remove(&id);
+        // After a peak the memory goes back; a quarter of slack keeps it from flapping.
+        if shard.capacity() > 64 && shard.len() * 4 < shard.capacity() {
+            let wanted = shard.len() * 2;
+            shard.shrink_to(wanted);
+        }
+    }
+
+    fn read(&self, id: PeerId) -> RwLockReadGuard<'_, Shard> {
+        self.shard(id).read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, id: PeerId) -> RwLockWriteGuard<'_, Shard> {
+        self.shard(id).write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shard(&self, id: PeerId) -> &RwLock<Shard> {
+        // The last byte: neither the version nor the variant, nor part of the hash.
+        let [.., last] = *id.as_bytes();
+        &self.shards[usize::from(last) % SHARDS]
+    }
+}
+
+/// A peer's place in the registry; dropping it removes the peer from there.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    registry: Arc<Registry>,
+    peer: Arc<Peer>,
+    listed: bool,
+}
+
+impl Registration {
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// Removes the peer from the registry: nobody can reach it from here on.
+    pub(crate) fn end(&mut self) {
+        if mem::take(&mut self.listed) {
+            self.registry.remove(self.peer.id());
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Takes eight bytes of the id as the hash: the server draws every registered id at random, so
+/// they are spread already, and nobody but the server chooses what is in the map.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

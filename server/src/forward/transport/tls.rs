@@ -1,0 +1,91 @@
+//! The byte stream inside TLS, between rustls, which does no I/O, and a socket.
+
+use std::io::{self, Read, Write};
+
+use rustls::ServerConnection;
+
+use crate::forward::outbox::Outbox;
+use crate::forward::spares::Spares;
+use crate::forward::transport::socket::NonBlocking;
+
+/// Most bytes that TLS holds of what it was given to write, about: rustls's own limit, to which it
+/// is filled before anything waits in the outbox. How much it is just then rustls does not say.
+pub(crate) const MOST_HELD: usize = 64 * 1024;
+
+/// Writes what waits until nothing does or the socket takes no more.
+pub(crate) fn write(
+    socket: &mut NonBlocking<'_>,
+    tls: &mut ServerConnection,
+    outbox: &mut Outbox,
+    spares: &mut Spares,
+    progress: &mut bool,
+) -> io::Result<()> {
+    loop {
+        while !outbox.is_empty() {
+            // Takes up to the limit of its own buffer, which bounds what TLS holds.
+            match tls.writer().write(outbox.sealed())? {
+                0 => break,
+                len => outbox.advance(len, spares),
+            }
+        }
+        if !tls.wants_write() {
+            return Ok(());
+        }
+        tls.write_tls(socket)?;
+        *progress = true;
+    }
+}
+
+/// What came of bytes from the socket.
+pub(crate) struct Decrypted {
+    /// How many bytes of plain text there are.
+    pub(crate) len: usize,
+    /// The peer has said that nothing more comes.
+    pub(crate) closed: bool,
+}
+
+/// Decrypts until the input is used up or the space for plain text is.
+pub(crate) fn decrypt(
+    tls: &mut ServerConnection,
+    wire: &mut &[u8],
+    plain: &mut [u8],
+) -> Result<Decrypted, rustls::Error> {
+    let was_long = wire.len() > SHORT;
+    let mut len = 0;
+    loop {
+        match tls.reader().read(&mut plain[len..]) {
+            Ok(0) if len < plain.len() => return Ok(Decrypted { len, closed: true }),
+            Ok(0) => return Ok(Decrypted { len, closed: false }),
+            Ok(more) => {
+                len += more;
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Ok(Decrypted { len, closed: true }),
+        }
+        if wire.is_empty() {
+            if was_long {
+                release_buffer(tls);
+            }
+            return Ok(Decrypted { len, closed: false });
+        }
+        tls.read_tls(wire).map_err(|error| rustls::Error::General(error.to_string()))?;
+        tls.process_new_packets()?;
+    }
+}
+
+/// Input that leaves rustls's buffer as it is when idle, in bytes: it reads that much at a time.
+const SHORT: usize = 4096;
+
+/// Has rustls give back what its buffer grew by for long records: it shrinks the buffer when it
+/// is about to read, and the next read may be hours away.
+fn release_buffer(tls: &mut ServerConnection) {
+    struct Nothing;
+    impl Read for Nothing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+    let result = tls.read_tls(&mut Nothing);
+    debug_assert!(result.is_err(), "nothing was read");
+}

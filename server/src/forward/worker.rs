@@ -1,0 +1,286 @@
+//! A thread that serves connections, and what its connections share.
+//!
+//! Each worker runs a single-threaded runtime, so that a message costs no hand-over between
+//! threads: the worker that read it writes it to its recipient. Scratch space belongs to the
+//! worker, not to the connections.
+//!
+//! One turn of a worker: the runtime asks the kernel which sockets are ready, each connection
+//! that has something to read reads it and fills outboxes, then the flusher writes each outbox
+//! that was filled, once. So whatever piled up for a peer in one turn goes out in one write.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+use waddell_core::PeerId;
+
+use crate::entry::handshake::{self, Accepted};
+use crate::forward::link::Pushed;
+use crate::forward::outbox::Refused;
+use crate::forward::peer::Peer;
+use crate::forward::supplies::Supplies;
+use crate::forward::tally::Tally;
+use crate::metrics::WorkerMetrics;
+use crate::run::shared::Shared;
+
+/// What a worker's connections share; never leaves its thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) metrics: Arc<WorkerMetrics>,
+    pub(crate) load: Load,
+    scratch: RefCell<Scratch>,
+    supplies: RefCell<Supplies>,
+    to_flush: RefCell<Vec<Arc<Peer>>>,
+    flusher: RefCell<Option<Waker>>,
+    /// How often the allocator is still to be nudged.
+    left_to_release: Cell<u8>,
+}
+
+/// Space to read into, lent to one connection at a time.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    /// For what comes from a socket.
+    pub(crate) wire: Box<[u8]>,
+    /// For what TLS makes of it.
+    pub(crate) plain: Box<[u8]>,
+}
+
+impl Scratch {
+    /// Two of the largest frames, or thousands of small ones, in one read; and still in the cache.
+    const LEN: usize = 128 * 1024;
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, load: Load) -> Self {
+        let metrics = shared.metrics.add_worker();
+        let supplies = Supplies::new(Arc::clone(&shared), Arc::clone(&metrics));
+        let scratch = Scratch {
+            wire: vec![0; Scratch::LEN].into_boxed_slice(),
+            plain: vec![0; Scratch::LEN].into_boxed_slice(),
+        };
+        Self {
+            shared,
+            metrics,
+            load,
+            scratch: RefCell::new(scratch),
+            supplies: RefCell::new(supplies),
+            to_flush: RefCell::default(),
+            flusher: RefCell::default(),
+            left_to_release: Cell::default(),
+        }
+    }
+
+    /// Puts a frame into its recipient's outbox, and counts what became of it.
+    ///
+    /// `recent` is the recipient of the frame before: frames to the same peer tend to come in rows.
+    pub(crate) fn forward(
+        &self,
+        to: PeerId,
+        frame: &[u8],
+        recent: &mut Option<Arc<Peer>>,
+        tally: &mut Tally,
+    ) {
+        if recent.as_ref().is_none_or(|peer| peer.id() != to) {
+            *recent = self.shared.registry.get(to);
+        }
+        let Some(peer) = recent else {
+            tally.dropped_unknown += 1;
+            return;
+        };
+        match peer.push(frame, tally.read_at, &mut self.supplies.borrow_mut()) {
+            Ok(Pushed::Flush) => self.flush_soon(peer),
+            Ok(Pushed::Waits | Pushed::Written) => {}
+            Ok(Pushed::Gone) => {
+                tally.dropped_unknown += 1;
+                return;
+            }
+            Err(Refused::Full) => {
+                tally.dropped_full += 1;
+                return;
+            }
+            Err(Refused::NoMemory) => {
+                tally.dropped_memory += 1;
+                return;
+            }
+        }
+        tally.forwarded += 1;
+        tally.bytes_forwarded += frame.len() as u64;
+    }
+
+    /// Sends a WebSocket control frame, unless so much waits already that it makes no difference.
+    pub(crate) fn send_control(&self, peer: &Arc<Peer>, frame: &[u8]) {
+        let pushed = self.with_supplies(|supplies| peer.link().push_control(frame, supplies));
+        if pushed == Pushed::Flush {
+            self.flush_soon(peer);
+        }
+    }
+
+    /// Writes the peer's outbox at the end of this turn.
+    pub(crate) fn flush_soon(&self, peer: &Arc<Peer>) {
+        let mut to_flush = self.to_flush.borrow_mut();
+        if to_flush.is_empty()
+            && let Some(flusher) = &*self.flusher.borrow()
+        {
+            flusher.wake_by_ref();
+        }
+        to_flush.push(Arc::clone(peer));
+    }
+
+    pub(crate) fn with_supplies<T>(&self, use_them: impl FnOnce(&mut Supplies) -> T) -> T {
+        use_them(&mut self.supplies.borrow_mut())
+    }
+
+    pub(crate) fn with_scratch<T>(&self, use_it: impl FnOnce(&mut Scratch) -> T) -> T {
+        use_it(&mut self.scratch.borrow_mut())
+    }
+
+    /// Writes what was filled in a turn, at its end: whoever is woken first is polled first, so
+    /// the flusher, woken by the first connection that filled an outbox, comes after all others.
+    async fn flush_each_turn(self: Rc<Self>) {
+        let mut list = Vec::new();
+        poll_fn(|cx| {
+            let mut flusher = self.flusher.borrow_mut();
+            if flusher.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+                *flusher = Some(cx.waker().clone());
+            }
+            std::mem::swap(&mut list, &mut self.to_flush.borrow_mut());
+            let mut supplies = self.supplies.borrow_mut();
+            for peer in list.drain(..) {
+                peer.flush(&mut supplies);
+            }
+            supplies.measure_written();
+            Poll::<()>::Pending
+        })
+        .await;
+    }
+
+    /// Does what is to be done once a second: often enough to notice a worker that is late all the
+    /// time, and so rarely that an idle server stays idle.
+    async fn keep_house(self: Rc<Self>) {
+        loop {
+            let due = Instant::now() + HOUSEKEEPING_INTERVAL;
+            sleep_until(due).await;
+            self.metrics.lag.observe(due.elapsed());
+            if self.with_supplies(|supplies| supplies.spares.trim()) {
+                self.left_to_release.set(NUDGES);
+            }
+            let left = self.left_to_release.get();
+            if left > 0 {
+                self.left_to_release.set(left - 1);
+                nudge_allocator();
+            }
+        }
+    }
+
+    /// Hangs up the fullest outboxes' peers whenever all together hold too much; one worker does
+    /// this for all.
+    pub(crate) fn start_reclaiming(self: &Rc<Self>) {
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let crowd_out = |peer: &Peer| {
+                worker.with_supplies(|supplies| peer.crowd_out(supplies));
+            };
+            worker.shared.memory.reclaim(&worker.shared.registry, crowd_out).await;
+        });
+    }
+
+    /// Serves a connection that is counted already.
+    pub(crate) fn serve(self: &Rc<Self>, accepted: Accepted) {
+        handshake::begin(Seat(Rc::clone(self)), accepted);
+    }
+
+    /// Serves connections until there will be no more commands.
+    pub(crate) async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
+        tokio::task::spawn_local(Rc::clone(&self).flush_each_turn());
+        tokio::task::spawn_local(Rc::clone(&self).keep_house());
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Adopt(accepted) => {
+                    let seat = Seat(Rc::clone(&self));
+                    match accepted.moved_here() {
+                        Ok(accepted) => handshake::begin(seat, accepted),
+                        Err(error) => {
+                            self.shared.note_failed(&error);
+                            tracing::debug!(%error, "cannot take a connection on");
+                        }
+                    }
+                }
+                Command::Do(job) => job(&self),
+                // Whoever waited for it may have given up.
+                Command::Answer(answer) => drop(answer.send(())),
+            }
+        }
+    }
+}
+
+/// How often a worker does what has to be done from time to time.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the allocator is nudged after a connection has ended or spare buffers were freed: it
+/// keeps them for a second, and then gives back a part at a time.
+const NUDGES: u8 = 5;
+
+/// Has the allocator give back to the system what has been free for long enough. It does so only
+/// when it has just freed something large, and a server that has become idle frees nothing.
+fn nudge_allocator() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
+}
+
+/// How many connections a worker serves; shared with whoever hands them out.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Load(Arc<AtomicUsize>);
+
+impl Load {
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn remove(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection's place at a worker, which counts it for as long as it has this.
+#[derive(Debug)]
+pub(crate) struct Seat(Rc<Worker>);
+
+impl Deref for Seat {
+    type Target = Rc<Worker>;
+
+    fn deref(&self) -> &Rc<Worker> {
+        let Self(worker) = self;
+        worker
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.load.remove();
+        self.left_to_release.set(NUDGES);
+    }
+}
+
+/// Something to be done on a worker's thread.
+type Job = Box<dyn FnOnce(&Rc<Worker>) + Send>;
+
+/// What a worker can be told from other threads.
+pub(crate) enum Command {
+    /// Serve this connection; whoever says so has counted it.
+    Adopt(Box<Accepted>),
+    /// Run this on the worker's thread.
+    Do(Job),
+    /// Show that this thread runs, and does what it is told.
+    Answer(oneshot::Sender<()>),
+}

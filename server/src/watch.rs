@@ -1,0 +1,4 @@
+//! What operators see.
+
+pub(crate) mod admin;
+pub(crate) mod flood;

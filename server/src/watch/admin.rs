@@ -1,0 +1,134 @@
+//! What operators and their machines ask: counters, health, readiness. Not for the open internet.
+
+mod metrics;
+mod page;
+mod peers;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use peers::BadQuery;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use crate::forward::worker::Worker;
+use crate::run::shared::{Phase, Shared};
+
+/// A socket for operators.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    socket: std::net::TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+/// Most connections at a time; a monitor needs one.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Longest time for a request's head, and life of a connection in all.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_LIFE: Duration = Duration::from_secs(300);
+
+/// Pause after an error while accepting.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Admin {
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = std::net::TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { address: socket.local_addr()?, socket })
+    }
+
+    /// Answers on this worker for as long as it runs: while the server shuts down, too.
+    pub(crate) fn start(self, worker: &Rc<Worker>) -> io::Result<()> {
+        let socket = TcpListener::from_std(self.socket)?;
+        tokio::task::spawn_local(accept(socket, Arc::clone(&worker.shared)));
+        Ok(())
+    }
+}
+
+async fn accept(socket: TcpListener, shared: Arc<Shared>) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let stream = match socket.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection for operators");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let shared = Arc::clone(&shared);
+        tokio::task::spawn_local(async move {
+            let service =
+                service_fn(async |request| Ok::<_, Infallible>(respond(&shared, &request).await));
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            // Whatever a monitor does wrong is its own affair.
+            let _ = timeout(MAX_LIFE, connection).await;
+            drop(place);
+        });
+    }
+}
+
+async fn respond<B>(shared: &Shared, request: &Request<B>) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return reply(
+            StatusCode::METHOD_NOT_ALLOWED,
+            PLAIN,
+            "only GET and HEAD are served here\n".into(),
+        );
+    }
+    match request.uri().path() {
+        "/metrics" => reply(StatusCode::OK, PROMETHEUS, metrics::page(shared)),
+        "/healthz" => reply(StatusCode::OK, PLAIN, "ok\n".into()),
+        "/readyz" => match shared.phase() {
+            Phase::Running => reply(StatusCode::OK, PLAIN, "ready\n".into()),
+            Phase::Leaving | Phase::Settling | Phase::Closing => {
+                reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "shutting down\n".into())
+            }
+        },
+        "/debug/peers" if !shared.settings.admin_debug.get() => reply(
+            StatusCode::NOT_FOUND,
+            PLAIN,
+            "start the server with --admin-debug to see its peers here\n".into(),
+        ),
+        "/debug/peers" => match peers::peers(shared, request.uri().query()).await {
+            Ok(json) => reply(StatusCode::OK, JSON, json),
+            Err(BadQuery) => reply(StatusCode::BAD_REQUEST, PLAIN, BadQuery::EXPLANATION.into()),
+        },
+        _ => reply(StatusCode::NOT_FOUND, PLAIN, WHAT_THERE_IS.into()),
+    }
+}
+
+const WHAT_THERE_IS: &str = "there are /metrics, /healthz, /readyz and /debug/peers\n";
+
+const JSON: &str = "application/json";
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Source: Prometheus's text exposition format, version 0.0.4.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
