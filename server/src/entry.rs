@@ -1,7 +1,6 @@
 //! From an accepted socket to a peer.
 
 pub(crate) mod accept_rate;
-pub(crate) mod client;
 pub(crate) mod descriptors;
 pub(crate) mod handshake;
 pub(crate) mod http;
@@ -9,4 +8,5 @@ pub(crate) mod inherited;
 pub(crate) mod listener;
 pub(crate) mod proxies;
 pub(crate) mod proxy_header;
+pub(crate) mod source;
 pub(crate) mod tls;

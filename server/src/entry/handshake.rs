@@ -12,15 +12,15 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::admission::Refused;
-use crate::entry::client::Client;
 use crate::entry::http;
 use crate::entry::proxies::Claim;
 use crate::entry::proxy_header::Start;
+use crate::entry::source::Source;
 use crate::forward::connection;
 use crate::forward::outbox::Framing;
 use crate::forward::transport::HandshakeStream;
 use crate::forward::transport::rewind::Rewind;
-use crate::forward::worker::Seat;
+use crate::forward::worker::WorkerSlot;
 use crate::listen_url::Scheme;
 use crate::run::shared::Shared;
 pub(crate) use error::{FailureReason, HandshakeError};
@@ -30,7 +30,7 @@ pub(crate) use error::{FailureReason, HandshakeError};
 pub(crate) struct Accepted {
     socket: TcpStream,
     scheme: Scheme,
-    client: Client,
+    client: Source,
 }
 
 impl Accepted {
@@ -43,13 +43,13 @@ impl Accepted {
         shared: &Shared,
     ) -> Result<Self, Refused> {
         let admission = shared.admissions.admit()?;
-        let client = Client::new(address, admission, shared.proxies())?;
+        let client = Source::new(address, admission, shared.proxies())?;
         Ok(Self { socket, scheme, client })
     }
 
     /// Has this thread's runtime watch the socket in the place of the one that accepted it: what
     /// arrives wakes the worker that serves it, and is there once that has looked.
-    pub(crate) fn moved_here(self) -> Result<Self, HandshakeError> {
+    pub(crate) fn rebind(self) -> Result<Self, HandshakeError> {
         let moved = self.socket.into_std().and_then(TcpStream::from_std);
         let socket = moved.map_err(HandshakeError::NotTakenOn)?;
         Ok(Self { socket, ..self })
@@ -57,16 +57,16 @@ impl Accepted {
 }
 
 /// Sets about making a peer of an accepted socket.
-pub(crate) fn begin(seat: Seat, accepted: Accepted) {
+pub(crate) fn begin(slot: WorkerSlot, accepted: Accepted) {
     let Accepted { socket, scheme, client } = accepted;
-    let mut pending = Pending { seat, client };
+    let mut pending = Pending { slot, client };
     if scheme == Scheme::Tcp && !pending.awaits_header() {
         return pending.become_peer(socket, Framing::Raw);
     }
     // The handshakes' state is far larger than a peer's, and gone when they are done: it has a
     // task of its own.
     tokio::task::spawn_local(async move {
-        let worker = Rc::clone(&pending.seat);
+        let worker = Rc::clone(&pending.slot);
         let result = match pending.find_client(socket, scheme).await {
             Ok((stream, scheme)) => {
                 let address = pending.client.address();
@@ -84,8 +84,8 @@ pub(crate) fn begin(seat: Seat, accepted: Accepted) {
 
 /// A connection on its way to becoming a peer.
 pub(crate) struct Pending {
-    pub(crate) seat: Seat,
-    pub(crate) client: Client,
+    pub(crate) slot: WorkerSlot,
+    pub(crate) client: Source,
 }
 
 /// What the client turns out to speak.
@@ -115,7 +115,7 @@ impl Pending {
         let trusted = self.awaits_header();
         // Whoever is not listed need not say anything, and does not wait twice for its greeting.
         if !trusted && scheme == Scheme::Auto {
-            let silence = self.seat.shared.settings.auto_silence.get();
+            let silence = self.slot.shared.settings.auto_silence.get();
             let heard = async { Ok(timeout(silence, socket.read_buf(&mut head)).await) };
             match self.in_time(heard).await? {
                 Err(_silent) => return Ok((Rewind::new(head, socket), Scheme::Tcp)),
@@ -128,9 +128,9 @@ impl Pending {
                 match header.client {
                     _ if !trusted => {
                         let address = self.client.address();
-                        self.seat.shared.note_ignored(Claim::ProxyHeader, Some(address));
+                        self.slot.shared.note_ignored(Claim::ProxyHeader, Some(address));
                     }
-                    Some(client) => self.client.turn_out_as(client)?,
+                    Some(client) => self.client.set_address(client)?,
                     // The proxy speaks for itself.
                     None => {}
                 }
@@ -196,7 +196,7 @@ impl Pending {
     where
         S: AsyncRead + Unpin,
     {
-        let silence = self.seat.shared.settings.auto_silence.get();
+        let silence = self.slot.shared.settings.auto_silence.get();
         let mut head = Vec::with_capacity(LONGEST_TELL);
         let spoken = self
             .in_time(async {
@@ -221,8 +221,8 @@ impl Pending {
 
     /// Makes a peer of the connection: it has said all that it had to say before its frames.
     pub(crate) fn become_peer(self, stream: impl HandshakeStream, framing: Framing) {
-        let Self { seat, client } = self;
-        connection::serve(seat, stream.into_transport(framing), client);
+        let Self { slot, client } = self;
+        connection::serve(slot, stream.into_transport(framing), client);
     }
 
     /// Waits for a handshake no longer than the configuration allows, or a shutdown.
@@ -236,16 +236,16 @@ impl Pending {
                 Ok(result) => Ok(result?),
                 Err(_elapsed) => Err(HandshakeError::TimedOut),
             },
-            () = self.seat.shared.last_call_is_over() => Err(HandshakeError::ShutDown),
+            () = self.slot.shared.last_call_is_over() => Err(HandshakeError::ShutDown),
         }
     }
 
     pub(crate) fn handshake_timeout(&self) -> Duration {
-        self.seat.shared.settings.handshake_timeout.get()
+        self.slot.shared.settings.handshake_timeout.get()
     }
 
     fn acceptors(&self) -> Result<&crate::entry::tls::Acceptors, HandshakeError> {
-        self.seat.shared.tls.as_ref().ok_or(HandshakeError::NoCertificate)
+        self.slot.shared.tls.as_ref().ok_or(HandshakeError::NoCertificate)
     }
 }
 

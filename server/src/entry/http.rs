@@ -51,7 +51,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wa
 /// Serves HTTP on a connection until it closes or becomes a WebSocket.
 pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), HandshakeError> {
     let limit = pending.handshake_timeout();
-    let worker = Rc::clone(&pending.seat);
+    let worker = Rc::clone(&pending.slot);
     let shared = &worker.shared;
     let pending = RefCell::new(pending);
     let outcome = Cell::new(Outcome::NothingAsked);
@@ -118,7 +118,7 @@ pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), 
 
 /// Answers a request, and counts what there is to count about it.
 async fn answer<B>(request: &Request<B>, pending: &RefCell<Pending>) -> Reply {
-    let worker = Rc::clone(&pending.borrow().seat);
+    let worker = Rc::clone(&pending.borrow().slot);
     let shared = &worker.shared;
     let mut answer = shared.site().answer(request).await;
     let client = &mut pending.borrow_mut().client;
@@ -127,7 +127,7 @@ async fn answer<B>(request: &Request<B>, pending: &RefCell<Pending>) -> Reply {
     }
     // A proxy may carry requests of many on one connection, but this one has it alone from here on.
     if answer.reply.status() == StatusCode::SWITCHING_PROTOCOLS
-        && let Err(refused) = client.turn_out_in(request.headers())
+        && let Err(refused) = client.set_address_from(request.headers())
     {
         shared.note_refused(refused);
         answer = upgrade::too_many();

@@ -3,8 +3,8 @@
 mod deadlines;
 mod end;
 mod finish;
-mod heartbeat;
 mod inbound;
+mod pings;
 mod timer;
 
 use std::fmt;
@@ -24,29 +24,29 @@ use waddell_core::{FrameDecoder, PeerId, ServerConnection};
 
 use end::End;
 use finish::Finish;
-use heartbeat::Heartbeat;
 use inbound::{Inbound, Surplus, WebSocket};
+use pings::Pings;
 use timer::Timer;
 
 use crate::admission::Admission;
-use crate::entry::client::Client;
 use crate::entry::proxies::Claim;
 use crate::entry::proxy_header::Watch;
+use crate::entry::source::Source;
 use crate::forward::link::{LinkStatus, Pushed};
 use crate::forward::outbox::Framing;
 use crate::forward::peer::Peer;
+use crate::forward::read_counts::ReadCounts;
 use crate::forward::registry::Registration;
-use crate::forward::tally::Tally;
 use crate::forward::transport::tls::{Decrypted, decrypt};
 use crate::forward::transport::{Early, Transport, TransportKind, ws};
-use crate::forward::worker::{Scratch, Seat};
+use crate::forward::worker::{Scratch, WorkerSlot};
 use crate::run::shared::Phase;
 
 /// Makes a peer of a connection whose handshakes are done, and serves it until it ends.
-pub(crate) fn serve(seat: Seat, transport: Transport, client: Client) {
+pub(crate) fn serve(slot: WorkerSlot, transport: Transport, client: Source) {
     let Transport { socket, tls, framing, early } = transport;
     let kind = TransportKind::new(framing, tls.is_some());
-    let mut connection = Connection::new(seat, socket, tls, framing, kind, client);
+    let mut connection = Connection::new(slot, socket, tls, framing, kind, client);
     if let Err(end) = connection.open(early) {
         connection.finish = Some(connection.begin_finish(end));
     }
@@ -55,7 +55,7 @@ pub(crate) fn serve(seat: Seat, transport: Transport, client: Client) {
 
 /// One connected peer's task. It is as small as it can be: there may be very many.
 struct Connection {
-    worker: Seat,
+    worker: WorkerSlot,
     registration: Registration,
     socket: OwnedReadHalf,
     inbound: Inbound,
@@ -86,12 +86,12 @@ const READS_TO_SETTLE: usize = 16;
 
 impl Connection {
     fn new(
-        worker: Seat,
+        worker: WorkerSlot,
         socket: TcpStream,
         tls: Option<Box<rustls::ServerConnection>>,
         framing: Framing,
         kind: TransportKind,
-        client: Client,
+        client: Source,
     ) -> Self {
         let shared = &worker.shared;
         let id = PeerId::from_random(uuid::Uuid::new_v4().into_bytes());
@@ -101,10 +101,10 @@ impl Connection {
         let peer = Peer::new(id, writer, tls, framing, shared.moment(now));
         // The greeting is in the outbox before others can reach the peer, so it comes first; it is
         // written after they can, so whoever is told the id can write to it at once.
-        worker.with_supplies(|supplies| peer.link().push_greeting(&state.greeting(), supplies));
+        worker.with_buffers(|buffers| peer.link().push_greeting(&state.greeting(), buffers));
         shared.peer_is_unsettled();
         let registration = shared.registry.register(peer);
-        worker.with_supplies(|supplies| registration.peer().link().write_now(supplies));
+        worker.with_buffers(|buffers| registration.peer().link().write_now(buffers));
         shared.metrics.peer_connected(kind);
         let address = shared.shown(client.address());
         tracing::info!(peer = %Short(id), transport = kind.as_str(), address, "connected");
@@ -112,7 +112,7 @@ impl Connection {
             Framing::Raw => None,
             Framing::WebSocket => Some(Box::new(WebSocket {
                 decoder: ws::Decoder::default(),
-                heartbeat: Heartbeat::new(shared, id, now),
+                pings: Pings::new(shared, id, now),
                 surplus: Surplus::default(),
             })),
         };
@@ -242,11 +242,11 @@ impl Connection {
         let worker = Rc::clone(&self.worker);
         worker.with_scratch(|scratch| {
             let now = Instant::now();
-            self.account(now, |this, tally| {
-                this.look_out(&plain)?;
+            self.account(now, |this, counts| {
+                this.reject_proxy_header(&plain)?;
                 let peer = this.registration.peer();
-                this.inbound.take(&mut plain, peer, &worker, now, tally)?;
-                this.take_wire(&mut wire, &mut scratch.plain, now, tally)
+                this.inbound.take(&mut plain, peer, &worker, now, counts)?;
+                this.take_wire(&mut wire, &mut scratch.plain, now, counts)
             })
         })
     }
@@ -255,13 +255,13 @@ impl Connection {
     fn account(
         &mut self,
         now: Instant,
-        take: impl FnOnce(&mut Self, &mut Tally) -> Result<(), End>,
+        take: impl FnOnce(&mut Self, &mut ReadCounts) -> Result<(), End>,
     ) -> Result<(), End> {
         let held = self.inbound.frames.held();
-        let mut tally = Tally::new(self.worker.shared.moment(now));
-        let taken = take(self, &mut tally);
-        self.inbound.note_unfinished(&tally);
-        tally.settle(&self.worker.metrics, self.registration.peer());
+        let mut counts = ReadCounts::new(self.worker.shared.moment(now));
+        let taken = take(self, &mut counts);
+        self.inbound.note_unfinished(&counts);
+        counts.settle(&self.worker.metrics, self.registration.peer());
         if self.inbound.state.paused_until(self.worker.shared.core_time(now)).is_some() {
             self.worker.metrics.peers_paused.add(1);
         }
@@ -299,7 +299,7 @@ impl Connection {
         self.inbound.heard();
         let now = Instant::now();
         Poll::Ready(
-            self.account(now, |this, tally| this.take_wire(wire, &mut scratch.plain, now, tally)),
+            self.account(now, |this, counts| this.take_wire(wire, &mut scratch.plain, now, counts)),
         )
     }
 
@@ -309,17 +309,17 @@ impl Connection {
         wire: &mut [u8],
         plain: &mut [u8],
         now: Instant,
-        tally: &mut Tally,
+        counts: &mut ReadCounts,
     ) -> Result<(), End> {
         if !self.kind.is_encrypted() {
-            self.look_out(wire)?;
-            return self.inbound.take(wire, self.registration.peer(), &self.worker, now, tally);
+            self.reject_proxy_header(wire)?;
+            return self.inbound.take(wire, self.registration.peer(), &self.worker, now, counts);
         }
         let mut wire = &*wire;
         loop {
             let decrypted = self.decrypt(&mut wire, plain)?;
             let (bytes, _) = plain.split_at_mut(decrypted.len);
-            self.inbound.take(bytes, self.registration.peer(), &self.worker, now, tally)?;
+            self.inbound.take(bytes, self.registration.peer(), &self.worker, now, counts)?;
             if decrypted.closed {
                 return Err(End::Closed(None));
             }
@@ -331,7 +331,7 @@ impl Connection {
 
     /// Hangs up on whoever begins with a PROXY header, though nobody waited for one: what comes
     /// after would be taken for the rest of a long frame.
-    fn look_out(&mut self, bytes: &[u8]) -> Result<(), End> {
+    fn reject_proxy_header(&mut self, bytes: &[u8]) -> Result<(), End> {
         if !self.watch.finds_header(bytes) {
             return Ok(());
         }
@@ -362,7 +362,7 @@ impl Connection {
     fn poll_link(&self, cx: &mut Context<'_>) -> LinkStatus {
         let write_timeout = self.worker.shared.settings.write_timeout.get();
         self.worker
-            .with_supplies(|supplies| self.peer().link().poll_blocked(cx, write_timeout, supplies))
+            .with_buffers(|buffers| self.peer().link().poll_blocked(cx, write_timeout, buffers))
     }
 }
 
@@ -396,7 +396,7 @@ impl Drop for Connection {
         self.registration.end();
         let mut link = self.peer().link();
         link.close();
-        self.worker.with_supplies(|supplies| link.abandon(supplies));
+        self.worker.with_buffers(|buffers| link.abandon(buffers));
         drop(link);
         let shared = &self.worker.shared;
         self.inbound.close(&shared.unfinished);

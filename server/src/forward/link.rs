@@ -14,12 +14,12 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::Instant;
 
+use crate::forward::buffer_pool::BufferPool;
 use crate::forward::memory::{Memory, NoMemory, Share};
 use crate::forward::outbox::{Framing, Outbox, Refused};
-use crate::forward::spares::Spares;
-use crate::forward::supplies::{Moment, Supplies};
 use crate::forward::transport::socket::{Asking, NonBlocking};
 use crate::forward::transport::{TransportKind, tls};
+use crate::forward::worker_buffers::{Moment, WorkerBuffers};
 
 /// The writing side of a connection; held for as long as one write to the socket takes at most.
 #[derive(Debug)]
@@ -133,24 +133,24 @@ impl Link {
         &mut self,
         frame: &[u8],
         read_at: Moment,
-        supplies: &mut Supplies,
+        buffers: &mut WorkerBuffers,
     ) -> Result<Pushed, Refused> {
         if self.closing || self.flow.has_ended() {
             return Ok(Pushed::Gone);
         }
-        if let Err(refused) = self.put(frame, read_at, supplies) {
+        if let Err(refused) = self.put(frame, read_at, buffers) {
             if self.flow == Flow::Blocked {
                 return Err(refused);
             }
             // What waits may only be waiting for the end of the turn.
-            self.write_and_wake(supplies);
+            self.write_and_wake(buffers);
             if self.flow.has_ended() {
                 return Ok(Pushed::Gone);
             }
-            self.put(frame, read_at, supplies)?;
+            self.put(frame, read_at, buffers)?;
         }
         if self.outbox.len() >= WRITE_AT {
-            self.write_and_wake(supplies);
+            self.write_and_wake(buffers);
             if self.flow == Flow::Idle {
                 return Ok(Pushed::Written);
             }
@@ -163,18 +163,18 @@ impl Link {
         &mut self,
         frame: &[u8],
         read_at: Moment,
-        supplies: &mut Supplies,
+        buffers: &mut WorkerBuffers,
     ) -> Result<(), Refused> {
-        let Supplies { shared, spares, .. } = supplies;
+        let WorkerBuffers { shared, pool, .. } = buffers;
         let limit = shared.settings.outbox_bytes.get();
         if self.flow == Flow::Blocked {
             let Self { outbox, share, .. } = self;
             let grant = |more| shared.memory.grow(share, more);
-            let pushed = outbox.push(frame, limit, spares, grant);
+            let pushed = outbox.push(frame, limit, pool, grant);
             self.update_share(&shared.memory);
             pushed?;
         } else {
-            self.outbox.push(frame, limit, spares, |_| Ok(()))?;
+            self.outbox.push(frame, limit, pool, |_| Ok(()))?;
         }
         self.oldest.get_or_insert(read_at);
         self.frames_out += 1;
@@ -183,26 +183,26 @@ impl Link {
     }
 
     /// Puts the greeting into the outbox, which is empty.
-    pub(crate) fn push_greeting(&mut self, frame: &[u8], supplies: &mut Supplies) {
-        let pushed = self.outbox.push(frame, usize::MAX, &mut supplies.spares, |_| Ok(()));
+    pub(crate) fn push_greeting(&mut self, frame: &[u8], buffers: &mut WorkerBuffers) {
+        let pushed = self.outbox.push(frame, usize::MAX, &mut buffers.pool, |_| Ok(()));
         debug_assert_eq!(pushed, Ok(()), "this limit has room for a greeting");
     }
 
     /// Puts a WebSocket control frame into the outbox, unless so much waits already that it makes
     /// no difference, or there is no memory for it.
-    pub(crate) fn push_control(&mut self, frame: &[u8], supplies: &mut Supplies) -> Pushed {
-        let Supplies { shared, spares, .. } = supplies;
+    pub(crate) fn push_control(&mut self, frame: &[u8], buffers: &mut WorkerBuffers) -> Pushed {
+        let WorkerBuffers { shared, pool, .. } = buffers;
         if self.flow.has_ended() || self.outbox.len() >= shared.settings.outbox_bytes.get() {
             return Pushed::Gone;
         }
         let Self { outbox, share, .. } = self;
         let pushed = if self.flow == Flow::Blocked {
             let grant = |more| shared.memory.grow(share, more);
-            let pushed = outbox.push_control(frame, spares, grant);
+            let pushed = outbox.push_control(frame, pool, grant);
             self.update_share(&shared.memory);
             pushed
         } else {
-            outbox.push_control(frame, spares, |_| Ok(()))
+            outbox.push_control(frame, pool, |_| Ok(()))
         };
         match pushed {
             Ok(()) => self.queue(),
@@ -211,17 +211,17 @@ impl Link {
     }
 
     /// Writes what waits for a worker to do so; see [`Peer::flush`](crate::forward::peer::Peer::flush).
-    pub(crate) fn flush(&mut self, supplies: &mut Supplies) {
+    pub(crate) fn flush(&mut self, buffers: &mut WorkerBuffers) {
         if self.flow == Flow::Queued {
-            self.write_to(Asking::WhenReady, supplies);
+            self.write_to(Asking::WhenReady, buffers);
             self.wake_if_needed();
         }
     }
 
     /// Hangs up, if something still waits, to make room for others.
-    pub(crate) fn crowd_out(&mut self, supplies: &mut Supplies) {
+    pub(crate) fn crowd_out(&mut self, buffers: &mut WorkerBuffers) {
         if self.flow == Flow::Blocked {
-            self.end(Flow::CrowdedOut, supplies);
+            self.end(Flow::CrowdedOut, buffers);
             self.wake_if_needed();
         }
     }
@@ -246,8 +246,8 @@ impl Link {
     }
 
     /// Forgets all that waits, for good.
-    pub(crate) fn abandon(&mut self, supplies: &mut Supplies) {
-        self.end(Flow::Broken, supplies);
+    pub(crate) fn abandon(&mut self, buffers: &mut WorkerBuffers) {
+        self.end(Flow::Broken, buffers);
     }
 
     /// Takes note that something waits to be written.
@@ -281,7 +281,7 @@ impl Link {
         &mut self,
         cx: &mut Context<'_>,
         write_timeout: Duration,
-        supplies: &mut Supplies,
+        buffers: &mut WorkerBuffers,
     ) -> LinkStatus {
         match &mut self.owner {
             Some(owner) => owner.clone_from(cx.waker()),
@@ -292,14 +292,14 @@ impl Link {
                 (Flow::Broken, _) => return LinkStatus::Broken,
                 (Flow::CrowdedOut, _) => return LinkStatus::CrowdedOut,
                 (Flow::Blocked, Some(since)) => match self.tcp().poll_write_ready(cx) {
-                    Poll::Ready(Ok(())) => self.write(supplies),
-                    Poll::Ready(Err(_)) => self.end(Flow::Broken, supplies),
+                    Poll::Ready(Ok(())) => self.write(buffers),
+                    Poll::Ready(Err(_)) => self.end(Flow::Broken, buffers),
                     Poll::Pending if since.elapsed() < write_timeout => {
                         return LinkStatus::Stalled(since);
                     }
                     Poll::Pending => {
-                        self.write_to(Asking::Always, supplies);
-                        supplies.measure_written();
+                        self.write_to(Asking::Always, buffers);
+                        buffers.measure_written();
                         if self.stalled_since == Some(since) {
                             return LinkStatus::Stalled(since);
                         }
@@ -311,9 +311,9 @@ impl Link {
     }
 
     /// Writes at once, without waiting for the socket to say that it is ready.
-    pub(crate) fn write_now(&mut self, supplies: &mut Supplies) {
+    pub(crate) fn write_now(&mut self, buffers: &mut WorkerBuffers) {
         if matches!(self.flow, Flow::Idle | Flow::Queued) {
-            self.write(supplies);
+            self.write(buffers);
         }
     }
 
@@ -324,9 +324,9 @@ impl Link {
     }
 
     /// Writes, unless the owner waits for the socket; wakes the owner if it has to from here on.
-    fn write_and_wake(&mut self, supplies: &mut Supplies) {
+    fn write_and_wake(&mut self, buffers: &mut WorkerBuffers) {
         if matches!(self.flow, Flow::Idle | Flow::Queued) {
-            self.write(supplies);
+            self.write(buffers);
             self.wake_if_needed();
         }
     }
@@ -339,41 +339,41 @@ impl Link {
     }
 
     /// Writes until nothing waits or the socket takes no more.
-    fn write(&mut self, supplies: &mut Supplies) {
-        self.write_to(Asking::WhenReady, supplies);
-        supplies.measure_written();
+    fn write(&mut self, buffers: &mut WorkerBuffers) {
+        self.write_to(Asking::WhenReady, buffers);
+        buffers.measure_written();
     }
 
-    fn write_to(&mut self, asking: Asking, supplies: &mut Supplies) {
-        let spares = &mut supplies.spares;
+    fn write_to(&mut self, asking: Asking, buffers: &mut WorkerBuffers) {
+        let pool = &mut buffers.pool;
         let mut progress = false;
         let mut socket = NonBlocking { socket: self.socket.as_ref(), asking };
         let result = match &mut self.tls {
-            None => write_plain(&mut socket, &mut self.outbox, spares, &mut progress),
-            Some(tls) => tls::write(&mut socket, tls, &mut self.outbox, spares, &mut progress),
+            None => write_plain(&mut socket, &mut self.outbox, pool, &mut progress),
+            Some(tls) => tls::write(&mut socket, tls, &mut self.outbox, pool, &mut progress),
         };
         match result {
             Ok(()) => {
                 self.flow = Flow::Idle;
                 self.stalled_since = None;
-                supplies.shared.memory.release(&mut self.share);
+                buffers.shared.memory.release(&mut self.share);
                 if let Some(oldest) = self.oldest.take() {
-                    supplies.written(oldest);
+                    buffers.written(oldest);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if progress || self.stalled_since.is_none() {
                     self.stalled_since = Some(Instant::now());
                 }
-                self.wait(supplies);
+                self.wait(buffers);
             }
-            Err(_) => self.end(Flow::Broken, supplies),
+            Err(_) => self.end(Flow::Broken, buffers),
         }
     }
 
     /// Leaves what is left to the owner, once the socket is writable again.
-    fn wait(&mut self, supplies: &mut Supplies) {
-        let memory = &supplies.shared.memory;
+    fn wait(&mut self, buffers: &mut WorkerBuffers) {
+        let memory = &buffers.shared.memory;
         if self.flow == Flow::Blocked {
             self.update_share(memory);
             return;
@@ -382,7 +382,7 @@ impl Link {
         self.outbox.settle();
         let holds = self.holds();
         if memory.begin_wait(&mut self.share, holds).is_err() {
-            self.end(Flow::CrowdedOut, supplies);
+            self.end(Flow::CrowdedOut, buffers);
         }
     }
 
@@ -402,11 +402,11 @@ impl Link {
     }
 
     /// Forgets all that waits; nothing is written any more.
-    fn end(&mut self, flow: Flow, supplies: &mut Supplies) {
+    fn end(&mut self, flow: Flow, buffers: &mut WorkerBuffers) {
         self.flow = flow;
         self.oldest = None;
-        self.outbox.clear(&mut supplies.spares);
-        supplies.shared.memory.release(&mut self.share);
+        self.outbox.clear(&mut buffers.pool);
+        buffers.shared.memory.release(&mut self.share);
     }
 
     fn tcp(&self) -> &TcpStream {
@@ -434,13 +434,13 @@ pub(crate) enum Pushed {
 fn write_plain(
     socket: &mut NonBlocking<'_>,
     outbox: &mut Outbox,
-    spares: &mut Spares,
+    pool: &mut BufferPool,
     progress: &mut bool,
 ) -> io::Result<()> {
     while !outbox.is_empty() {
         let len = socket.write(outbox.sealed())?;
         *progress = true;
-        outbox.advance(len, spares);
+        outbox.advance(len, pool);
     }
     Ok(())
 }

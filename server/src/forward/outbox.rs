@@ -13,8 +13,8 @@
 
 use std::mem;
 
+use crate::forward::buffer_pool::BufferPool;
 use crate::forward::memory::NoMemory;
-use crate::forward::spares::Spares;
 use crate::forward::transport::ws;
 
 /// What stands around the frames on the wire.
@@ -56,13 +56,13 @@ impl Outbox {
         &mut self,
         frame: &[u8],
         limit: usize,
-        spares: &mut Spares,
+        pool: &mut BufferPool,
         grant: impl FnMut(usize) -> Result<(), NoMemory>,
     ) -> Result<(), Refused> {
         if self.len() + frame.len() > limit {
             return Err(Refused::Full);
         }
-        self.reserve(ws::MAX_HEADER_LEN + frame.len(), limit, spares, grant)?;
+        self.reserve(ws::MAX_HEADER_LEN + frame.len(), limit, pool, grant)?;
         match self.framing {
             Framing::Raw => {}
             Framing::WebSocket => self.make_room_in_batch(frame.len()),
@@ -76,11 +76,11 @@ impl Outbox {
     pub(crate) fn push_control(
         &mut self,
         frame: &[u8],
-        spares: &mut Spares,
+        pool: &mut BufferPool,
         grant: impl FnMut(usize) -> Result<(), NoMemory>,
     ) -> Result<(), NoMemory> {
         self.seal();
-        self.reserve(frame.len(), usize::MAX, spares, grant)?;
+        self.reserve(frame.len(), usize::MAX, pool, grant)?;
         self.bytes.extend_from_slice(frame);
         Ok(())
     }
@@ -92,24 +92,24 @@ impl Outbox {
     }
 
     /// Takes note that the first `len` bytes of [`Outbox::sealed`] are written.
-    pub(crate) fn advance(&mut self, len: usize, spares: &mut Spares) {
+    pub(crate) fn advance(&mut self, len: usize, pool: &mut BufferPool) {
         self.head += len as u32;
         if self.is_empty() {
-            self.clear(spares);
+            self.clear(pool);
         }
     }
 
     /// Forgets all that waits.
-    pub(crate) fn clear(&mut self, spares: &mut Spares) {
-        spares.give_back(mem::take(&mut self.bytes));
+    pub(crate) fn clear(&mut self, pool: &mut BufferPool) {
+        pool.give_back(mem::take(&mut self.bytes));
         self.head = 0;
         self.batch = None;
     }
 
     /// Gives back memory that what waits does not need, for it may have to wait for long.
     pub(crate) fn settle(&mut self) {
-        if self.bytes.capacity() / 2 > self.bytes.len().max(Spares::NEW_CAPACITY) {
-            self.bytes.shrink_to(Spares::NEW_CAPACITY);
+        if self.bytes.capacity() / 2 > self.bytes.len().max(BufferPool::NEW_CAPACITY) {
+            self.bytes.shrink_to(BufferPool::NEW_CAPACITY);
         }
     }
 
@@ -136,13 +136,13 @@ impl Outbox {
         &mut self,
         more: usize,
         limit: usize,
-        spares: &mut Spares,
+        pool: &mut BufferPool,
         mut grant: impl FnMut(usize) -> Result<(), NoMemory>,
     ) -> Result<(), NoMemory> {
         if self.bytes.capacity() == 0 {
-            let lent = spares.lend();
+            let lent = pool.lend();
             if let Err(refused) = grant(lent.capacity()) {
-                spares.give_back(lent);
+                pool.give_back(lent);
                 return Err(refused);
             }
             self.bytes = lent;
@@ -171,7 +171,7 @@ impl Outbox {
             && let Err(refused) = grant(growth)
         {
             if self.is_empty() {
-                self.clear(spares);
+                self.clear(pool);
             }
             return Err(refused);
         }
@@ -231,47 +231,47 @@ mod tests {
     const GRANT: fn(usize) -> Result<(), NoMemory> = |_| Ok(());
 
     fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
-        let mut spares = Spares::default();
+        let mut pool = BufferPool::default();
         let mut out = Vec::new();
         while !outbox.is_empty() {
             let bytes = outbox.sealed();
             let len = step.min(bytes.len());
             out.extend_from_slice(&bytes[..len]);
-            outbox.advance(len, &mut spares);
+            outbox.advance(len, &mut pool);
         }
         out
     }
 
     #[test]
     fn raw_frames_are_the_stream() {
-        let mut spares = Spares::default();
+        let mut pool = BufferPool::default();
         let mut outbox = Outbox::new(Framing::Raw);
-        outbox.push(b"one", 100, &mut spares, GRANT).unwrap();
-        outbox.push(b"two", 100, &mut spares, GRANT).unwrap();
+        outbox.push(b"one", 100, &mut pool, GRANT).unwrap();
+        outbox.push(b"two", 100, &mut pool, GRANT).unwrap();
         assert_eq!(drain(&mut outbox, 2), b"onetwo");
         assert_eq!(outbox.bytes.capacity(), 0, "an empty outbox owns no memory");
     }
 
     #[test]
     fn frames_that_pile_up_share_a_message() {
-        let mut spares = Spares::default();
+        let mut pool = BufferPool::default();
         let mut outbox = Outbox::new(Framing::WebSocket);
-        outbox.push(b"one", 100, &mut spares, GRANT).unwrap();
-        outbox.push(b"two", 100, &mut spares, GRANT).unwrap();
+        outbox.push(b"one", 100, &mut pool, GRANT).unwrap();
+        outbox.push(b"two", 100, &mut pool, GRANT).unwrap();
         assert_eq!(outbox.sealed(), b"\x82\x06onetwo");
-        outbox.push(b"three", 100, &mut spares, GRANT).unwrap();
-        outbox.push_control(b"\x89\x00", &mut spares, GRANT).unwrap();
-        outbox.push(b"four", 100, &mut spares, GRANT).unwrap();
+        outbox.push(b"three", 100, &mut pool, GRANT).unwrap();
+        outbox.push_control(b"\x89\x00", &mut pool, GRANT).unwrap();
+        outbox.push(b"four", 100, &mut pool, GRANT).unwrap();
         assert_eq!(drain(&mut outbox, 3), b"\x82\x06onetwo\x82\x05three\x89\x00\x82\x04four");
     }
 
     #[test]
     fn messages_of_every_length_get_the_shortest_header() {
         for len in [1, 125, 126, 65_535, 65_536, 65_537] {
-            let mut spares = Spares::default();
+            let mut pool = BufferPool::default();
             let mut outbox = Outbox::new(Framing::WebSocket);
             let frame = vec![7; len];
-            outbox.push(&frame, 1 << 20, &mut spares, GRANT).unwrap();
+            outbox.push(&frame, 1 << 20, &mut pool, GRANT).unwrap();
             let header = ws::Header::binary(len);
             assert_eq!(drain(&mut outbox, 10_000), [&header, &frame[..]].concat(), "{len}");
         }
@@ -279,40 +279,40 @@ mod tests {
 
     #[test]
     fn a_message_does_not_grow_beyond_the_short_form() {
-        let mut spares = Spares::default();
+        let mut pool = BufferPool::default();
         let mut outbox = Outbox::new(Framing::WebSocket);
         let frame = vec![7; 40_000];
-        outbox.push(&frame, 1 << 20, &mut spares, GRANT).unwrap();
-        outbox.push(&frame, 1 << 20, &mut spares, GRANT).unwrap();
+        outbox.push(&frame, 1 << 20, &mut pool, GRANT).unwrap();
+        outbox.push(&frame, 1 << 20, &mut pool, GRANT).unwrap();
         let header = ws::Header::binary(40_000);
         assert_eq!(drain(&mut outbox, 777), [&header, &frame[..], &header, &frame[..]].concat());
     }
 
     #[test]
     fn what_does_not_fit_is_refused_and_the_rest_stays() {
-        let mut spares = Spares::default();
+        let mut pool = BufferPool::default();
         let mut outbox = Outbox::new(Framing::Raw);
-        outbox.push(&[1; 60], 100, &mut spares, GRANT).unwrap();
-        assert_eq!(outbox.push(&[2; 60], 100, &mut spares, GRANT), Err(Refused::Full));
-        outbox.push(&[3; 40], 100, &mut spares, GRANT).unwrap();
+        outbox.push(&[1; 60], 100, &mut pool, GRANT).unwrap();
+        assert_eq!(outbox.push(&[2; 60], 100, &mut pool, GRANT), Err(Refused::Full));
+        outbox.push(&[3; 40], 100, &mut pool, GRANT).unwrap();
         assert_eq!(drain(&mut outbox, 100), [vec![1; 60], vec![3; 40]].concat());
     }
 
     #[test]
     fn memory_is_bounded_by_what_may_wait() {
         let limit = 1 << 20;
-        let mut spares = Spares::default();
+        let mut pool = BufferPool::default();
         for framing in [Framing::Raw, Framing::WebSocket] {
             let mut outbox = Outbox::new(framing);
             let mut pushed = 0_usize;
             let mut taken = 0_usize;
             for round in 0..10_000 {
-                if outbox.push(&[0; 997], limit, &mut spares, GRANT).is_ok() {
+                if outbox.push(&[0; 997], limit, &mut pool, GRANT).is_ok() {
                     pushed += 1;
                 }
                 if round % 3 == 0 {
                     let len = outbox.sealed().len().min(1500);
-                    outbox.advance(len, &mut spares);
+                    outbox.advance(len, &mut pool);
                     taken += len;
                 }
                 assert!(
@@ -328,13 +328,13 @@ mod tests {
     #[test]
     fn it_grows_by_what_it_was_granted() {
         for framing in [Framing::Raw, Framing::WebSocket] {
-            let mut spares = Spares::default();
+            let mut pool = BufferPool::default();
             let mut outbox = Outbox::new(framing);
             let mut granted = 0;
             let mut refusals = 0;
             for round in 0..1000 {
                 let may_have = if round < 500 { 20_000 } else { 300_000 };
-                let pushed = outbox.push(&[0; 777], 1 << 20, &mut spares, |growth| {
+                let pushed = outbox.push(&[0; 777], 1 << 20, &mut pool, |growth| {
                     if granted + growth > may_have {
                         return Err(NoMemory);
                     }
@@ -350,24 +350,24 @@ mod tests {
 
     #[test]
     fn one_that_was_refused_its_first_memory_owns_none() {
-        let mut spares = Spares::default();
+        let mut pool = BufferPool::default();
         let mut outbox = Outbox::new(Framing::Raw);
-        for may_have in [0, Spares::NEW_CAPACITY] {
+        for may_have in [0, BufferPool::NEW_CAPACITY] {
             let grant = |growth| if growth > may_have { Err(NoMemory) } else { Ok(()) };
-            let pushed = outbox.push(&[0; 5000], 1 << 20, &mut spares, grant);
+            let pushed = outbox.push(&[0; 5000], 1 << 20, &mut pool, grant);
             assert_eq!((pushed, outbox.capacity()), (Err(Refused::NoMemory), 0));
         }
     }
 
     #[test]
     fn what_waits_for_long_holds_little_more_than_it_needs() {
-        let mut spares = Spares::default();
-        spares.give_back(Vec::with_capacity(Spares::MAX_CAPACITY));
+        let mut pool = BufferPool::default();
+        pool.give_back(Vec::with_capacity(BufferPool::MAX_CAPACITY));
         let mut outbox = Outbox::new(Framing::Raw);
-        outbox.push(b"short", 1 << 20, &mut spares, GRANT).unwrap();
-        assert_eq!(outbox.capacity(), Spares::MAX_CAPACITY);
+        outbox.push(b"short", 1 << 20, &mut pool, GRANT).unwrap();
+        assert_eq!(outbox.capacity(), BufferPool::MAX_CAPACITY);
         outbox.settle();
-        assert_eq!(outbox.capacity(), Spares::NEW_CAPACITY);
+        assert_eq!(outbox.capacity(), BufferPool::NEW_CAPACITY);
         assert_eq!(drain(&mut outbox, 10), b"short");
     }
 }

@@ -11,7 +11,7 @@ use waddell_core::PeerId;
 use crate::forward::connection::Short;
 use crate::forward::link::{Link, LinkReport, Pushed};
 use crate::forward::outbox::{Framing, Refused};
-use crate::forward::supplies::{Moment, Supplies};
+use crate::forward::worker_buffers::{Moment, WorkerBuffers};
 
 /// A connected peer, as the registry holds it.
 #[derive(Debug)]
@@ -82,23 +82,23 @@ impl Peer {
         &self,
         frame: &[u8],
         read_at: Moment,
-        supplies: &mut Supplies,
+        buffers: &mut WorkerBuffers,
     ) -> Result<Pushed, Refused> {
-        self.link().push(frame, read_at, supplies)
+        self.link().push(frame, read_at, buffers)
     }
 
     /// Writes what waits, as far as the socket takes it.
     ///
     /// Any worker may: the one that put something in usually does, which saves waking the owner.
     /// The owner is woken when it has to wait for the socket, or when the socket is broken.
-    /// How long it took is for [`Supplies::measure_written`] to say, once all are flushed.
-    pub(crate) fn flush(&self, supplies: &mut Supplies) {
-        self.link().flush(supplies);
+    /// How long it took is for [`WorkerBuffers::measure_written`] to say, once all are flushed.
+    pub(crate) fn flush(&self, buffers: &mut WorkerBuffers) {
+        self.link().flush(buffers);
     }
 
     /// Hangs up, if something still waits, to make room for others.
-    pub(crate) fn crowd_out(&self, supplies: &mut Supplies) {
-        self.link().crowd_out(supplies);
+    pub(crate) fn crowd_out(&self, buffers: &mut WorkerBuffers) {
+        self.link().crowd_out(buffers);
     }
 
     /// Wakes the task that owns the connection.

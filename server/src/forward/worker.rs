@@ -25,8 +25,8 @@ use crate::entry::handshake::{self, Accepted};
 use crate::forward::link::Pushed;
 use crate::forward::outbox::Refused;
 use crate::forward::peer::Peer;
-use crate::forward::supplies::Supplies;
-use crate::forward::tally::Tally;
+use crate::forward::read_counts::ReadCounts;
+use crate::forward::worker_buffers::WorkerBuffers;
 use crate::metrics::WorkerMetrics;
 use crate::run::shared::Shared;
 
@@ -37,7 +37,7 @@ pub(crate) struct Worker {
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) load: Load,
     scratch: RefCell<Scratch>,
-    supplies: RefCell<Supplies>,
+    buffers: RefCell<WorkerBuffers>,
     to_flush: RefCell<Vec<Arc<Peer>>>,
     flusher: RefCell<Option<Waker>>,
     /// How often the allocator is still to be nudged.
@@ -61,7 +61,7 @@ impl Scratch {
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, load: Load) -> Self {
         let metrics = shared.metrics.add_worker();
-        let supplies = Supplies::new(Arc::clone(&shared), Arc::clone(&metrics));
+        let buffers = WorkerBuffers::new(Arc::clone(&shared), Arc::clone(&metrics));
         let scratch = Scratch {
             wire: vec![0; Scratch::LEN].into_boxed_slice(),
             plain: vec![0; Scratch::LEN].into_boxed_slice(),
@@ -71,7 +71,7 @@ impl Worker {
             metrics,
             load,
             scratch: RefCell::new(scratch),
-            supplies: RefCell::new(supplies),
+            buffers: RefCell::new(buffers),
             to_flush: RefCell::default(),
             flusher: RefCell::default(),
             left_to_release: Cell::default(),
@@ -86,38 +86,38 @@ impl Worker {
         to: PeerId,
         frame: &[u8],
         recent: &mut Option<Arc<Peer>>,
-        tally: &mut Tally,
+        counts: &mut ReadCounts,
     ) {
         if recent.as_ref().is_none_or(|peer| peer.id() != to) {
             *recent = self.shared.registry.get(to);
         }
         let Some(peer) = recent else {
-            tally.dropped_unknown += 1;
+            counts.dropped_unknown += 1;
             return;
         };
-        match peer.push(frame, tally.read_at, &mut self.supplies.borrow_mut()) {
+        match peer.push(frame, counts.read_at, &mut self.buffers.borrow_mut()) {
             Ok(Pushed::Flush) => self.flush_soon(peer),
             Ok(Pushed::Waits | Pushed::Written) => {}
             Ok(Pushed::Gone) => {
-                tally.dropped_unknown += 1;
+                counts.dropped_unknown += 1;
                 return;
             }
             Err(Refused::Full) => {
-                tally.dropped_full += 1;
+                counts.dropped_full += 1;
                 return;
             }
             Err(Refused::NoMemory) => {
-                tally.dropped_memory += 1;
+                counts.dropped_memory += 1;
                 return;
             }
         }
-        tally.forwarded += 1;
-        tally.bytes_forwarded += frame.len() as u64;
+        counts.forwarded += 1;
+        counts.bytes_forwarded += frame.len() as u64;
     }
 
     /// Sends a WebSocket control frame, unless so much waits already that it makes no difference.
     pub(crate) fn send_control(&self, peer: &Arc<Peer>, frame: &[u8]) {
-        let pushed = self.with_supplies(|supplies| peer.link().push_control(frame, supplies));
+        let pushed = self.with_buffers(|buffers| peer.link().push_control(frame, buffers));
         if pushed == Pushed::Flush {
             self.flush_soon(peer);
         }
@@ -134,8 +134,8 @@ impl Worker {
         to_flush.push(Arc::clone(peer));
     }
 
-    pub(crate) fn with_supplies<T>(&self, use_them: impl FnOnce(&mut Supplies) -> T) -> T {
-        use_them(&mut self.supplies.borrow_mut())
+    pub(crate) fn with_buffers<T>(&self, use_them: impl FnOnce(&mut WorkerBuffers) -> T) -> T {
+        use_them(&mut self.buffers.borrow_mut())
     }
 
     pub(crate) fn with_scratch<T>(&self, use_it: impl FnOnce(&mut Scratch) -> T) -> T {
@@ -152,11 +152,11 @@ impl Worker {
                 *flusher = Some(cx.waker().clone());
             }
             std::mem::swap(&mut list, &mut self.to_flush.borrow_mut());
-            let mut supplies = self.supplies.borrow_mut();
+            let mut buffers = self.buffers.borrow_mut();
             for peer in list.drain(..) {
-                peer.flush(&mut supplies);
+                peer.flush(&mut buffers);
             }
-            supplies.measure_written();
+            buffers.measure_written();
             Poll::<()>::Pending
         })
         .await;
@@ -169,7 +169,7 @@ impl Worker {
             let due = Instant::now() + HOUSEKEEPING_INTERVAL;
             sleep_until(due).await;
             self.metrics.lag.observe(due.elapsed());
-            if self.with_supplies(|supplies| supplies.spares.trim()) {
+            if self.with_buffers(|buffers| buffers.pool.trim()) {
                 self.left_to_release.set(NUDGES);
             }
             let left = self.left_to_release.get();
@@ -186,7 +186,7 @@ impl Worker {
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let crowd_out = |peer: &Peer| {
-                worker.with_supplies(|supplies| peer.crowd_out(supplies));
+                worker.with_buffers(|buffers| peer.crowd_out(buffers));
             };
             worker.shared.memory.reclaim(&worker.shared.registry, crowd_out).await;
         });
@@ -194,7 +194,7 @@ impl Worker {
 
     /// Serves a connection that is counted already.
     pub(crate) fn serve(self: &Rc<Self>, accepted: Accepted) {
-        handshake::begin(Seat(Rc::clone(self)), accepted);
+        handshake::begin(WorkerSlot(Rc::clone(self)), accepted);
     }
 
     /// Serves connections until there will be no more commands.
@@ -204,9 +204,9 @@ impl Worker {
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Adopt(accepted) => {
-                    let seat = Seat(Rc::clone(&self));
-                    match accepted.moved_here() {
-                        Ok(accepted) => handshake::begin(seat, accepted),
+                    let slot = WorkerSlot(Rc::clone(&self));
+                    match accepted.rebind() {
+                        Ok(accepted) => handshake::begin(slot, accepted),
                         Err(error) => {
                             self.shared.note_failed(&error);
                             tracing::debug!(%error, "cannot take a connection on");
@@ -254,9 +254,9 @@ impl Load {
 
 /// A connection's place at a worker, which counts it for as long as it has this.
 #[derive(Debug)]
-pub(crate) struct Seat(Rc<Worker>);
+pub(crate) struct WorkerSlot(Rc<Worker>);
 
-impl Deref for Seat {
+impl Deref for WorkerSlot {
     type Target = Rc<Worker>;
 
     fn deref(&self) -> &Rc<Worker> {
@@ -265,7 +265,7 @@ impl Deref for Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for WorkerSlot {
     fn drop(&mut self) {
         self.load.remove();
         self.left_to_release.set(NUDGES);

@@ -145,7 +145,7 @@ impl Server {
             let _ = starting.send(start());
         });
         started.await.unwrap_or_else(|_| Err(io::Error::other("a worker did not start")))?;
-        shared.begin_serving(workers.roll_call());
+        shared.begin_serving(workers.probe());
         tokio::select! {
             () = shutdown => {}
             never = watch_certificate(&shared) => match never {},

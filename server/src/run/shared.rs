@@ -22,12 +22,12 @@ use crate::entry::tls::Acceptors;
 use crate::forward::memory::Memory;
 use crate::forward::peer::Peer;
 use crate::forward::registry::Registry;
-use crate::forward::supplies::Moment;
 use crate::forward::unfinished::Unfinished;
+use crate::forward::worker_buffers::Moment;
 use crate::metrics::Metrics;
 use crate::run::drain::Schedule;
 use crate::run::settings::Settings;
-use crate::run::workers::RollCall;
+use crate::run::workers::WorkerProbe;
 use notes::Notes;
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<Acceptors>,
     site: RwLock<Arc<Site>>,
     /// The workers, once they accept connections.
-    workers: watch::Sender<Option<Arc<RollCall>>>,
+    workers: watch::Sender<Option<Arc<WorkerProbe>>>,
     proxies: RwLock<Arc<Proxies>>,
     notes: Notes,
     phase: AtomicU8,
@@ -128,12 +128,12 @@ impl Shared {
     }
 
     /// Takes note that the workers accept connections.
-    pub(crate) fn begin_serving(&self, workers: RollCall) {
+    pub(crate) fn begin_serving(&self, workers: WorkerProbe) {
         self.workers.send_replace(Some(Arc::new(workers)));
     }
 
     /// Waits until the workers accept connections, and returns what asks them how they are.
-    pub(crate) async fn serving(&self) -> Arc<RollCall> {
+    pub(crate) async fn serving(&self) -> Arc<WorkerProbe> {
         loop {
             let mut workers = self.workers.subscribe();
             // The sender is part of this: it is not gone.

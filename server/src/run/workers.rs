@@ -53,19 +53,19 @@ impl Workers {
     }
 
     /// Returns what asks all workers whether they are there.
-    pub(crate) fn roll_call(&self) -> RollCall {
+    pub(crate) fn probe(&self) -> WorkerProbe {
         let commands = self.threads.iter().filter_map(|thread| thread.commands.as_ref());
-        RollCall { workers: commands.map(mpsc::UnboundedSender::downgrade).collect() }
+        WorkerProbe { workers: commands.map(mpsc::UnboundedSender::downgrade).collect() }
     }
 }
 
 /// Asks all workers whether they are there, and not stuck in something.
 #[derive(Debug)]
-pub(crate) struct RollCall {
+pub(crate) struct WorkerProbe {
     workers: Vec<mpsc::WeakUnboundedSender<Command>>,
 }
 
-impl RollCall {
+impl WorkerProbe {
     /// Waits until every worker has answered: what each is doing has come to an end.
     pub(crate) async fn answered(&self) {
         let answers: Vec<_> = self
@@ -168,18 +168,18 @@ mod tests {
         let site = Site::new(&config);
         let shared = Arc::new(Shared::new(config, None, site));
         let workers = Workers::start(2, &shared).unwrap();
-        let roll_call = workers.roll_call();
-        roll_call.answered().await;
+        let probe = workers.probe();
+        probe.answered().await;
         let (release, wait) = std::sync::mpsc::channel::<()>();
         workers.on_first(move |_| {
             let _ = wait.recv();
         });
-        let mut answered = Box::pin(roll_call.answered());
+        let mut answered = Box::pin(probe.answered());
         let early = tokio::time::timeout(Duration::from_millis(20), &mut answered).await;
         assert!(early.is_err(), "nobody says that all is well");
         drop(release);
         answered.await;
         drop(workers);
-        roll_call.answered().await;
+        probe.answered().await;
     }
 }

@@ -7,7 +7,7 @@ use waddell_core::Liveness;
 
 use super::Connection;
 use super::end::End;
-use super::heartbeat::Beat;
+use super::pings::Beat;
 use crate::forward::transport::ws;
 
 impl Connection {
@@ -22,9 +22,9 @@ impl Connection {
         loop {
             let stalled_at = stalled_since.map(|since| since + shared.settings.write_timeout.get());
             let idle_at = self.inbound.state.poll_timeout().map(|at| shared.tokio_time(at));
-            let heartbeat_at = self.inbound.websocket.as_ref().map(|ws| ws.heartbeat.due());
+            let ping_at = self.inbound.websocket.as_ref().map(|ws| ws.pings.due());
             let frame_at = self.inbound.frame_due(shared);
-            let dues = [stalled_at, idle_at, heartbeat_at, frame_at, hang_up_at];
+            let dues = [stalled_at, idle_at, ping_at, frame_at, hang_up_at];
             let Some(due) = dues.into_iter().flatten().min() else {
                 self.timer.rest();
                 return None;
@@ -47,17 +47,17 @@ impl Connection {
                 return Some(End::TimedOut);
             }
             let Some(websocket) = &mut self.inbound.websocket else { continue };
-            let heartbeat = &mut websocket.heartbeat;
+            let pings = &mut websocket.pings;
             // Behind much that waits a ping would come too late to ask anything, and a peer that is
             // not read from cannot answer.
             let paused = self.inbound.state.paused_until(shared.core_time(now)).is_some();
             let unasked = paused || stalled_since.is_some();
             if unasked {
-                heartbeat.heard();
+                pings.heard();
             }
-            match heartbeat.beat(shared, self.inbound.state.id(), now) {
+            match pings.beat(shared, self.inbound.state.id(), now) {
                 Beat::Wait => {}
-                Beat::Ping if unasked => heartbeat.heard(),
+                Beat::Ping if unasked => pings.heard(),
                 Beat::Ping => self.worker.send_control(self.registration.peer(), &ws::ping()),
                 Beat::Dead => return Some(End::TimedOut),
             }

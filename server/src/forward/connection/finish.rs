@@ -44,7 +44,7 @@ impl Connection {
         if self.kind.is_websocket()
             && let Some(close) = end.close()
         {
-            self.worker.with_supplies(|supplies| link.push_control(&ws::close(close), supplies));
+            self.worker.with_buffers(|buffers| link.push_control(&ws::close(close), buffers));
         }
         let deadline = Instant::now() + shared.settings.write_timeout.get();
         Box::new(Finish { end, deadline, shut_down: false })
@@ -83,9 +83,9 @@ impl Connection {
     ) -> Poll<Result<(), Undeliverable>> {
         let write_timeout = self.worker.shared.settings.write_timeout.get();
         let mut link = self.peer().link();
-        self.worker.with_supplies(|supplies| {
-            link.write_now(supplies);
-            match link.poll_blocked(cx, write_timeout, supplies) {
+        self.worker.with_buffers(|buffers| {
+            link.write_now(buffers);
+            match link.poll_blocked(cx, write_timeout, buffers) {
                 LinkStatus::Stalled(since) => {
                     *deadline = since + write_timeout;
                     return Poll::Pending;
@@ -98,7 +98,7 @@ impl Connection {
             if let Some(tls) = &mut link.tls {
                 tls.send_close_notify();
                 // If this does not fit, the peer is told by the end of the stream alone.
-                link.write_now(supplies);
+                link.write_now(buffers);
             }
             link.shut_down();
             Poll::Ready(Ok(()))

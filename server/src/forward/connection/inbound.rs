@@ -6,14 +6,14 @@ use tokio::time::Instant;
 use waddell_core::{FrameDecoder, Rejected, ServerConnection};
 
 use super::end::End;
-use super::heartbeat::Heartbeat;
+use super::pings::Pings;
 use crate::forward::memory::NoMemory;
 use crate::forward::peer::Peer;
-use crate::forward::supplies::Moment;
-use crate::forward::tally::Tally;
+use crate::forward::read_counts::ReadCounts;
 use crate::forward::transport::ws;
 use crate::forward::unfinished::Unfinished;
 use crate::forward::worker::Worker;
+use crate::forward::worker_buffers::Moment;
 use crate::run::shared::Shared;
 
 /// What the peer sends, on its way to becoming frames.
@@ -30,7 +30,7 @@ pub(super) struct Inbound {
 #[derive(Debug)]
 pub(super) struct WebSocket {
     pub(super) decoder: ws::Decoder,
-    pub(super) heartbeat: Heartbeat,
+    pub(super) pings: Pings,
     pub(super) surplus: Surplus,
 }
 
@@ -58,16 +58,16 @@ impl Inbound {
     /// The peer has sent something: it lives.
     pub(super) fn heard(&mut self) {
         if let Some(websocket) = &mut self.websocket {
-            websocket.heartbeat.heard();
+            websocket.pings.heard();
         }
     }
 
     /// Takes note of whether there is an unfinished frame after what was read, and since when.
-    pub(super) fn note_unfinished(&mut self, tally: &Tally) {
+    pub(super) fn note_unfinished(&mut self, counts: &ReadCounts) {
         if self.frames.buffered() == 0 {
             self.begun_at = None;
-        } else if self.begun_at.is_none() || tally.frames_in > 0 {
-            self.begun_at = Some(tally.read_at);
+        } else if self.begun_at.is_none() || counts.frames_in > 0 {
+            self.begun_at = Some(counts.read_at);
         }
     }
 
@@ -106,17 +106,17 @@ impl Inbound {
         peer: &Arc<Peer>,
         worker: &Worker,
         now: Instant,
-        tally: &mut Tally,
+        counts: &mut ReadCounts,
     ) -> Result<(), End> {
         let now = worker.shared.core_time(now);
         let Some(websocket) = &mut self.websocket else {
-            return take_frames(&mut self.frames, &mut self.state, bytes, worker, now, tally);
+            return take_frames(&mut self.frames, &mut self.state, bytes, worker, now, counts);
         };
-        let frames_before = tally.frames_in;
+        let frames_before = counts.frames_in;
         while let Some(event) = websocket.decoder.next(&mut bytes).map_err(End::Misbehaved)? {
             match event {
                 ws::Event::Bytes(bytes) => {
-                    take_frames(&mut self.frames, &mut self.state, bytes, worker, now, tally)?;
+                    take_frames(&mut self.frames, &mut self.state, bytes, worker, now, counts)?;
                 }
                 ws::Event::Ping(payload) => worker.send_control(peer, &ws::pong(&payload)),
                 // Any byte counts as a sign of life; see `Inbound::heard`.
@@ -126,7 +126,7 @@ impl Inbound {
         }
         let overhead = websocket.decoder.take_overhead();
         if self.state.is_limited() {
-            let frames = (tally.frames_in - frames_before) as usize;
+            let frames = (counts.frames_in - frames_before) as usize;
             let surplus = websocket.surplus.charge(overhead.frames, frames);
             self.state.charge(surplus, overhead.bytes, now);
         }
@@ -141,17 +141,17 @@ fn take_frames(
     mut bytes: &mut [u8],
     worker: &Worker,
     now: waddell_core::Instant,
-    tally: &mut Tally,
+    counts: &mut ReadCounts,
 ) -> Result<(), End> {
     let mut recent = None;
     while let Some(mut frame) = frames.next_frame(&mut bytes)? {
-        tally.frames_in += 1;
-        tally.bytes_in += frame.as_bytes().len() as u64;
+        counts.frames_in += 1;
+        counts.bytes_in += frame.as_bytes().len() as u64;
         match state.handle_frame(&mut frame, now) {
-            Ok(Some(to)) => worker.forward(to, frame.as_bytes(), &mut recent, tally),
-            Ok(None) => tally.keep_alives += 1,
-            Err(Rejected::ShortFrame { .. }) => tally.rejected_short += 1,
-            Err(Rejected::ReservedRecipient | _) => tally.rejected_reserved += 1,
+            Ok(Some(to)) => worker.forward(to, frame.as_bytes(), &mut recent, counts),
+            Ok(None) => counts.keep_alives += 1,
+            Err(Rejected::ShortFrame { .. }) => counts.rejected_short += 1,
+            Err(Rejected::ReservedRecipient | _) => counts.rejected_reserved += 1,
         }
     }
     Ok(())

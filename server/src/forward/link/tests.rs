@@ -37,12 +37,12 @@ fn frame(pusher: u8, number: u32) -> Vec<u8> {
 
 /// Pushes all frames, those again that are refused; flushes as workers do, at the end of a turn.
 fn push_all(peer: &Peer, shared: &Arc<Shared>, pusher: u8) {
-    let mut supplies = Supplies::new(Arc::clone(shared), shared.metrics.add_worker());
+    let mut buffers = WorkerBuffers::new(Arc::clone(shared), shared.metrics.add_worker());
     for number in 0..FRAMES {
         let frame = frame(pusher, number);
         let mut to_flush = false;
         loop {
-            match peer.push(&frame, shared.moment(Instant::now()), &mut supplies) {
+            match peer.push(&frame, shared.moment(Instant::now()), &mut buffers) {
                 Ok(Pushed::Flush) => to_flush = true,
                 Ok(Pushed::Waits | Pushed::Written) => {}
                 Ok(Pushed::Gone) => panic!("the peer is there"),
@@ -57,7 +57,7 @@ fn push_all(peer: &Peer, shared: &Arc<Shared>, pusher: u8) {
         if to_flush {
             // Others push in the meantime.
             thread::yield_now();
-            peer.flush(&mut supplies);
+            peer.flush(&mut buffers);
         }
     }
 }
@@ -81,11 +81,11 @@ fn read_all(mut client: std::net::TcpStream) -> Vec<u8> {
 
 /// Waits for the socket as a connection's task does, until nothing waits and nothing will.
 async fn own(peer: &Peer, shared: &Arc<Shared>, all_pushed: &AtomicBool) -> usize {
-    let mut supplies = Supplies::new(Arc::clone(shared), shared.metrics.add_worker());
+    let mut buffers = WorkerBuffers::new(Arc::clone(shared), shared.metrics.add_worker());
     let mut stalls = 0;
     poll_fn(|cx| {
         let mut link = peer.link();
-        match link.poll_blocked(cx, PATIENCE, &mut supplies) {
+        match link.poll_blocked(cx, PATIENCE, &mut buffers) {
             LinkStatus::Flowing => {}
             LinkStatus::Stalled(_) => {
                 stalls += 1;

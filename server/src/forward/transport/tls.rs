@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 
 use rustls::ServerConnection;
 
+use crate::forward::buffer_pool::BufferPool;
 use crate::forward::outbox::Outbox;
-use crate::forward::spares::Spares;
 use crate::forward::transport::socket::NonBlocking;
 
 /// Most bytes that TLS holds of what it was given to write, about: rustls's own limit, to which it
@@ -17,7 +17,7 @@ pub(crate) fn write(
     socket: &mut NonBlocking<'_>,
     tls: &mut ServerConnection,
     outbox: &mut Outbox,
-    spares: &mut Spares,
+    pool: &mut BufferPool,
     progress: &mut bool,
 ) -> io::Result<()> {
     loop {
@@ -25,7 +25,7 @@ pub(crate) fn write(
             // Takes up to the limit of its own buffer, which bounds what TLS holds.
             match tls.writer().write(outbox.sealed())? {
                 0 => break,
-                len => outbox.advance(len, spares),
+                len => outbox.advance(len, pool),
             }
         }
         if !tls.wants_write() {

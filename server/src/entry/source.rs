@@ -11,13 +11,13 @@ use crate::entry::proxies::Proxies;
 /// Whom a connection is from, as far as that is known, and its place among those of the same
 /// address. A listed proxy has no such place: it takes that of whom it speaks for.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct Source {
     address: IpAddr,
     admission: Admission,
     proxies: Arc<Proxies>,
 }
 
-impl Client {
+impl Source {
     /// The other end of a socket.
     pub(crate) fn new(
         address: IpAddr,
@@ -25,13 +25,13 @@ impl Client {
         proxies: Arc<Proxies>,
     ) -> Result<Self, Refused> {
         let mut client = Self { address, admission, proxies };
-        client.turn_out_as(address)?;
+        client.set_address(address)?;
         Ok(client)
     }
 
     /// The connection is from this address, as a listed proxy says. It stays what it was if there
     /// is no place for that.
-    pub(crate) fn turn_out_as(&mut self, address: IpAddr) -> Result<(), Refused> {
+    pub(crate) fn set_address(&mut self, address: IpAddr) -> Result<(), Refused> {
         if !self.proxies.contains(address) {
             self.admission.claim(address)?;
         }
@@ -40,11 +40,11 @@ impl Client {
     }
 
     /// The connection is from whom a request is made for, if it is a listed proxy's.
-    pub(crate) fn turn_out_in(&mut self, headers: &HeaderMap) -> Result<(), Refused> {
+    pub(crate) fn set_address_from(&mut self, headers: &HeaderMap) -> Result<(), Refused> {
         if !self.is_proxy() {
             return Ok(());
         }
-        self.turn_out_as(self.proxies.client(self.address, headers))
+        self.set_address(self.proxies.client(self.address, headers))
     }
 
     pub(crate) const fn address(&self) -> IpAddr {

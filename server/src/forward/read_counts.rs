@@ -1,12 +1,12 @@
 //! What became of the frames of one read.
 
 use crate::forward::peer::Peer;
-use crate::forward::supplies::Moment;
+use crate::forward::worker_buffers::Moment;
 use crate::metrics::WorkerMetrics;
 
 /// What became of the frames of one read; added to the counters once.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct ReadCounts {
     pub(crate) read_at: Moment,
     pub(crate) frames_in: u64,
     pub(crate) bytes_in: u64,
@@ -20,8 +20,8 @@ pub(crate) struct Tally {
     pub(crate) dropped_memory: u64,
 }
 
-impl Tally {
-    /// Begins a tally of what was read at that moment.
+impl ReadCounts {
+    /// Begins a counts of what was read at that moment.
     pub(crate) fn new(read_at: Moment) -> Self {
         Self {
             read_at,

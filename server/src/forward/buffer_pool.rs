@@ -5,16 +5,16 @@
 /// Most outboxes hold something for the microseconds between two writes only. They borrow their
 /// memory here, so that the steady state allocates nothing and an idle peer owns nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Spares {
+pub(crate) struct BufferPool {
     /// The one given back last is lent first: it is the likeliest to be in the cache.
     buffers: Vec<Vec<u8>>,
     /// Sum of their capacities.
     kept: usize,
-    /// Fewest buffers that lay here since the last [`Spares::trim`].
+    /// Fewest buffers that lay here since the last [`BufferPool::trim`].
     unused: usize,
 }
 
-impl Spares {
+impl BufferPool {
     /// Most bytes kept; little beside what thousands of connections need, and enough for all
     /// that wait at the end of a busy turn.
     const MAX_KEPT: usize = 4 << 20;
@@ -58,32 +58,32 @@ impl Spares {
 mod tests {
     use super::*;
 
-    fn with_buffers(count: usize) -> Spares {
-        let mut spares = Spares::default();
-        (0..count).for_each(|_| spares.give_back(Vec::with_capacity(1024)));
-        spares
+    fn with_buffers(count: usize) -> BufferPool {
+        let mut pool = BufferPool::default();
+        (0..count).for_each(|_| pool.give_back(Vec::with_capacity(1024)));
+        pool
     }
 
     #[test]
     fn no_more_is_kept_than_is_useful() {
-        let mut spares = Spares::default();
-        spares.give_back(Vec::with_capacity(Spares::MAX_CAPACITY + 1));
-        spares.give_back(Vec::new());
-        assert_eq!((spares.buffers.len(), spares.kept), (0, 0));
-        (0..100).for_each(|_| spares.give_back(Vec::with_capacity(Spares::MAX_CAPACITY)));
-        assert!((1..=Spares::MAX_KEPT).contains(&spares.kept));
+        let mut pool = BufferPool::default();
+        pool.give_back(Vec::with_capacity(BufferPool::MAX_CAPACITY + 1));
+        pool.give_back(Vec::new());
+        assert_eq!((pool.buffers.len(), pool.kept), (0, 0));
+        (0..100).for_each(|_| pool.give_back(Vec::with_capacity(BufferPool::MAX_CAPACITY)));
+        assert!((1..=BufferPool::MAX_KEPT).contains(&pool.kept));
     }
 
     #[test]
     fn what_nobody_needs_for_a_while_is_freed() {
-        let mut spares = with_buffers(10);
-        assert!(!spares.trim(), "they may be needed yet");
-        let busy: Vec<_> = (0..3).map(|_| spares.lend()).collect();
-        busy.into_iter().for_each(|buffer| spares.give_back(buffer));
-        assert!(spares.trim());
-        assert_eq!((spares.buffers.len(), spares.kept), (3, 3 * 1024));
-        assert!(spares.trim());
-        assert_eq!((spares.buffers.len(), spares.kept), (0, 0));
-        assert!(!spares.trim());
+        let mut pool = with_buffers(10);
+        assert!(!pool.trim(), "they may be needed yet");
+        let busy: Vec<_> = (0..3).map(|_| pool.lend()).collect();
+        busy.into_iter().for_each(|buffer| pool.give_back(buffer));
+        assert!(pool.trim());
+        assert_eq!((pool.buffers.len(), pool.kept), (3, 3 * 1024));
+        assert!(pool.trim());
+        assert_eq!((pool.buffers.len(), pool.kept), (0, 0));
+        assert!(!pool.trim());
     }
 }

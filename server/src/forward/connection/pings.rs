@@ -9,7 +9,7 @@ use crate::run::shared::Shared;
 
 /// Finds out whether a WebSocket peer lives.
 #[derive(Debug)]
-pub(super) struct Heartbeat {
+pub(super) struct Pings {
     ping_at: Instant,
     /// When to give up unless something is heard before.
     pong_by: Option<Instant>,
@@ -21,7 +21,7 @@ pub(super) enum Beat {
     Dead,
 }
 
-impl Heartbeat {
+impl Pings {
     pub(super) fn new(shared: &Shared, peer: PeerId, now: Instant) -> Self {
         Self { ping_at: now + Self::interval(shared, peer), pong_by: None }
     }

@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::forward::spares::Spares;
+use crate::forward::buffer_pool::BufferPool;
 use crate::metrics::WorkerMetrics;
 use crate::run::shared::Shared;
 
 /// What a worker has at hand to fill and write outboxes.
 #[derive(Debug)]
-pub(crate) struct Supplies {
+pub(crate) struct WorkerBuffers {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) spares: Spares,
+    pub(crate) pool: BufferPool,
     metrics: Arc<WorkerMetrics>,
     /// When the oldest frames came of outboxes that were written since the clock was last read.
     written: Vec<Moment>,
 }
 
-impl Supplies {
+impl WorkerBuffers {
     pub(crate) fn new(shared: Arc<Shared>, metrics: Arc<WorkerMetrics>) -> Self {
-        Self { shared, spares: Spares::default(), metrics, written: Vec::new() }
+        Self { shared, pool: BufferPool::default(), metrics, written: Vec::new() }
     }
 
     /// Takes note that an outbox is written whose oldest frame came at that moment.
