@@ -1,49 +1,67 @@
 //! Time as the state machines see it.
 
+use core::num::NonZeroU64;
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
-/// A point in time: how long after an epoch that the caller picks.
+/// A point in time: nanoseconds after an epoch that the caller picks.
 ///
 /// The core reads no clock, and `std::time::Instant::now()` panics on `wasm32-unknown-unknown`.
 /// Any epoch will do (the start of the process, the page's time origin, zero in a test) as long
 /// as one driver keeps to one, and the times it passes in never go backwards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Instant(Duration);
+///
+/// It is 8 bytes long, and so is an `Option` of it: a server holds several for each connection.
+/// The last point in time is 584 years after the epoch. Later ones count as that one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant {
+    /// One more than the nanoseconds since the epoch.
+    nanos_plus_1: NonZeroU64,
+}
 
 impl Instant {
-    /// The point in time `elapsed` after the caller's epoch.
+    /// The caller's epoch.
+    pub const EPOCH: Self = Self { nanos_plus_1: NonZeroU64::MIN };
+
+    /// Returns the point in time `elapsed` after the caller's epoch.
     pub const fn since_epoch(elapsed: Duration) -> Self {
-        Self(elapsed)
+        Self { nanos_plus_1: NonZeroU64::MIN.saturating_add(nanos(elapsed)) }
     }
 
     /// Returns how long after the caller's epoch this is.
     pub const fn elapsed_since_epoch(self) -> Duration {
-        self.0
+        Duration::from_nanos(self.nanos_plus_1.get() - 1)
     }
+}
 
-    /// Returns the time from `earlier` to this, or zero if `earlier` is later.
-    pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
-        self.0.saturating_sub(earlier.0)
+impl Default for Instant {
+    /// Returns [`Instant::EPOCH`].
+    fn default() -> Self {
+        Self::EPOCH
     }
 }
 
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    /// The point in time `rhs` later, or the last one that can be told.
+    /// Returns the point in time `rhs` later, or the last one that can be told.
     fn add(self, rhs: Duration) -> Self {
-        Self(self.0.saturating_add(rhs))
+        Self { nanos_plus_1: self.nanos_plus_1.saturating_add(nanos(rhs)) }
     }
 }
 
 impl Sub for Instant {
     type Output = Duration;
 
-    /// The time from `rhs` to this, or zero if `rhs` is later.
+    /// Returns the time from `rhs` to this, or zero if `rhs` is later.
     fn sub(self, rhs: Self) -> Duration {
-        self.saturating_duration_since(rhs)
+        Duration::from_nanos(self.nanos_plus_1.get().saturating_sub(rhs.nanos_plus_1.get()))
     }
+}
+
+/// Returns a duration in nanoseconds, or the most that 8 bytes can say.
+const fn nanos(duration: Duration) -> u64 {
+    let nanos = duration.as_nanos();
+    if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }
 }
 
 #[cfg(test)]
@@ -59,5 +77,17 @@ mod tests {
         assert_eq!(early - late, Duration::ZERO);
         assert_eq!(late + Duration::MAX, Instant::since_epoch(Duration::MAX));
         assert!(early < late);
+    }
+
+    #[test]
+    fn the_epoch_is_zero_and_nanoseconds_are_kept() {
+        assert_eq!(Instant::default().elapsed_since_epoch(), Duration::ZERO);
+        let odd = Duration::new(123_456, 789_012_345);
+        assert_eq!(Instant::since_epoch(odd).elapsed_since_epoch(), odd);
+    }
+
+    #[test]
+    fn an_option_of_it_takes_8_bytes() {
+        assert_eq!(size_of::<Option<Instant>>(), 8);
     }
 }
