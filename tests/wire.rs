@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use waddell_core::{
-    Client, ClientConfig, ClientEvent, ConnectionConfig, FrameDecoder, Instant, KEEP_ALIVE_FRAME,
-    MAX_BODY_LEN, MessageIn, MessageOut, Output, PORTABLE_BODY_LEN, Rejected, ServerConnection,
-    TopicId,
+    Client, ClientConfig, ClientEvent, ConnectionConfig, Decision, FrameDecoder, Instant,
+    KEEP_ALIVE_FRAME, MAX_BODY_LEN, MessageIn, MessageOut, Output, PORTABLE_BODY_LEN, Rejected,
+    ServerConnection, TopicId,
 };
 use waddell_tests::vectors::{Outcome, Side, Vector, Vectors};
 
@@ -85,17 +85,27 @@ fn servers_treat_the_golden_bytes_as_waddell_does() {
         match vector.outcome {
             Outcome::Forward => {
                 let message = vector.message.as_ref().expect("forwarded frames carry one");
-                assert_eq!(decision, Ok(Some(message.peer)), "{}", vector.name);
+                assert_eq!(decision, Decision::Forward(message.peer), "{}", vector.name);
                 let mut forwarded = vector.wire.clone();
                 forwarded[2..18].copy_from_slice(file.own_id.as_bytes());
                 assert!(frame.as_bytes() == forwarded, "{}", vector.name);
             }
-            Outcome::KeepAlive => assert_eq!(decision, Ok(None), "{}", vector.name),
+            Outcome::KeepAlive => assert_eq!(decision, Decision::KeepAlive, "{}", vector.name),
             Outcome::ShortFrame => {
-                assert_eq!(decision, Err(Rejected::ShortFrame { len }), "{}", vector.name);
+                assert_eq!(
+                    decision,
+                    Decision::Reject(Rejected::ShortFrame { len }),
+                    "{}",
+                    vector.name
+                );
             }
             Outcome::ReservedRecipient => {
-                assert_eq!(decision, Err(Rejected::ReservedRecipient), "{}", vector.name);
+                assert_eq!(
+                    decision,
+                    Decision::Reject(Rejected::ReservedRecipient),
+                    "{}",
+                    vector.name
+                );
             }
             Outcome::Greeting | Outcome::Message | Outcome::HangUp => {
                 panic!("{}: no outcome of a server's", vector.name)

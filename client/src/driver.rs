@@ -203,7 +203,7 @@ impl Driver {
                     CloseReason::AttemptsExhausted { last } => {
                         Closed::AttemptsExhausted { last: self.disconnected(last) }
                     }
-                    CloseReason::ByApplication | _ => Closed::ByApplication,
+                    CloseReason::ByApplication => Closed::ByApplication,
                 };
                 tracing::info!(server = %self.dialer, %reason, "closed");
                 self.shared.state.send_replace(State::Closed { reason });

@@ -351,7 +351,6 @@ pub enum ClientState {
 
 /// Why a connection ended, or did not come about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum DisconnectReason {
     /// The transport could not be connected.
     DialFailed,
@@ -376,7 +375,6 @@ impl fmt::Display for DisconnectReason {
 
 /// Why a client's life is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum CloseReason {
     /// [`Client::close`] was called.
     ByApplication,
@@ -400,7 +398,6 @@ impl fmt::Display for CloseReason {
 
 /// Why a message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum SendError {
     /// There is no connection right now; wait for [`ClientEvent::Connected`].
     NotConnected,

@@ -9,8 +9,9 @@
 //!                        the server's path, frame by frame
 //!   bytes in    read into a scratch buffer that the driver lends
 //!   -> frame    FrameDecoder::next_frame(&mut input)         where it lies, prefix included
-//!   -> decide   ServerConnection::handle_frame(&mut frame)   stamps the sender, says who gets it
-//!   -> route    the driver's: who is connected, what waits for whom
+//!   -> decide   ServerConnection::handle_frame(&mut frame)   stamps the sender
+//!               -> Decision: Forward(recipient) | KeepAlive | Reject(reason)
+//!   -> forward  the driver's: it knows the connected peers and their outboxes
 //!
 //!                        the client's path
 //!   bytes in    Client::handle_bytes(&mut input)
@@ -24,7 +25,10 @@
 //! happened, `poll_*` for what to do next. After every call on a [`Client`] that takes
 //! `&mut self`, drain `poll_output` to `None`, then sleep no longer than `poll_timeout`. Calls
 //! may come in any order and at any time; times passed in never go backwards. A
-//! [`ServerConnection`] returns its one decision directly and has no queue to drain.
+//! [`ServerConnection`] returns its [`Decision`] directly and has no queue to drain.
+//!
+//! The enums are exhaustive on purpose. A new kind of output or decision is a compile error in
+//! every driver, never a guess at run time.
 #![no_std]
 
 extern crate alloc;
@@ -50,5 +54,5 @@ pub use message::{
     PORTABLE_BODY_LEN, ShortFrame,
 };
 pub use rate::{Pacer, RateLimit};
-pub use server::{ConnectionConfig, GREETING_LEN, Liveness, Rejected, ServerConnection};
+pub use server::{ConnectionConfig, Decision, GREETING_LEN, Liveness, Rejected, ServerConnection};
 pub use time::Instant;

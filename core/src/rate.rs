@@ -12,50 +12,45 @@ pub struct RateLimit {
     pub frames_per_second: Option<NonZeroU32>,
     /// Most bytes a second, prefixes included. `None`: no limit.
     pub bytes_per_second: Option<NonZeroU32>,
-    /// How much may come at once after a pause: as much as the rates allow in this time.
+    /// How much may arrive at once after a pause: as much as the rates allow in this time.
     pub burst: Duration,
 }
 
-/// Keeps a peer to its rates: says when to go on reading, so that nothing is lost.
+/// Keeps a peer to its rates by saying when to read on, so that no frame is lost.
 ///
-/// Each rate is a bucket that leaks. What is kept of it is when it will be empty: every frame puts
-/// that off by its share of a second, and the peer waits while it is further off than the burst.
+/// Each rate is a leaky bucket, kept as the time at which it will be empty. A frame moves that time
+/// by its share of a second. The peer is paused while the time is further off than the burst.
 #[derive(Debug)]
 pub struct Pacer {
     limit: RateLimit,
-    frames_settled_at: Instant,
-    bytes_settled_at: Instant,
+    frames_empty_at: Instant,
+    bytes_empty_at: Instant,
 }
 
 impl Pacer {
-    /// A pacer of a peer that has sent nothing yet.
+    /// Makes the pacer of a peer that has sent nothing yet.
     pub fn new(limit: RateLimit, now: Instant) -> Self {
-        Self { limit, frames_settled_at: now, bytes_settled_at: now }
-    }
-
-    /// Counts a frame of `len` bytes.
-    pub fn charge(&mut self, len: usize, now: Instant) {
-        self.charge_many(1, len, now);
+        Self { limit, frames_empty_at: now, bytes_empty_at: now }
     }
 
     /// Counts that many frames, of `bytes` bytes together.
-    pub fn charge_many(&mut self, frames: usize, bytes: usize, now: Instant) {
+    pub fn charge(&mut self, frames: usize, bytes: usize, now: Instant) {
         if let Some(rate) = self.limit.frames_per_second {
-            self.frames_settled_at = self.frames_settled_at.max(now) + share(frames as u64, rate);
+            self.frames_empty_at = self.frames_empty_at.max(now) + share(frames as u64, rate);
         }
         if let Some(rate) = self.limit.bytes_per_second {
-            self.bytes_settled_at = self.bytes_settled_at.max(now) + share(bytes as u64, rate);
+            self.bytes_empty_at = self.bytes_empty_at.max(now) + share(bytes as u64, rate);
         }
     }
 
     /// Returns when the peer may be read from again.
     pub fn ready_at(&self) -> Instant {
-        let settled_at = self.frames_settled_at.max(self.bytes_settled_at);
-        Instant::since_epoch(settled_at.elapsed_since_epoch().saturating_sub(self.limit.burst))
+        let empty_at = self.frames_empty_at.max(self.bytes_empty_at);
+        Instant::since_epoch(empty_at.elapsed_since_epoch().saturating_sub(self.limit.burst))
     }
 }
 
-/// The time that `count` units take at `rate` units a second.
+/// Returns the time that `count` units take at `rate` units a second.
 fn share(count: u64, rate: NonZeroU32) -> Duration {
     Duration::from_nanos(count.saturating_mul(1_000_000_000) / u64::from(rate.get()))
 }
@@ -80,12 +75,12 @@ mod tests {
     fn a_burst_passes_and_then_the_rate_holds() {
         let mut pacer = Pacer::new(limit(100, 0, 200), at(0));
         for _ in 0..20 {
-            pacer.charge(50, at(0));
+            pacer.charge(1, 50, at(0));
             assert!(pacer.ready_at() <= at(0), "20 frames are the burst of 200 ms");
         }
-        pacer.charge(50, at(0));
+        pacer.charge(1, 50, at(0));
         assert_eq!(pacer.ready_at(), at(10));
-        pacer.charge(50, at(10));
+        pacer.charge(1, 50, at(10));
         assert_eq!(pacer.ready_at(), at(20));
     }
 
@@ -93,7 +88,7 @@ mod tests {
     fn what_was_not_used_is_saved_up_to_the_burst() {
         let mut pacer = Pacer::new(limit(100, 0, 200), at(0));
         for _ in 0..21 {
-            pacer.charge(50, at(60_000));
+            pacer.charge(1, 50, at(60_000));
         }
         assert_eq!(pacer.ready_at(), at(60_010));
     }
@@ -101,10 +96,10 @@ mod tests {
     #[test]
     fn bytes_count_as_well_and_the_slower_rate_rules() {
         let mut pacer = Pacer::new(limit(1000, 1000, 0), at(0));
-        pacer.charge(500, at(0));
+        pacer.charge(1, 500, at(0));
         assert_eq!(pacer.ready_at(), at(500));
         let mut pacer = Pacer::new(limit(1, 1_000_000, 0), at(0));
-        pacer.charge(500, at(0));
+        pacer.charge(1, 500, at(0));
         assert_eq!(pacer.ready_at(), at(1000));
     }
 
@@ -115,7 +110,7 @@ mod tests {
         let mut frames = 0_u32;
         while now < at(10_000) {
             if pacer.ready_at() <= now {
-                pacer.charge(20, now);
+                pacer.charge(1, 20, now);
                 frames += 1;
             } else {
                 now = pacer.ready_at();

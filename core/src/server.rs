@@ -23,11 +23,10 @@ pub struct ConnectionConfig {
     pub rate_limit: Option<RateLimit>,
 }
 
-/// The server's side of one connection: decides what becomes of each frame.
+/// The server's side of one connection: decides what is to be done with each frame.
 ///
-/// One input, at most one output: the decision is the return value, so there is no queue to
-/// drain. The driver sends [`greeting`](Self::greeting) first, then passes in each frame that
-/// the peer sends.
+/// The decision is the return value, so there is no queue to drain. The driver sends
+/// [`greeting`](Self::greeting) first, then passes in each frame that the peer sends.
 #[derive(Debug)]
 pub struct ServerConnection {
     id: PeerId,
@@ -43,7 +42,7 @@ struct Limits {
 }
 
 impl ServerConnection {
-    /// Takes on a peer that has just connected and is to be known as `id`.
+    /// Makes the state of a peer that has just connected and is given `id`.
     pub fn new(id: PeerId, config: ConnectionConfig, now: Instant) -> Self {
         let ConnectionConfig { idle_timeout, rate_limit } = config;
         let limited = idle_timeout.is_some() || rate_limit.is_some();
@@ -65,55 +64,45 @@ impl ServerConnection {
         frame
     }
 
-    /// Decides on one frame from the peer.
+    /// Decides what is to be done with one frame from the peer.
     ///
-    /// `Some(to)`: deliver the frame to `to`; its header bears this peer's id as the sender from
-    /// here on. `None`: a keep-alive, which is for nobody.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejected`] for a frame that is for nobody by mistake. Count it and keep reading: the
-    /// connection stays, as in waddell.
-    pub fn handle_frame(
-        &mut self,
-        frame: &mut Frame<'_>,
-        now: Instant,
-    ) -> Result<Option<PeerId>, Rejected> {
+    /// Any frame counts as a sign of life and against the peer's rate, rejected ones included.
+    pub fn handle_frame(&mut self, frame: &mut Frame<'_>, now: Instant) -> Decision {
         if let Some(limits) = &mut self.limits {
             limits.last_heard = now;
             if let Some(pacer) = &mut limits.pacer {
-                pacer.charge(frame.as_bytes().len(), now);
+                pacer.charge(1, frame.as_bytes().len(), now);
             }
         }
         let payload = frame.payload_mut();
         let len = payload.len();
         let Some((header, _body)) = payload.split_first_chunk_mut::<HEADER_LEN>() else {
             return if payload == KEEP_ALIVE {
-                Ok(None)
+                Decision::KeepAlive
             } else {
-                Err(Rejected::ShortFrame { len })
+                Decision::Reject(Rejected::ShortFrame { len })
             };
         };
         let [recipient @ .., _, _] = header;
         let to = PeerId::from_bytes(*recipient);
         if to.is_nil() {
-            return Err(Rejected::ReservedRecipient);
+            return Decision::Reject(Rejected::ReservedRecipient);
         }
         *recipient = *self.id.as_bytes();
-        Ok(Some(to))
+        Decision::Forward(to)
     }
 
-    /// Charges the peer's [`rate_limit`](ConnectionConfig::rate_limit) for what came besides whole
-    /// frames, such as the transport's own: so many like a frame each, of so many bytes together.
+    /// Charges the peer's [`rate_limit`](ConnectionConfig::rate_limit) for traffic besides frames,
+    /// such as the transport's own: `frames` units that cost as much as a frame each, and `bytes`.
     pub fn charge(&mut self, frames: usize, bytes: usize, now: Instant) {
         if let Some(limits) = &mut self.limits
             && let Some(pacer) = &mut limits.pacer
         {
-            pacer.charge_many(frames, bytes, now);
+            pacer.charge(frames, bytes, now);
         }
     }
 
-    /// Says whether the peer still counts as connected; ask when
+    /// Returns whether the peer still counts as connected; ask when
     /// [`poll_timeout`](Self::poll_timeout) has passed.
     pub fn handle_timeout(&mut self, now: Instant) -> Liveness {
         match self.poll_timeout() {
@@ -133,12 +122,11 @@ impl ServerConnection {
         limits.idle_timeout.map(|timeout| heard + timeout)
     }
 
-    /// Returns until when the peer is not to be read from, for it has sent more than its
+    /// Returns until when the peer is not to be read from, because it has sent more than its
     /// [`rate_limit`](ConnectionConfig::rate_limit) allows; `None` if it may be read from at `now`.
     ///
-    /// The frames of what has been read are handled all the same: what is read at a time is what
-    /// the burst may be exceeded by. So read little at a time from a peer with a limit, and
-    /// nothing is ever lost.
+    /// Frames that have been read are handled all the same, so no frame is ever lost. A peer can
+    /// exceed its burst by one read: read little at a time from a peer with a limit.
     pub fn paused_until(&self, now: Instant) -> Option<Instant> {
         let pacer = self.limits.as_ref()?.pacer.as_ref()?;
         Some(pacer.ready_at()).filter(|at| *at > now)
@@ -156,6 +144,18 @@ impl ServerConnection {
     }
 }
 
+/// What the driver is to do with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Deliver the frame to this peer. Its header bears the sender's id where it bore the
+    /// recipient's.
+    Forward(PeerId),
+    /// Nothing: the frame is a keep-alive.
+    KeepAlive,
+    /// Drop and count the frame, and keep the connection, as waddell does. It is left as it was.
+    Reject(Rejected),
+}
+
 /// Whether a peer still counts as connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
@@ -165,11 +165,10 @@ pub enum Liveness {
     Expired,
 }
 
-/// A frame that the peer should not have sent. It goes nowhere; the connection stays.
+/// Why a frame is for no peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Rejected {
-    /// Shorter than a header and no keep-alive.
+    /// It is shorter than a header and no keep-alive.
     ///
     /// waddell forwards payloads of 16 and 17 bytes, and its clients hang up when they get one.
     /// No client ever sends one, so they are not forwarded here.
@@ -177,7 +176,7 @@ pub enum Rejected {
         /// Length of the payload, in bytes.
         len: usize,
     },
-    /// Addressed to [`PeerId::NIL`], which is nobody's.
+    /// It is addressed to [`PeerId::NIL`], which no peer has.
     ReservedRecipient,
 }
 
@@ -217,7 +216,7 @@ mod tests {
         for body in [&b""[..], b"k", b"hello", &[0xa5; MAX_FRAME_LEN - HEADER_LEN]] {
             let mut bytes = message(other_id(), body);
             let expected = message(own_id(), body);
-            assert_eq!(decide(&mut connection(), &mut bytes), Ok(Some(other_id())));
+            assert_eq!(decide(&mut connection(), &mut bytes), Decision::Forward(other_id()));
             assert!(bytes == expected, "body of {} bytes", body.len());
         }
     }
@@ -229,21 +228,21 @@ mod tests {
         let mut decoder = FrameDecoder::new();
         assert_eq!(decoder.next_frame(&mut head), Ok(None));
         let mut frame = decoder.next_frame(&mut tail).unwrap().unwrap();
-        assert_eq!(connection().handle_frame(&mut frame, at(0)), Ok(Some(other_id())));
+        assert_eq!(connection().handle_frame(&mut frame, at(0)), Decision::Forward(other_id()));
         assert_eq!(frame.as_bytes(), message(own_id(), b"hello"));
     }
 
     #[test]
     fn peer_may_write_to_itself() {
         let mut bytes = message(own_id(), b"me");
-        assert_eq!(decide(&mut connection(), &mut bytes), Ok(Some(own_id())));
+        assert_eq!(decide(&mut connection(), &mut bytes), Decision::Forward(own_id()));
         assert_eq!(bytes, message(own_id(), b"me"));
     }
 
     #[test]
     fn keep_alive_is_for_nobody() {
         let mut bytes = b"\x01\x00k".to_vec();
-        assert_eq!(decide(&mut connection(), &mut bytes), Ok(None));
+        assert_eq!(decide(&mut connection(), &mut bytes), Decision::KeepAlive);
         assert_eq!(bytes, b"\x01\x00k");
     }
 
@@ -256,9 +255,13 @@ mod tests {
                 let before = bytes.clone();
                 let decision = decide(&mut connection(), &mut bytes);
                 if len == 1 && fill == b'k' {
-                    assert_eq!(decision, Ok(None));
+                    assert_eq!(decision, Decision::KeepAlive);
                 } else {
-                    assert_eq!(decision, Err(Rejected::ShortFrame { len }), "{before:?}");
+                    assert_eq!(
+                        decision,
+                        Decision::Reject(Rejected::ShortFrame { len }),
+                        "{before:?}"
+                    );
                 }
                 assert_eq!(bytes, before);
             }
@@ -268,15 +271,19 @@ mod tests {
     #[test]
     fn short_frame_keeps_the_connection_open() {
         let mut connection = connection();
-        assert!(decide(&mut connection, &mut b"\x00\x00".to_vec()).is_err());
+        let decision = decide(&mut connection, &mut b"\x00\x00".to_vec());
+        assert_eq!(decision, Decision::Reject(Rejected::ShortFrame { len: 0 }));
         let mut bytes = message(other_id(), b"still here");
-        assert_eq!(decide(&mut connection, &mut bytes), Ok(Some(other_id())));
+        assert_eq!(decide(&mut connection, &mut bytes), Decision::Forward(other_id()));
     }
 
     #[test]
     fn frames_to_the_nil_id_are_rejected_and_left_as_they_are() {
         let mut bytes = message(PeerId::NIL, b"nobody");
-        assert_eq!(decide(&mut connection(), &mut bytes), Err(Rejected::ReservedRecipient));
+        assert_eq!(
+            decide(&mut connection(), &mut bytes),
+            Decision::Reject(Rejected::ReservedRecipient)
+        );
         assert_eq!(bytes, message(PeerId::NIL, b"nobody"));
     }
 
@@ -284,7 +291,7 @@ mod tests {
     fn recipients_may_be_any_16_bytes_but_zeros() {
         for bytes in [[0xff; 16], *b"not a UUID v4 !!", *b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"] {
             let to = PeerId::from_bytes(bytes);
-            assert_eq!(decide(&mut connection(), &mut message(to, b"")), Ok(Some(to)));
+            assert_eq!(decide(&mut connection(), &mut message(to, b"")), Decision::Forward(to));
         }
     }
 
@@ -317,7 +324,7 @@ mod tests {
             let mut input = &mut bytes[..];
             let mut decoder = FrameDecoder::new();
             let mut frame = decoder.next_frame(&mut input).unwrap().unwrap();
-            let _ = connection.handle_frame(&mut frame, now);
+            connection.handle_frame(&mut frame, now);
             assert_eq!(connection.poll_timeout(), Some(now + Duration::from_secs(60)));
             assert_eq!(connection.handle_timeout(now), Liveness::Alive);
         }
@@ -340,7 +347,7 @@ mod tests {
         let mut decoder = FrameDecoder::new();
         while let Some(mut frame) = decoder.next_frame(&mut input).unwrap() {
             assert_eq!(connection.paused_until(at(0)), None, "the burst is ten frames");
-            assert_eq!(connection.handle_frame(&mut frame, at(0)), Ok(None));
+            assert_eq!(connection.handle_frame(&mut frame, at(0)), Decision::KeepAlive);
         }
         assert_eq!(connection.paused_until(at(0)), Some(at(1)));
         assert_eq!(connection.paused_until(at(1)), None);
@@ -410,10 +417,7 @@ mod tests {
         [&len.to_le_bytes()[..], id.as_bytes(), b"\x02\x01", body].concat()
     }
 
-    fn decide(
-        connection: &mut ServerConnection,
-        mut bytes: &mut [u8],
-    ) -> Result<Option<PeerId>, Rejected> {
+    fn decide(connection: &mut ServerConnection, mut bytes: &mut [u8]) -> Decision {
         let mut decoder = FrameDecoder::new();
         let mut frame = decoder.next_frame(&mut bytes).unwrap().unwrap();
         connection.handle_frame(&mut frame, at(0))

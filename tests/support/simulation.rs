@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::time::Duration;
 
 use waddell_core::{
-    Client, ClientConfig, ClientEvent, ClientState, CloseReason, ConnectionConfig,
+    Client, ClientConfig, ClientEvent, ClientState, CloseReason, ConnectionConfig, Decision,
     DisconnectReason, FrameDecoder, Instant, Liveness, MAX_BODY_LEN, MessageIn, MessageOut, Output,
     PeerId, ServerConnection, TopicId,
 };

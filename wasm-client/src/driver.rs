@@ -309,8 +309,7 @@ fn code_of(reason: DisconnectReason) -> &'static str {
         DisconnectReason::DialFailed => "dial-failed",
         DisconnectReason::TimedOut => "timed-out",
         DisconnectReason::ServerMisbehaved => "server-misbehaved",
-        // The enum may grow; every reason is one of losing the connection.
-        _ => "connection-lost",
+        DisconnectReason::ConnectionLost => "connection-lost",
     }
 }
 
@@ -318,8 +317,7 @@ fn send_error(error: SendError) -> WaddellError {
     let code = match error {
         SendError::Closed => "closed",
         SendError::BodyTooLong(_) => "body-too-long",
-        // The enum may grow; every reason is one of not being able to send right now.
-        _ => "not-connected",
+        SendError::NotConnected => "not-connected",
     };
     error_of(code, &error)
 }

@@ -11,7 +11,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 use waddell_client::{Client, ClientConfig, PeerId, TopicId};
-use waddell_core::{ConnectionConfig, FrameDecoder, Instant, KEEP_ALIVE, ServerConnection};
+use waddell_core::{
+    ConnectionConfig, Decision, FrameDecoder, Instant, KEEP_ALIVE, ServerConnection,
+};
 
 #[derive(Clone, Default)]
 pub(crate) struct Relay {
@@ -115,7 +117,7 @@ impl Relay {
                     if frame.payload() == KEEP_ALIVE {
                         self.shared.keep_alives.fetch_add(1, Ordering::Relaxed);
                     }
-                    if let Ok(Some(to)) = connection.handle_frame(&mut frame, now) {
+                    if let Decision::Forward(to) = connection.handle_frame(&mut frame, now) {
                         self.send_raw(to, frame.as_bytes());
                     }
                 }

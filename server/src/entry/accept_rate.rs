@@ -31,7 +31,7 @@ impl AcceptRate {
     /// Counts a connection that was taken on.
     pub(crate) fn charge(&self, now: Instant) {
         if let Some(pacer) = &mut *self.pacer() {
-            pacer.charge(0, now);
+            pacer.charge(1, 0, now);
         }
     }
 

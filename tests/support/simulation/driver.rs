@@ -126,7 +126,6 @@ impl World {
                     DisconnectReason::ConnectionLost => "connection_lost",
                     DisconnectReason::TimedOut => "timed_out",
                     DisconnectReason::ServerMisbehaved => "server_misbehaved",
-                    _ => panic!("unknown reason: {reason}"),
                 });
                 assert!(retry_at >= self.now);
                 assert_eq!(self.clients[index].connection, None, "{reason}");
@@ -134,7 +133,7 @@ impl World {
             ClientEvent::Closed { reason } => {
                 match reason {
                     CloseReason::ByApplication => self.report.count("closed"),
-                    _ => self.report.count("gave_up"),
+                    CloseReason::AttemptsExhausted { .. } => self.report.count("gave_up"),
                 }
                 let peer = &mut self.clients[index];
                 assert_eq!(peer.connection, None);

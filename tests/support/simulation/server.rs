@@ -37,9 +37,9 @@ impl World {
             server.decoder.next_frame(&mut input).expect("any length is legal")
         {
             match server.connection.handle_frame(&mut frame, self.now) {
-                Ok(Some(to)) => forwarded.push((to, frame.as_bytes().to_vec())),
-                Ok(None) => {}
-                Err(_rejected) => self.report.count("frames_rejected"),
+                Decision::Forward(to) => forwarded.push((to, frame.as_bytes().to_vec())),
+                Decision::KeepAlive => {}
+                Decision::Reject(_) => self.report.count("frames_rejected"),
             }
         }
         self.connections[connection].server = Some(server);

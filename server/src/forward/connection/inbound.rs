@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use waddell_core::{FrameDecoder, Rejected, ServerConnection};
+use waddell_core::{Decision, FrameDecoder, Rejected, ServerConnection};
 
 use super::end::End;
 use super::pings::Pings;
@@ -148,10 +148,10 @@ fn take_frames(
         counts.frames_in += 1;
         counts.bytes_in += frame.as_bytes().len() as u64;
         match state.handle_frame(&mut frame, now) {
-            Ok(Some(to)) => worker.forward(to, frame.as_bytes(), &mut recent, counts),
-            Ok(None) => counts.keep_alives += 1,
-            Err(Rejected::ShortFrame { .. }) => counts.rejected_short += 1,
-            Err(Rejected::ReservedRecipient | _) => counts.rejected_reserved += 1,
+            Decision::Forward(to) => worker.forward(to, frame.as_bytes(), &mut recent, counts),
+            Decision::KeepAlive => counts.keep_alives += 1,
+            Decision::Reject(Rejected::ShortFrame { .. }) => counts.rejected_short += 1,
+            Decision::Reject(Rejected::ReservedRecipient) => counts.rejected_reserved += 1,
         }
     }
     Ok(())
