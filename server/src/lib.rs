@@ -34,6 +34,7 @@
 //! any runtime.
 
 mod admission;
+mod clock;
 mod config;
 mod entry;
 mod forward;
@@ -41,6 +42,8 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod histogram;
+mod ids;
+mod labels;
 mod listen_url;
 mod metrics;
 mod run;

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::entry::handshake::FailureReason;
-use crate::entry::http::Refusal;
-use crate::forward::transport::TransportKind;
 use crate::histogram::Histogram;
+use crate::labels::FailureReason;
+use crate::labels::TransportKind;
+use crate::labels::UpgradeRefusal;
 
 macro_rules! counters {
     (
@@ -30,7 +30,7 @@ macro_rules! counters {
             $(pub(crate) $name: Counter,)*
             peers: [AtomicU64; TransportKind::ALL.len()],
             handshakes_failed_by: [Counter; FailureReason::ALL.len()],
-            upgrades_refused_by: [Counter; Refusal::ALL.len()],
+            upgrades_refused_by: [Counter; UpgradeRefusal::ALL.len()],
             workers: Mutex<Vec<Arc<WorkerMetrics>>>,
         }
 
@@ -157,13 +157,13 @@ impl Metrics {
     }
 
     /// Takes note of a request for a WebSocket that is refused.
-    pub(crate) fn upgrade_refused(&self, refusal: Refusal) {
+    pub(crate) fn upgrade_refused(&self, refusal: UpgradeRefusal) {
         self.upgrades_refused.increment();
         self.upgrades_refused_by[refusal as usize].increment();
     }
 
     /// Returns how many requests for a WebSocket were refused so.
-    pub(crate) fn upgrades_refused_by(&self, refusal: Refusal) -> u64 {
+    pub(crate) fn upgrades_refused_by(&self, refusal: UpgradeRefusal) -> u64 {
         self.upgrades_refused_by[refusal as usize].get()
     }
 

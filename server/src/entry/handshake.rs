@@ -13,7 +13,6 @@ use tokio::time::timeout;
 
 use crate::admission::Refused;
 use crate::entry::http;
-use crate::entry::proxies::Claim;
 use crate::entry::proxy_header::Start;
 use crate::entry::source::Source;
 use crate::forward::connection;
@@ -21,9 +20,10 @@ use crate::forward::outbox::Framing;
 use crate::forward::transport::HandshakeStream;
 use crate::forward::transport::rewind::Rewind;
 use crate::forward::worker::WorkerSlot;
+use crate::labels::AddressClaim;
 use crate::listen_url::Scheme;
 use crate::run::shared::Shared;
-pub(crate) use error::{FailureReason, HandshakeError};
+pub(crate) use error::HandshakeError;
 
 /// A socket that a listener has accepted.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl Pending {
                 match header.client {
                     _ if !trusted => {
                         let address = self.client.address();
-                        self.slot.shared.note_ignored(Claim::ProxyHeader, Some(address));
+                        self.slot.shared.note_ignored(AddressClaim::ProxyHeader, Some(address));
                     }
                     Some(client) => self.client.set_address(client)?,
                     // The proxy speaks for itself.

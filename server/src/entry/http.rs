@@ -24,12 +24,13 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::config::{ServerConfig, Www};
 use crate::entry::handshake::{HandshakeError, Pending, Stream};
-use crate::entry::proxies::{Claim, FORWARDED_FOR};
+use crate::entry::proxies::FORWARDED_FOR;
 use crate::forward::outbox::Framing;
 use crate::forward::transport::rewind::Rewind;
+use crate::labels::AddressClaim;
+use crate::labels::UpgradeRefusal;
 use body::ReplyBody;
 use files::{EMBEDDED_PKG, EMBEDDED_WWW, embedded, find, from_folder};
-pub(crate) use upgrade::Refusal;
 
 /// Where WebSockets are opened.
 const WEBSOCKET_PATH: &str = "/ws";
@@ -77,7 +78,7 @@ pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), 
     let mut idle_too_long = pin!(async {
         let until = shared.last_call().await;
         if matches!(outcome.get(), Outcome::NothingAsked) {
-            sleep_until(until).await;
+            sleep_until(shared.clock.timer(until)).await;
         }
     });
     let mut told = false;
@@ -123,7 +124,7 @@ async fn answer<B>(request: &Request<B>, pending: &RefCell<Pending>) -> Reply {
     let mut answer = shared.site().answer(request).await;
     let client = &mut pending.borrow_mut().client;
     if request.headers().contains_key(FORWARDED_FOR) && !client.is_proxy() {
-        shared.note_ignored(Claim::ForwardedFor, Some(client.address()));
+        shared.note_ignored(AddressClaim::ForwardedFor, Some(client.address()));
     }
     // A proxy may carry requests of many on one connection, but this one has it alone from here on.
     if answer.reply.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -163,7 +164,7 @@ type Reply = Response<ReplyBody>;
 struct Answer {
     reply: Reply,
     /// Set if it asked for a WebSocket, and gets none.
-    refusal: Option<Refusal>,
+    refusal: Option<UpgradeRefusal>,
 }
 
 impl Site {
@@ -176,7 +177,7 @@ impl Site {
             return upgrade::answer(request, &self.origins);
         }
         let reply = self.respond(request).await;
-        Answer { reply, refusal: upgrade::wants(request).then_some(Refusal::Path) }
+        Answer { reply, refusal: upgrade::wants(request).then_some(UpgradeRefusal::Path) }
     }
 
     async fn respond<B>(&self, request: &Request<B>) -> Reply {

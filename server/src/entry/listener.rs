@@ -11,7 +11,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 use crate::config::ServerConfig;
 use crate::entry::handshake::Accepted;
@@ -153,7 +153,7 @@ async fn accept(
                 match Accepted::new(socket, address.ip(), url.scheme, shared) {
                     Ok(accepted) => {
                         // Whoever is refused costs next to nothing, and takes nobody's turn.
-                        shared.accept_rate.charge(shared.core_time(Instant::now()));
+                        shared.accept_rate.charge(shared.clock.now());
                         shared.metrics.connections_accepted.increment();
                         dispatcher.dispatch(&worker, accepted);
                     }
@@ -183,7 +183,7 @@ async fn accept_one(socket: &TcpListener, shared: &Shared) -> io::Result<(TcpStr
     loop {
         // Looked at each time that there may be somebody: other listeners' loops run in between.
         let accepted = poll_fn(|cx| {
-            let now = shared.core_time(Instant::now());
+            let now = shared.clock.now();
             if let Some(at) = shared.accept_rate.paused_until(now) {
                 return Poll::Ready(Err(at));
             }
@@ -193,7 +193,7 @@ async fn accept_one(socket: &TcpListener, shared: &Shared) -> io::Result<(TcpStr
             Ok(accepted) => return accepted,
             Err(at) => {
                 shared.note_paused();
-                sleep_until(shared.tokio_time(at)).await;
+                sleep_until(shared.clock.timer(at)).await;
             }
         }
     }

@@ -16,24 +16,6 @@ pub(crate) struct Proxies {
 /// Where proxies say whom they speak for; each adds whom it heard from at the end.
 pub(crate) const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// How somebody says whom it speaks for; the words are those in logs and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// [`FORWARDED_FOR`].
-    ForwardedFor,
-    /// The header of the PROXY protocol.
-    ProxyHeader,
-}
-
-impl Claim {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::ForwardedFor => "x-forwarded-for",
-            Self::ProxyHeader => "proxy header",
-        }
-    }
-}
-
 impl Proxies {
     pub(crate) fn new(networks: &[IpNet], send_header: bool) -> Self {
         Self { networks: networks.to_vec(), send_header }

@@ -7,7 +7,6 @@ mod inbound;
 mod pings;
 mod timer;
 
-use std::fmt;
 use std::future::Future;
 use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
@@ -19,8 +18,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::time::Instant;
-use waddell_core::{FrameDecoder, PeerId, ServerConnection};
+use waddell_core::{FrameDecoder, Instant, ServerConnection};
 
 use end::End;
 use finish::Finish;
@@ -29,7 +27,6 @@ use pings::Pings;
 use timer::Timer;
 
 use crate::admission::Admission;
-use crate::entry::proxies::Claim;
 use crate::entry::proxy_header::Watch;
 use crate::entry::source::Source;
 use crate::forward::link::{LinkStatus, Pushed};
@@ -38,14 +35,16 @@ use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
 use crate::forward::registry::Registration;
 use crate::forward::transport::tls::{Decrypted, decrypt};
-use crate::forward::transport::{Early, Transport, TransportKind, ws};
+use crate::forward::transport::{Early, Transport, ws};
 use crate::forward::worker::{Scratch, WorkerSlot};
+use crate::ids::{self, Short};
+use crate::labels::{AddressClaim, TransportKind};
 use crate::run::shared::Phase;
 
 /// Makes a peer of a connection whose handshakes are done, and serves it until it ends.
 pub(crate) fn serve(slot: WorkerSlot, transport: Transport, client: Source) {
     let Transport { socket, tls, framing, early } = transport;
-    let kind = TransportKind::new(framing, tls.is_some());
+    let kind = TransportKind::new(framing == Framing::WebSocket, tls.is_some());
     let mut connection = Connection::new(slot, socket, tls, framing, kind, client);
     if let Err(end) = connection.open(early) {
         connection.finish = Some(connection.begin_finish(end));
@@ -94,11 +93,11 @@ impl Connection {
         client: Source,
     ) -> Self {
         let shared = &worker.shared;
-        let id = PeerId::from_random(uuid::Uuid::new_v4().into_bytes());
-        let now = Instant::now();
-        let state = ServerConnection::new(id, shared.settings.connection(), shared.core_time(now));
+        let id = ids::mint();
+        let now = shared.clock.now();
+        let state = ServerConnection::new(id, shared.settings.connection(), now);
         let (socket, writer) = socket.into_split();
-        let peer = Peer::new(id, writer, tls, framing, shared.moment(now));
+        let peer = Peer::new(id, writer, tls, framing, now);
         // The greeting is in the outbox before others can reach the peer, so it comes first; it is
         // written after they can, so whoever is told the id can write to it at once.
         worker.with_buffers(|buffers| peer.link().push_greeting(&state.greeting(), buffers));
@@ -166,7 +165,7 @@ impl Connection {
                 return Poll::Ready(end);
             }
         }
-        if hang_up_at.is_some_and(|at| at <= Instant::now()) {
+        if hang_up_at.is_some_and(|at| at <= worker.shared.clock.now()) {
             return match self.poll_reads(cx, READS_TO_SETTLE) {
                 Poll::Ready(end) => Poll::Ready(end),
                 Poll::Pending => Poll::Ready(End::Shutdown),
@@ -180,7 +179,7 @@ impl Connection {
         };
         // Whatever else the timer is for is put off by what was read; this alone may be new.
         if let Some(due) = self.inbound.frame_due(&worker.shared) {
-            self.timer.wake_by(cx, due);
+            self.timer.wake_by(cx, worker.shared.clock.timer(due));
         }
         poll
     }
@@ -241,7 +240,7 @@ impl Connection {
         let Early { mut wire, mut plain } = early;
         let worker = Rc::clone(&self.worker);
         worker.with_scratch(|scratch| {
-            let now = Instant::now();
+            let now = worker.shared.clock.now();
             self.account(now, |this, counts| {
                 this.reject_proxy_header(&plain)?;
                 let peer = this.registration.peer();
@@ -258,11 +257,11 @@ impl Connection {
         take: impl FnOnce(&mut Self, &mut ReadCounts) -> Result<(), End>,
     ) -> Result<(), End> {
         let held = self.inbound.frames.held();
-        let mut counts = ReadCounts::new(self.worker.shared.moment(now));
+        let mut counts = ReadCounts::new(now);
         let taken = take(self, &mut counts);
         self.inbound.note_unfinished(&counts);
         counts.settle(&self.worker.metrics, self.registration.peer());
-        if self.inbound.state.paused_until(self.worker.shared.core_time(now)).is_some() {
+        if self.inbound.state.paused_until(now).is_some() {
             self.worker.metrics.peers_paused.add(1);
         }
         taken.and(self.inbound.account(held, &self.worker.shared.unfinished))
@@ -274,9 +273,9 @@ impl Connection {
             return false;
         }
         let shared = &self.worker.shared;
-        let now = shared.core_time(Instant::now());
+        let now = shared.clock.now();
         match self.inbound.state.paused_until(now) {
-            Some(at) => self.timer.poll_until(cx, shared.tokio_time(at)).is_pending(),
+            Some(at) => self.timer.poll_until(cx, shared.clock.timer(at)).is_pending(),
             None => false,
         }
     }
@@ -297,7 +296,7 @@ impl Connection {
             return Poll::Ready(Err(End::Closed(None)));
         }
         self.inbound.heard();
-        let now = Instant::now();
+        let now = self.worker.shared.clock.now();
         Poll::Ready(
             self.account(now, |this, counts| this.take_wire(wire, &mut scratch.plain, now, counts)),
         )
@@ -338,7 +337,7 @@ impl Connection {
         let peer = Short(self.peer().id());
         tracing::debug!(%peer, "a PROXY header from an address that is not in trusted-proxies");
         let address = self.socket.peer_addr().ok().map(|address| address.ip());
-        self.worker.shared.note_ignored(Claim::ProxyHeader, address);
+        self.worker.shared.note_ignored(AddressClaim::ProxyHeader, address);
         Err(End::Misbehaved(ws::Close::policy("a PROXY header is not expected")))
     }
 
@@ -403,7 +402,7 @@ impl Drop for Connection {
         shared.metrics.peer_disconnected(self.kind);
         let reason = self.finish.as_ref().map_or(End::ABORTED, |finish| finish.end.as_str());
         let transport = self.kind.as_str();
-        let report = self.peer().report(shared.moment(Instant::now()));
+        let report = self.peer().report(shared.clock.now());
         tracing::info!(
             peer = %Short(self.peer().id()),
             transport,
@@ -415,16 +414,6 @@ impl Drop for Connection {
             bytes_out = report.link.bytes_out,
             "disconnected"
         );
-    }
-}
-
-/// The first quarter of a peer id: enough to follow a peer in the log, too little to write to it.
-pub(crate) struct Short(pub(crate) PeerId);
-
-impl fmt::Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = *self.0.as_bytes();
-        write!(f, "{a:02x}{b:02x}{c:02x}{d:02x}")
     }
 }
 

@@ -12,14 +12,15 @@ use serde::Serialize;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::time::Instant;
+use waddell_core::Instant;
 
 use crate::forward::buffer_pool::BufferPool;
 use crate::forward::memory::{Memory, NoMemory, Share};
 use crate::forward::outbox::{Framing, Outbox, Refused};
 use crate::forward::transport::socket::{Asking, NonBlocking};
-use crate::forward::transport::{TransportKind, tls};
-use crate::forward::worker_buffers::{Moment, WorkerBuffers};
+use crate::forward::transport::tls;
+use crate::forward::worker_buffers::WorkerBuffers;
+use crate::labels::TransportKind;
 
 /// The writing side of a connection; held for as long as one write to the socket takes at most.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(crate) struct Link {
     /// Nothing more is taken for this peer.
     closing: bool,
     /// When the oldest frame that waits was read.
-    oldest: Option<Moment>,
+    oldest: Option<Instant>,
     /// Since when the socket has taken nothing.
     stalled_since: Option<Instant>,
     /// What it has of the memory for outboxes that wait for their socket.
@@ -132,7 +133,7 @@ impl Link {
     pub(crate) fn push(
         &mut self,
         frame: &[u8],
-        read_at: Moment,
+        read_at: Instant,
         buffers: &mut WorkerBuffers,
     ) -> Result<Pushed, Refused> {
         if self.closing || self.flow.has_ended() {
@@ -162,7 +163,7 @@ impl Link {
     fn put(
         &mut self,
         frame: &[u8],
-        read_at: Moment,
+        read_at: Instant,
         buffers: &mut WorkerBuffers,
     ) -> Result<(), Refused> {
         let WorkerBuffers { shared, pool, .. } = buffers;
@@ -234,14 +235,18 @@ impl Link {
     }
 
     /// Says what the link is doing.
-    pub(crate) fn report(&self) -> LinkReport {
+    pub(crate) fn report(&self, now: Instant) -> LinkReport {
         LinkReport {
-            transport: TransportKind::new(self.outbox.framing(), self.tls.is_some()).as_str(),
+            transport: TransportKind::new(
+                self.outbox.framing() == Framing::WebSocket,
+                self.tls.is_some(),
+            )
+            .as_str(),
             frames_out: self.frames_out,
             bytes_out: self.bytes_out,
             outbox_bytes: self.outbox.len(),
             flow: self.flow.as_str(),
-            stalled_seconds: self.stalled_since.map(|since| since.elapsed().as_secs()),
+            stalled_seconds: self.stalled_since.map(|since| (now - since).as_secs()),
         }
     }
 
@@ -294,7 +299,7 @@ impl Link {
                 (Flow::Blocked, Some(since)) => match self.tcp().poll_write_ready(cx) {
                     Poll::Ready(Ok(())) => self.write(buffers),
                     Poll::Ready(Err(_)) => self.end(Flow::Broken, buffers),
-                    Poll::Pending if since.elapsed() < write_timeout => {
+                    Poll::Pending if buffers.shared.clock.now() - since < write_timeout => {
                         return LinkStatus::Stalled(since);
                     }
                     Poll::Pending => {
@@ -363,7 +368,7 @@ impl Link {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if progress || self.stalled_since.is_none() {
-                    self.stalled_since = Some(Instant::now());
+                    self.stalled_since = Some(buffers.shared.clock.now());
                 }
                 self.wait(buffers);
             }

@@ -6,18 +6,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustls::ServerConnection;
 use serde::Serialize;
 use tokio::net::tcp::OwnedWriteHalf;
-use waddell_core::PeerId;
+use waddell_core::{Instant, PeerId};
 
-use crate::forward::connection::Short;
 use crate::forward::link::{Link, LinkReport, Pushed};
 use crate::forward::outbox::{Framing, Refused};
-use crate::forward::worker_buffers::{Moment, WorkerBuffers};
+use crate::forward::worker_buffers::WorkerBuffers;
+use crate::ids::Short;
 
 /// A connected peer, as the registry holds it.
 #[derive(Debug)]
 pub(crate) struct Peer {
     id: PeerId,
-    connected_at: Moment,
+    connected_at: Instant,
     /// What came from it; its connection alone adds to these.
     frames_in: AtomicU64,
     bytes_in: AtomicU64,
@@ -43,7 +43,7 @@ impl Peer {
         socket: OwnedWriteHalf,
         tls: Option<Box<ServerConnection>>,
         framing: Framing,
-        connected_at: Moment,
+        connected_at: Instant,
     ) -> Self {
         let link = Link::new(socket, tls, framing);
         Self {
@@ -67,13 +67,13 @@ impl Peer {
     }
 
     /// Says what the peer's connection is doing.
-    pub(crate) fn report(&self, now: Moment) -> PeerReport {
+    pub(crate) fn report(&self, now: Instant) -> PeerReport {
         PeerReport {
             id: Short(self.id).to_string(),
-            connected_seconds: now.since(self.connected_at).as_secs(),
+            connected_seconds: (now - self.connected_at).as_secs(),
             frames_in: self.frames_in.load(Relaxed),
             bytes_in: self.bytes_in.load(Relaxed),
-            link: self.link().report(),
+            link: self.link().report(now),
         }
     }
 
@@ -81,7 +81,7 @@ impl Peer {
     pub(crate) fn push(
         &self,
         frame: &[u8],
-        read_at: Moment,
+        read_at: Instant,
         buffers: &mut WorkerBuffers,
     ) -> Result<Pushed, Refused> {
         self.link().push(frame, read_at, buffers)

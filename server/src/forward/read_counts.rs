@@ -1,13 +1,14 @@
 //! What became of the frames of one read.
 
+use waddell_core::Instant;
+
 use crate::forward::peer::Peer;
-use crate::forward::worker_buffers::Moment;
 use crate::metrics::WorkerMetrics;
 
 /// What became of the frames of one read; added to the counters once.
 #[derive(Debug)]
 pub(crate) struct ReadCounts {
-    pub(crate) read_at: Moment,
+    pub(crate) read_at: Instant,
     pub(crate) frames_in: u64,
     pub(crate) bytes_in: u64,
     pub(crate) keep_alives: u64,
@@ -22,7 +23,7 @@ pub(crate) struct ReadCounts {
 
 impl ReadCounts {
     /// Begins a counts of what was read at that moment.
-    pub(crate) fn new(read_at: Moment) -> Self {
+    pub(crate) fn new(read_at: Instant) -> Self {
         Self {
             read_at,
             frames_in: 0,

@@ -1,13 +1,14 @@
 //! Who is connected: the only state that all connections share.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::mem;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use waddell_core::PeerId;
 
 use crate::forward::peer::Peer;
+use crate::ids::{self, IdHasher};
 
 /// Maps peer ids to connected peers.
 ///
@@ -84,9 +85,7 @@ impl Registry {
     }
 
     fn shard(&self, id: PeerId) -> &RwLock<Shard> {
-        // The last byte: neither the version nor the variant, nor part of the hash.
-        let [.., last] = *id.as_bytes();
-        &self.shards[usize::from(last) % SHARDS]
+        &self.shards[ids::shard(id, SHARDS)]
     }
 }
 
@@ -114,22 +113,5 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-/// Takes eight bytes of the id as the hash: the server draws every registered id at random, so
-/// they are spread already, and nobody but the server chooses what is in the map.
-#[derive(Debug, Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*first);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

@@ -30,51 +30,6 @@ pub(crate) struct Early {
     pub(crate) plain: Vec<u8>,
 }
 
-/// Which of the transports a connection came over; the names are those in logs and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TransportKind {
-    /// Frames over TCP.
-    Tcp,
-    /// Frames over TLS.
-    Tls,
-    /// Frames in WebSocket messages.
-    Ws,
-    /// Frames in WebSocket messages over TLS.
-    Wss,
-}
-
-impl TransportKind {
-    /// Each kind, in the order of their declaration.
-    pub(crate) const ALL: [Self; 4] = [Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
-
-    pub(crate) const fn new(framing: Framing, encrypted: bool) -> Self {
-        match (framing, encrypted) {
-            (Framing::Raw, false) => Self::Tcp,
-            (Framing::Raw, true) => Self::Tls,
-            (Framing::WebSocket, false) => Self::Ws,
-            (Framing::WebSocket, true) => Self::Wss,
-        }
-    }
-
-    /// Returns the name that logs and metrics use.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-            Self::Ws => "ws",
-            Self::Wss => "wss",
-        }
-    }
-
-    pub(crate) const fn is_encrypted(self) -> bool {
-        matches!(self, Self::Tls | Self::Wss)
-    }
-
-    pub(crate) const fn is_websocket(self) -> bool {
-        matches!(self, Self::Ws | Self::Wss)
-    }
-}
-
 /// A stream that handshakes were spoken over, and that comes apart when they are done.
 pub(crate) trait HandshakeStream {
     fn into_transport(self, framing: Framing) -> Transport;

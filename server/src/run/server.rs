@@ -288,7 +288,7 @@ impl ServerHandle {
         }
         shared.admissions.set_limits(*max_connections, *max_connections_per_address);
         descriptors::warn_of_too_few(*max_connections, shared.admissions.room());
-        shared.accept_rate.set_limit(*accept_rate, shared.core_time(Instant::now()));
+        shared.accept_rate.set_limit(*accept_rate, shared.clock.now());
         shared.set_proxies(Proxies::new(trusted_proxies, *proxy_protocol));
         shared.set_site(Site::new(config));
         shared.settings.change(config);

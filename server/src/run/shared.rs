@@ -5,15 +5,15 @@ mod notes;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
 use std::time::SystemTime;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 use tracing::field::{DisplayValue, display};
-use waddell_core::PeerId;
+use waddell_core::{Instant, PeerId};
 
 use crate::admission::Admissions;
+use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::entry::accept_rate::AcceptRate;
 use crate::entry::http::Site;
@@ -23,7 +23,6 @@ use crate::forward::memory::Memory;
 use crate::forward::peer::Peer;
 use crate::forward::registry::Registry;
 use crate::forward::unfinished::Unfinished;
-use crate::forward::worker_buffers::Moment;
 use crate::metrics::Metrics;
 use crate::run::drain::Schedule;
 use crate::run::settings::Settings;
@@ -56,8 +55,7 @@ pub(crate) struct Shared {
     settled: Notify,
     /// Set once nobody is accepted any more: by when handshakes have to be done.
     last_call: watch::Sender<Option<Instant>>,
-    /// Where the core's time begins.
-    epoch: Instant,
+    pub(crate) clock: Clock,
 }
 
 /// How far a server's life has come.
@@ -79,8 +77,7 @@ impl Shared {
             Admissions::new(config.max_connections, config.max_connections_per_address);
         let memory = Memory::new(config.outbox_total_bytes);
         let unfinished = Unfinished::new(config.outbox_total_bytes);
-        let accept_rate =
-            AcceptRate::new(config.accept_rate, waddell_core::Instant::since_epoch(Duration::ZERO));
+        let accept_rate = AcceptRate::new(config.accept_rate, Instant::EPOCH);
         let proxies = Proxies::new(&config.trusted_proxies, config.proxy_protocol);
         Self {
             settings: Settings::new(&config),
@@ -101,7 +98,7 @@ impl Shared {
             unsettled: AtomicUsize::new(0),
             settled: Notify::new(),
             last_call: watch::Sender::new(None),
-            epoch: Instant::now(),
+            clock: Clock::start(),
         }
     }
 
@@ -232,18 +229,6 @@ impl Shared {
 
     /// Waits until nobody is accepted any more, and handshakes should have been done as well.
     pub(crate) async fn last_call_is_over(&self) {
-        sleep_until(self.last_call().await).await;
-    }
-
-    pub(crate) fn moment(&self, at: Instant) -> Moment {
-        Moment::after(at.saturating_duration_since(self.epoch))
-    }
-
-    pub(crate) fn core_time(&self, at: Instant) -> waddell_core::Instant {
-        waddell_core::Instant::since_epoch(at.saturating_duration_since(self.epoch))
-    }
-
-    pub(crate) fn tokio_time(&self, at: waddell_core::Instant) -> Instant {
-        self.epoch + at.elapsed_since_epoch()
+        sleep_until(self.clock.timer(self.last_call().await)).await;
     }
 }

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io;
 
 use crate::admission::Refused;
+use crate::labels::FailureReason;
 
 /// Why a connection did not become a peer.
 #[derive(Debug, thiserror::Error)]
@@ -53,54 +54,5 @@ fn of_stream(error: &io::Error) -> FailureReason {
     match error.get_ref() {
         Some(inner) if inner.is::<rustls::Error>() => FailureReason::Tls,
         Some(_) | None => FailureReason::Closed,
-    }
-}
-
-/// The kinds of [`HandshakeError`]; the words are those in metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FailureReason {
-    /// It took longer than `handshake-timeout` allows, or a shutdown.
-    Timeout,
-    /// TLS failed: the client speaks something else, or there is no common ground.
-    Tls,
-    /// What came is not HTTP.
-    Http,
-    /// A listed proxy sends no PROXY header, though it is to.
-    NoProxyHeader,
-    /// A listed proxy sends a broken PROXY header.
-    ProxyHeader,
-    /// The address that a proxy names has as many connections as it may.
-    Refused,
-    /// The client hung up, or the connection broke.
-    Closed,
-    /// The system refused what the server needs to go on.
-    System,
-}
-
-impl FailureReason {
-    /// Each reason, in the order of their declaration.
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Timeout,
-        Self::Tls,
-        Self::Http,
-        Self::NoProxyHeader,
-        Self::ProxyHeader,
-        Self::Refused,
-        Self::Closed,
-        Self::System,
-    ];
-
-    /// Returns the word that metrics use.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::Tls => "tls",
-            Self::Http => "http",
-            Self::NoProxyHeader => "no_proxy_header",
-            Self::ProxyHeader => "proxy_header",
-            Self::Refused => "refused",
-            Self::Closed => "closed",
-            Self::System => "system",
-        }
     }
 }

@@ -6,38 +6,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 
 use super::body::ReplyBody;
 use super::{Answer, text};
-
-/// Why a request for a WebSocket is refused; the words are those in metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// The page's origin is none of those that may connect.
-    Origin,
-    /// WebSockets are opened elsewhere.
-    Path,
-    /// The client speaks another version of WebSocket than 13, or of HTTP than 1.1.
-    Version,
-    /// The client's address, as a proxy names it, has as many connections as it may.
-    Address,
-    /// What came to where WebSockets are opened is no request for one.
-    Request,
-}
-
-impl Refusal {
-    /// Each refusal, in the order of their declaration.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Origin, Self::Path, Self::Version, Self::Address, Self::Request];
-
-    /// Returns the word that metrics use.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Origin => "origin",
-            Self::Path => "path",
-            Self::Version => "version",
-            Self::Address => "address",
-            Self::Request => "request",
-        }
-    }
-}
+use crate::labels::UpgradeRefusal;
 
 /// Answers a request to open a WebSocket; the connection is one as soon as this is sent.
 pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
@@ -47,7 +16,7 @@ pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
         && !origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
     {
         let reply = text(StatusCode::FORBIDDEN, "pages of this origin may not connect");
-        return Answer { reply, refusal: Some(Refusal::Origin) };
+        return Answer { reply, refusal: Some(UpgradeRefusal::Origin) };
     }
     match create_response_with_body(request, ReplyBody::default) {
         Ok(mut reply) => {
@@ -64,7 +33,8 @@ pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
             let other_version = wants(request) && !speaks(request);
-            let refusal = if other_version { Refusal::Version } else { Refusal::Request };
+            let refusal =
+                if other_version { UpgradeRefusal::Version } else { UpgradeRefusal::Request };
             Answer { reply, refusal: Some(refusal) }
         }
     }
@@ -73,7 +43,10 @@ pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
 /// Answers a request to open a WebSocket for whose client there is no place.
 pub(super) fn too_many() -> Answer {
     let why = "there are too many connections from your address";
-    Answer { reply: text(StatusCode::TOO_MANY_REQUESTS, why), refusal: Some(Refusal::Address) }
+    Answer {
+        reply: text(StatusCode::TOO_MANY_REQUESTS, why),
+        refusal: Some(UpgradeRefusal::Address),
+    }
 }
 
 /// Says whether a request, wherever it goes, is for a WebSocket.

@@ -2,8 +2,7 @@
 
 use std::task::Context;
 
-use tokio::time::Instant;
-use waddell_core::Liveness;
+use waddell_core::{Instant, Liveness};
 
 use super::Connection;
 use super::end::End;
@@ -21,7 +20,7 @@ impl Connection {
         let shared = &self.worker.shared;
         loop {
             let stalled_at = stalled_since.map(|since| since + shared.settings.write_timeout.get());
-            let idle_at = self.inbound.state.poll_timeout().map(|at| shared.tokio_time(at));
+            let idle_at = self.inbound.state.poll_timeout();
             let ping_at = self.inbound.websocket.as_ref().map(|ws| ws.pings.due());
             let frame_at = self.inbound.frame_due(shared);
             let dues = [stalled_at, idle_at, ping_at, frame_at, hang_up_at];
@@ -29,17 +28,17 @@ impl Connection {
                 self.timer.rest();
                 return None;
             };
-            if self.timer.poll_until(cx, due).is_pending() {
+            if self.timer.poll_until(cx, shared.clock.timer(due)).is_pending() {
                 return None;
             }
-            let now = Instant::now();
+            let now = shared.clock.now();
             if stalled_at.is_some_and(|at| at <= now) {
                 return Some(End::Stalled);
             }
             if hang_up_at.is_some_and(|at| at <= now) {
                 return None;
             }
-            match self.inbound.state.handle_timeout(shared.core_time(now)) {
+            match self.inbound.state.handle_timeout(now) {
                 Liveness::Alive => {}
                 Liveness::Expired => return Some(End::TimedOut),
             }
@@ -50,7 +49,7 @@ impl Connection {
             let pings = &mut websocket.pings;
             // Behind much that waits a ping would come too late to ask anything, and a peer that is
             // not read from cannot answer.
-            let paused = self.inbound.state.paused_until(shared.core_time(now)).is_some();
+            let paused = self.inbound.state.paused_until(now).is_some();
             let unasked = paused || stalled_since.is_some();
             if unasked {
                 pings.heard();

@@ -60,7 +60,7 @@ impl From<FrameTooLong> for End {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::handshake::FailureReason;
+    use crate::labels::FailureReason;
 
     /// The words in the first column of the README's table of that title.
     fn explained(title: &str) -> Vec<&'static str> {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::Instant;
+use waddell_core::Instant;
 
 use super::end::End;
 use super::{Connection, READS_PER_TURN};
@@ -46,7 +46,7 @@ impl Connection {
         {
             self.worker.with_buffers(|buffers| link.push_control(&ws::close(close), buffers));
         }
-        let deadline = Instant::now() + shared.settings.write_timeout.get();
+        let deadline = shared.clock.now() + shared.settings.write_timeout.get();
         Box::new(Finish { end, deadline, shut_down: false })
     }
 
@@ -64,14 +64,14 @@ impl Connection {
                 Poll::Ready(Ok(())) if finish.end == End::Closed(None) => return Poll::Ready(()),
                 Poll::Ready(Ok(())) => {
                     finish.shut_down = true;
-                    finish.deadline = finish.deadline.min(Instant::now() + LINGER);
+                    finish.deadline = finish.deadline.min(self.worker.shared.clock.now() + LINGER);
                 }
             }
         }
         if finish.shut_down && self.poll_hung_up(cx).is_ready() {
             return Poll::Ready(());
         }
-        self.timer.poll_until(cx, finish.deadline)
+        self.timer.poll_until(cx, self.worker.shared.clock.timer(finish.deadline))
     }
 
     /// Writes all that waits, then ends the stream towards the peer. The deadline moves whenever

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-use waddell_core::{Decision, FrameDecoder, Rejected, ServerConnection};
+use waddell_core::{Decision, FrameDecoder, Instant, Rejected, ServerConnection};
 
 use super::end::End;
 use super::pings::Pings;
@@ -13,7 +12,6 @@ use crate::forward::read_counts::ReadCounts;
 use crate::forward::transport::ws;
 use crate::forward::unfinished::Unfinished;
 use crate::forward::worker::Worker;
-use crate::forward::worker_buffers::Moment;
 use crate::run::shared::Shared;
 
 /// What the peer sends, on its way to becoming frames.
@@ -22,7 +20,7 @@ pub(super) struct Inbound {
     pub(super) websocket: Option<Box<WebSocket>>,
     pub(super) frames: FrameDecoder,
     /// When the frame began that is not finished.
-    pub(super) begun_at: Option<Moment>,
+    pub(super) begun_at: Option<Instant>,
     pub(super) state: ServerConnection,
 }
 
@@ -73,10 +71,10 @@ impl Inbound {
 
     /// Returns when the frame that has begun is to be finished; `None` if there is none.
     pub(super) fn frame_due(&self, shared: &Shared) -> Option<Instant> {
-        let begun_at = waddell_core::Instant::since_epoch(self.begun_at?.since_start());
+        let begun_at = self.begun_at?;
         // A peer that is not read from cannot finish it.
         let from = self.state.paused_until(begun_at).unwrap_or(begun_at);
-        Some(shared.tokio_time(from) + shared.settings.frame_timeout.get())
+        Some(from + shared.settings.frame_timeout.get())
     }
 
     /// Accounts for what an unfinished frame holds, which was so much `before`.
@@ -108,7 +106,6 @@ impl Inbound {
         now: Instant,
         counts: &mut ReadCounts,
     ) -> Result<(), End> {
-        let now = worker.shared.core_time(now);
         let Some(websocket) = &mut self.websocket else {
             return take_frames(&mut self.frames, &mut self.state, bytes, worker, now, counts);
         };
@@ -140,7 +137,7 @@ fn take_frames(
     state: &mut ServerConnection,
     mut bytes: &mut [u8],
     worker: &Worker,
-    now: waddell_core::Instant,
+    now: Instant,
     counts: &mut ReadCounts,
 ) -> Result<(), End> {
     let mut recent = None;

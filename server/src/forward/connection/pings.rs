@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-use waddell_core::PeerId;
+use waddell_core::{Instant, PeerId};
 
+use crate::ids;
 use crate::run::shared::Shared;
 
 /// Finds out whether a WebSocket peer lives.
@@ -29,8 +29,7 @@ impl Pings {
     /// The time between two pings of one peer: the configured one, give or take a tenth, so that
     /// peers that came together do not stay together.
     fn interval(shared: &Shared, peer: PeerId) -> Duration {
-        let [.., random] = *peer.as_bytes();
-        shared.settings.ping_interval.get() * (921 + u32::from(random)) / 1024
+        shared.settings.ping_interval.get() * (921 + (ids::spread(peer) >> 24)) / 1024
     }
 
     /// The peer has sent something: it lives.

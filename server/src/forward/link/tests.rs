@@ -42,7 +42,7 @@ fn push_all(peer: &Peer, shared: &Arc<Shared>, pusher: u8) {
         let frame = frame(pusher, number);
         let mut to_flush = false;
         loop {
-            match peer.push(&frame, shared.moment(Instant::now()), &mut buffers) {
+            match peer.push(&frame, shared.clock.now(), &mut buffers) {
                 Ok(Pushed::Flush) => to_flush = true,
                 Ok(Pushed::Waits | Pushed::Written) => {}
                 Ok(Pushed::Gone) => panic!("the peer is there"),
@@ -120,7 +120,7 @@ fn what_several_workers_push_is_written_once_in_order_and_never_forgotten() {
             let (socket, _) = listener.accept().await.unwrap();
             let (_reader, writer) = socket.into_split();
             let id = PeerId::from_random([round as u8; 16]);
-            let now = shared.moment(Instant::now());
+            let now = shared.clock.now();
             let peer = Peer::new(id, writer, None, Framing::Raw, now);
             let (all_pushed, pushing) =
                 (AtomicBool::new(false), AtomicUsize::new(usize::from(PUSHERS)));

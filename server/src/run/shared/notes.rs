@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::Shared;
 use crate::admission::Refused;
 use crate::entry::handshake::HandshakeError;
-use crate::entry::proxies::Claim;
+use crate::labels::AddressClaim;
 use crate::watch::flood::Flood;
 
 /// What is logged once in a while.
@@ -56,10 +56,10 @@ impl Shared {
     }
 
     /// Takes note of somebody who is not listed and says whom it speaks for.
-    pub(crate) fn note_ignored(&self, claim: Claim, address: Option<IpAddr>) {
+    pub(crate) fn note_ignored(&self, claim: AddressClaim, address: Option<IpAddr>) {
         match claim {
-            Claim::ForwardedFor => self.metrics.forwarded_ignored.increment(),
-            Claim::ProxyHeader => self.metrics.proxy_headers_ignored.increment(),
+            AddressClaim::ForwardedFor => self.metrics.forwarded_ignored.increment(),
+            AddressClaim::ProxyHeader => self.metrics.proxy_headers_ignored.increment(),
         }
         if let Some(times) = self.notes.ignored_claims.say(Instant::now()) {
             let (claim, address) =

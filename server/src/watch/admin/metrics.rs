@@ -1,11 +1,11 @@
 //! What a server counts and measures, each with its name and meaning.
 
 use super::page::Page;
-use crate::entry::handshake::FailureReason;
-use crate::entry::http::Refusal;
-use crate::entry::proxies::Claim;
-use crate::forward::transport::TransportKind;
 use crate::histogram::HistogramSnapshot;
+use crate::labels::AddressClaim;
+use crate::labels::FailureReason;
+use crate::labels::TransportKind;
+use crate::labels::UpgradeRefusal;
 use crate::metrics::MetricsSnapshot;
 use crate::run::shared::Shared;
 
@@ -67,7 +67,7 @@ pub(super) fn page(shared: &Shared) -> String {
         "counter",
         "Requests for a WebSocket that were refused, by reason.",
         "reason",
-        &Refusal::ALL
+        &UpgradeRefusal::ALL
             .map(|refusal| (refusal.as_str(), shared.metrics.upgrades_refused_by(refusal))),
     );
     page.labelled(
@@ -76,8 +76,8 @@ pub(super) fn page(shared: &Shared) -> String {
         "Times that somebody who is no trusted proxy said whom it speaks for, by how.",
         "claim",
         &[
-            (Claim::ForwardedFor.as_str(), forwarded_ignored),
-            (Claim::ProxyHeader.as_str(), proxy_headers_ignored),
+            (AddressClaim::ForwardedFor.as_str(), forwarded_ignored),
+            (AddressClaim::ProxyHeader.as_str(), proxy_headers_ignored),
         ],
     );
     page.labelled(

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 
 use serde::Serialize;
-use tokio::time::Instant;
 
 use crate::forward::peer::PeerReport;
 use crate::run::shared::Shared;
@@ -32,7 +31,7 @@ impl BadQuery {
 /// have their turn in between.
 pub(super) async fn peers(shared: &Shared, query: Option<&str>) -> Result<String, BadQuery> {
     let limit = limit(query)?;
-    let now = shared.moment(Instant::now());
+    let now = shared.clock.now();
     let mut connected = 0;
     let mut peers = Vec::new();
     for shard in shared.registry.shards() {

@@ -1,0 +1,142 @@
+//! The values of labels in metrics. Log lines use the same words.
+
+/// The transport of a peer's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransportKind {
+    /// Frames over TCP.
+    Tcp,
+    /// Frames over TLS.
+    Tls,
+    /// Frames in WebSocket messages.
+    Ws,
+    /// Frames in WebSocket messages over TLS.
+    Wss,
+}
+
+impl TransportKind {
+    /// Every transport, in the order of declaration.
+    pub(crate) const ALL: [Self; 4] = [Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+
+    pub(crate) const fn new(websocket: bool, encrypted: bool) -> Self {
+        match (websocket, encrypted) {
+            (false, false) => Self::Tcp,
+            (false, true) => Self::Tls,
+            (true, false) => Self::Ws,
+            (true, true) => Self::Wss,
+        }
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    pub(crate) const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    pub(crate) const fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+}
+
+/// The reason why a connection ended before it became a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureReason {
+    /// It took longer than `handshake-timeout` allows, or a shutdown.
+    Timeout,
+    /// TLS failed: the client speaks something else, or there is no common ground.
+    Tls,
+    /// The client sent no valid HTTP request.
+    Http,
+    /// A trusted proxy did not send the PROXY header that it must send.
+    NoProxyHeader,
+    /// A trusted proxy sent a malformed PROXY header.
+    ProxyHeader,
+    /// The client address named by a proxy has reached its connection limit.
+    Refused,
+    /// The client closed the connection, or it broke.
+    Closed,
+    /// The operating system refused a resource that the server needs.
+    System,
+}
+
+impl FailureReason {
+    /// Every reason, in the order of declaration.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Timeout,
+        Self::Tls,
+        Self::Http,
+        Self::NoProxyHeader,
+        Self::ProxyHeader,
+        Self::Refused,
+        Self::Closed,
+        Self::System,
+    ];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Http => "http",
+            Self::NoProxyHeader => "no_proxy_header",
+            Self::ProxyHeader => "proxy_header",
+            Self::Refused => "refused",
+            Self::Closed => "closed",
+            Self::System => "system",
+        }
+    }
+}
+
+/// The reason why a request for a WebSocket was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UpgradeRefusal {
+    /// The page's origin may not connect.
+    Origin,
+    /// The path is not the one for WebSockets.
+    Path,
+    /// The WebSocket version is not 13, or the HTTP version not 1.1.
+    Version,
+    /// The client address named by a proxy has reached its connection limit.
+    Address,
+    /// A request on the WebSocket path is not a WebSocket handshake.
+    Request,
+}
+
+impl UpgradeRefusal {
+    /// Every reason, in the order of declaration.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Origin, Self::Path, Self::Version, Self::Address, Self::Request];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Path => "path",
+            Self::Version => "version",
+            Self::Address => "address",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// A way for a proxy to name the address of its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AddressClaim {
+    /// The HTTP header `X-Forwarded-For`.
+    ForwardedFor,
+    /// The header of the PROXY protocol.
+    ProxyHeader,
+}
+
+impl AddressClaim {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::ForwardedFor => "x-forwarded-for",
+            Self::ProxyHeader => "proxy header",
+        }
+    }
+}
