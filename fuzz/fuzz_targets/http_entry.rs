@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use waddell_server::{Server, ServerConfig};
+use waddell_server::{HttpOptions, Server, ServerConfig, TrustedProxies};
 
 /// Where the servers listen: `ws` and `auto`, and the same two behind a proxy that says for whom it
 /// speaks.
@@ -22,9 +22,14 @@ fn start(behind_proxy: bool) -> Vec<SocketAddr> {
     let server = Server::bind(ServerConfig {
         listen: listen.iter().map(|url| url.parse().expect("it is valid")).collect(),
         workers: 1,
-        origins: vec!["https://example.org".to_owned()],
-        trusted_proxies: vec!["127.0.0.0/8".parse().expect("it is a network")],
-        proxy_protocol: behind_proxy,
+        http: HttpOptions {
+            origins: vec!["https://example.org".to_owned()],
+            ..HttpOptions::default()
+        },
+        proxies: TrustedProxies {
+            networks: vec!["127.0.0.0/8".parse().expect("it is a network")],
+            send_header: behind_proxy,
+        },
         ..ServerConfig::default()
     })
     .expect("there are free ports");

@@ -2,11 +2,11 @@
 
 pub(crate) mod accept_rate;
 pub(crate) mod descriptors;
+pub(crate) mod forwarded_for;
 pub(crate) mod handshake;
 pub(crate) mod http;
 pub(crate) mod inherited;
 pub(crate) mod listener;
-pub(crate) mod proxies;
 pub(crate) mod proxy_header;
 pub(crate) mod source;
 pub(crate) mod tls;

@@ -49,10 +49,13 @@ mod metrics;
 mod run;
 mod watch;
 
-pub use config::{ServerConfig, Www};
+pub use config::{
+    AdminOptions, HttpOptions, Identity, Limits, ServerConfig, TcpOptions, Timeouts,
+    TrustedProxies, Www,
+};
 pub use entry::descriptors::raise_descriptor_limit;
 pub use entry::inherited::Inherited;
-pub use entry::tls::{Identity, TlsError, self_signed};
+pub use entry::tls::{TlsError, self_signed};
 pub use ipnet::IpNet;
 pub use listen_url::{ListenUrl, ParseListenUrlError, ParseSchemeError, Scheme};
 pub use metrics::MetricsSnapshot;

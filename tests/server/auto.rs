@@ -46,7 +46,7 @@ async fn the_greeting_comes_first_and_unasked_for() {
 #[tokio::test]
 async fn a_silent_client_is_greeted_after_the_silence() {
     let server = TestServer::start_with(|config| {
-        config.auto_silence = Duration::from_millis(20);
+        config.timeouts.auto_silence = Duration::from_millis(20);
     });
     let socket = server.connect(Scheme::Auto).await;
     let mut silent = Peer::over(Box::new(socket), Via::Tcp).await;
@@ -56,7 +56,8 @@ async fn a_silent_client_is_greeted_after_the_silence() {
 #[tokio::test]
 async fn a_client_that_is_silent_within_tls_is_greeted_there() {
     // Longer than a busy machine needs for a handshake; it passes twice.
-    let server = TestServer::start_with(|config| config.auto_silence = Duration::from_secs(3));
+    let server =
+        TestServer::start_with(|config| config.timeouts.auto_silence = Duration::from_secs(3));
     let socket = server.connect(Scheme::Auto).await;
     let stream = soon(server.tls(&[], socket)).await.expect("it shakes hands");
     let mut silent = Peer::over(Box::new(stream), Via::Tls).await;

@@ -50,7 +50,7 @@ async fn a_frame_that_a_close_cuts_short_is_not_delivered() {
 #[tokio::test]
 async fn who_says_that_nothing_more_comes_still_gets_what_waits() {
     const COUNT: u16 = 200;
-    let server = TestServer::start_with(|config| config.outbox_bytes = 64 << 20);
+    let server = TestServer::start_with(|config| config.limits.outbox_bytes = 64 << 20);
     let mut sender = Peer::connect(&server, Via::Tcp).await;
     for via in Via::ALL {
         let mut peer = Peer::connect(&server, via).await;
@@ -77,8 +77,8 @@ async fn who_reads_steadily_gets_what_waits_however_long_it_takes() {
     const COUNT: u16 = 200;
     let write_timeout = Duration::from_secs(4);
     let server = TestServer::start_with(|config| {
-        config.outbox_bytes = 64 << 20;
-        config.write_timeout = write_timeout;
+        config.limits.outbox_bytes = 64 << 20;
+        config.timeouts.write = write_timeout;
     });
     let mut sender = Peer::connect(&server, Via::Tcp).await;
     let mut peer = Peer::connect(&server, Via::Tcp).await;

@@ -37,7 +37,7 @@ async fn what_cannot_be_delivered_is_counted_and_the_connection_is_kept() {
 
 #[tokio::test]
 async fn every_frame_is_counted_once_more_by_what_became_of_it() {
-    let server = TestServer::start_with(|config| config.outbox_bytes = 70_000);
+    let server = TestServer::start_with(|config| config.limits.outbox_bytes = 70_000);
     let mut peer = Peer::connect(&server, Via::Tcp).await;
     let stuck = Peer::connect(&server, Via::Ws).await;
     let mut bytes = 0;
@@ -70,7 +70,7 @@ async fn every_frame_is_counted_once_more_by_what_became_of_it() {
 
 #[tokio::test]
 async fn a_frame_beyond_the_limit_hangs_up() {
-    let server = TestServer::start_with(|config| config.max_frame_len = 100);
+    let server = TestServer::start_with(|config| config.limits.max_frame_len = 100);
     let mut recipient = Peer::connect(&server, Via::Tcp).await;
     for (round, via) in (1..).zip(Via::ALL) {
         let mut peer = Peer::connect(&server, via).await;
@@ -106,7 +106,7 @@ async fn the_end_of_a_connection_is_the_end_of_its_id() {
 #[tokio::test]
 async fn a_peer_that_sends_nothing_for_long_is_hung_up_if_the_operator_wants_it_so() {
     let server = TestServer::start_with(|config| {
-        config.idle_timeout = Some(std::time::Duration::from_secs(3));
+        config.timeouts.idle = Some(std::time::Duration::from_secs(3));
     });
     let mut idle = Peer::connect(&server, Via::Tcp).await;
     let mut busy = Peer::connect(&server, Via::Tcp).await;

@@ -68,7 +68,8 @@ async fn head_says_what_get_would_and_an_etag_saves_the_body() {
 #[tokio::test]
 async fn listed_origins_alone_may_connect() {
     let server = TestServer::start_with(|config| {
-        config.origins = vec!["https://example.org".to_owned(), "http://localhost:8080".to_owned()];
+        config.http.origins =
+            vec!["https://example.org".to_owned(), "http://localhost:8080".to_owned()];
     });
     for (origin, status) in [
         ("origin: https://example.org", 101),
@@ -97,7 +98,7 @@ async fn a_large_file_comes_whole_and_is_not_sent_where_it_need_not_be() {
     fs::write(folder.path().join("large"), &contents).expect("there is room");
     fs::write(folder.path().join("empty"), "").expect("there is room");
     let www = folder.path().to_owned();
-    let server = TestServer::start_with(|config| config.www = Www::Folder(www));
+    let server = TestServer::start_with(|config| config.http.www = Www::Folder(www));
     for via in Via::WEBSOCKETS {
         let mut stream = server.dial(via).await;
         let head = ask(&mut stream, "HEAD /large").await;
@@ -126,7 +127,7 @@ async fn a_folder_is_served_and_nothing_beside_it() {
     ] {
         fs::write(folder.path().join(file), text).expect("there is room");
     }
-    let server = TestServer::start_with(|config| config.www = Www::Folder(www));
+    let server = TestServer::start_with(|config| config.http.www = Www::Folder(www));
     let mut stream = server.dial(Via::Ws).await;
     for (path, text, kind) in [
         ("/", "the page", "text/html; charset=utf-8"),
@@ -160,7 +161,7 @@ async fn a_folder_is_served_and_nothing_beside_it() {
 
 #[tokio::test]
 async fn the_page_can_be_switched_off() {
-    let server = TestServer::start_with(|config| config.www = Www::Off);
+    let server = TestServer::start_with(|config| config.http.www = Www::Off);
     let mut stream = server.dial(Via::Ws).await;
     assert_eq!(ask(&mut stream, "GET /").await.status, 404);
     assert_eq!(ask(&mut stream, "GET /index.html").await.status, 404);

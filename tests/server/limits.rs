@@ -14,7 +14,7 @@ use crate::support::{soon, until};
 #[tokio::test]
 async fn handshakes_that_take_too_long_are_cut_however_busy_they_look() {
     let server = TestServer::start_with(|config| {
-        config.handshake_timeout = Duration::from_millis(300);
+        config.timeouts.handshake = Duration::from_millis(300);
     });
     let mut slow = JoinSet::new();
     for scheme in [Scheme::Tls, Scheme::Ws, Scheme::Wss, Scheme::Auto] {
@@ -55,8 +55,8 @@ async fn handshakes_that_take_too_long_are_cut_however_busy_they_look() {
 #[tokio::test]
 async fn there_are_no_more_connections_than_allowed() {
     for change in [
-        |config: &mut ServerConfig| config.max_connections = 3,
-        |config: &mut ServerConfig| config.max_connections_per_address = 3,
+        |config: &mut ServerConfig| config.limits.max_connections = 3,
+        |config: &mut ServerConfig| config.limits.max_connections_per_address = 3,
     ] {
         let server = TestServer::start_with(change);
         let first = Peer::connect(&server, Via::Tcp).await;
@@ -82,7 +82,7 @@ async fn there_are_no_more_connections_than_allowed() {
 
 #[tokio::test]
 async fn connections_beyond_the_accept_rate_wait_and_are_not_refused() {
-    let server = TestServer::start_with(|config| config.accept_rate = NonZeroU32::new(20));
+    let server = TestServer::start_with(|config| config.limits.accept_rate = NonZeroU32::new(20));
     let start = Instant::now();
     let mut arrivals = JoinSet::new();
     for via in Via::DIRECT.into_iter().cycle().take(36) {
@@ -107,8 +107,8 @@ async fn connections_beyond_the_accept_rate_wait_and_are_not_refused() {
 #[tokio::test]
 async fn who_is_refused_takes_nobody_s_turn_at_the_accept_rate() {
     let server = TestServer::start_with(|config| {
-        config.accept_rate = NonZeroU32::new(2);
-        config.max_connections_per_address = 1;
+        config.limits.accept_rate = NonZeroU32::new(2);
+        config.limits.max_connections_per_address = 1;
     });
     let _peer = Peer::connect(&server, Via::Tcp).await;
     // At two a second this would take longer than anything is waited for here.
@@ -123,11 +123,11 @@ async fn who_is_refused_takes_nobody_s_turn_at_the_accept_rate() {
 async fn another_accept_rate_holds_without_a_restart() {
     let mut config = ServerConfig::default();
     let server = TestServer::start_with(|own| {
-        own.accept_rate = NonZeroU32::new(1);
+        own.limits.accept_rate = NonZeroU32::new(1);
         config = own.clone();
     });
     let first = Peer::connect(&server, Via::Tcp).await;
-    config.accept_rate = None;
+    config.limits.accept_rate = None;
     let needs_restart = server.handle.reload(&config).expect("the certificate is the same");
     assert_eq!(needs_restart, Vec::<&str>::new());
     // At one a second this would take longer than anything is waited for here.
@@ -185,7 +185,7 @@ async fn thousands_come_and_go_and_leave_nothing_behind() {
 async fn a_peer_is_kept_to_its_rate_and_loses_nothing() {
     for via in [Via::Tcp, Via::Wss] {
         let server = TestServer::start_with(|config| {
-            config.rate_limit = Some(RateLimit {
+            config.limits.rate_limit = Some(RateLimit {
                 frames_per_second: NonZeroU32::new(100),
                 bytes_per_second: None,
                 burst: Duration::from_millis(100),

@@ -11,7 +11,7 @@ const CEILING: usize = 8 << 20;
 
 fn start() -> TestServer {
     TestServer::start_with(|config| {
-        config.outbox_total_bytes = CEILING;
+        config.limits.outbox_total_bytes = CEILING;
         serve_operators(config);
     })
 }

@@ -65,7 +65,7 @@ async fn forwarded_in_more_than(server: &TestServer, bound: &str) -> u64 {
 async fn the_histogram_tells_a_recipient_that_reads_from_one_that_was_waited_for() {
     let server = TestServer::start_with(|config| {
         serve_operators(config);
-        config.outbox_bytes = 256 * 1024;
+        config.limits.outbox_bytes = 256 * 1024;
     });
     let mut sender = Peer::connect(&server, Via::Tcp).await;
     let mut reader = Peer::connect(&server, Via::Ws).await;
@@ -119,8 +119,8 @@ async fn what_peers_do_is_shown_to_operators_who_asked_for_it() {
 
     let server = TestServer::start_with(|config| {
         serve_operators(config);
-        config.admin_debug = true;
-        config.outbox_bytes = 256 * 1024;
+        config.admin.debug = true;
+        config.limits.outbox_bytes = 256 * 1024;
     });
     let mut sender = Peer::connect(&server, Via::Tls).await;
     let reader = Peer::connect(&server, Via::Ws).await;

@@ -24,13 +24,13 @@ const FAILED: &str = "waddell_handshakes_failed_total";
 /// One connection for each address, and proxies in 127.1.0.0/16.
 fn one_each(config: &mut ServerConfig) {
     serve_operators(config);
-    config.max_connections_per_address = 1;
-    config.trusted_proxies = vec!["127.1.0.0/16".parse().expect("it is a network")];
+    config.limits.max_connections_per_address = 1;
+    config.proxies.networks = vec!["127.1.0.0/16".parse().expect("it is a network")];
 }
 
 fn with_headers(config: &mut ServerConfig) {
     one_each(config);
-    config.proxy_protocol = true;
+    config.proxies.send_header = true;
 }
 
 async fn connect(server: &TestServer, scheme: Scheme, from: [u8; 4]) -> TcpStream {
@@ -201,7 +201,7 @@ async fn a_proxy_may_speak_for_itself() {
 async fn a_proxy_without_a_header_that_can_be_read_is_cut_and_counted() {
     let server = TestServer::start_with(|config| {
         with_headers(config);
-        config.handshake_timeout = Duration::from_millis(200);
+        config.timeouts.handshake = Duration::from_millis(200);
     });
     for scheme in [Scheme::Tcp, Scheme::Tls, Scheme::Ws, Scheme::Wss, Scheme::Auto] {
         for bytes in [
@@ -287,7 +287,7 @@ async fn whoever_is_not_listed_is_served_as_ever() {
 async fn whoever_is_not_listed_may_wait_for_its_greeting_on_an_auto_listener() {
     let server = TestServer::start_with(|config| {
         with_headers(config);
-        config.auto_silence = Duration::from_millis(20);
+        config.timeouts.auto_silence = Duration::from_millis(20);
     });
     let silent = connect(&server, Scheme::Auto, STRANGER).await;
     Peer::over(Box::new(silent), Via::Tcp).await.echo().await;
@@ -317,7 +317,7 @@ async fn another_list_holds_for_connections_to_come() {
     let mut config = ServerConfig::default();
     let server = TestServer::start_with(|own| {
         one_each(own);
-        own.trusted_proxies.clear();
+        own.proxies.networks.clear();
         config = own.clone();
     });
     let (_, _held) = open_for(&server, PROXY, "203.0.113.1").await;

@@ -33,7 +33,7 @@ async fn failed(server: &TestServer, count: u64, reasons: &[(&str, u64)]) {
 async fn handshakes_that_take_too_long_are_counted_as_such() {
     let server = TestServer::start_with(|config| {
         serve_operators(config);
-        config.handshake_timeout = Duration::from_millis(100);
+        config.timeouts.handshake = Duration::from_millis(100);
     });
     for (scheme, bytes) in [
         (Scheme::Tls, &b""[..]),
@@ -97,7 +97,7 @@ async fn clients_that_leave_before_they_are_a_peer_are_counted_as_such() {
 async fn refused_upgrades_are_counted_by_reason() {
     let server = TestServer::start_with(|config| {
         serve_operators(config);
-        config.origins = vec!["https://example.org".to_owned()];
+        config.http.origins = vec!["https://example.org".to_owned()];
     });
     let mut stream = server.dial(Via::Ws).await;
     for (request, status) in [

@@ -15,9 +15,9 @@ fn reload(server: &TestServer, change: impl FnOnce(&mut ServerConfig)) -> Vec<&'
         listen: LISTEN.map(|url| url.parse().expect("it is valid")).to_vec(),
         workers: 2,
         identity: Some(server.identity.clone()),
-        write_timeout: Duration::from_secs(3600),
         ..ServerConfig::default()
     };
+    config.timeouts.write = Duration::from_secs(3600);
     change(&mut config);
     server.handle.reload(&config).expect("the certificate is as good as before")
 }
@@ -26,10 +26,10 @@ fn reload(server: &TestServer, change: impl FnOnce(&mut ServerConfig)) -> Vec<&'
 async fn those_who_are_there_keep_what_they_have_and_others_get_the_new() {
     let server = TestServer::start();
     let mut early = Peer::connect(&server, Via::Tcp).await;
-    reload(&server, |config| config.idle_timeout = Some(Duration::from_millis(50)));
+    reload(&server, |config| config.timeouts.idle = Some(Duration::from_millis(50)));
     let mut idle = Peer::connect(&server, Via::Tcp).await;
     assert_eq!(idle.receiver.rest().await, [], "it is hung up");
-    reload(&server, |config| config.max_frame_len = 100);
+    reload(&server, |config| config.limits.max_frame_len = 100);
     let mut long = Peer::connect(&server, Via::Ws).await;
     long.send(long.id, 1, &[0; 83]).await;
     assert_eq!(long.receiver.rest().await, [], "one byte too many");
@@ -40,10 +40,10 @@ async fn those_who_are_there_keep_what_they_have_and_others_get_the_new() {
 #[tokio::test]
 async fn times_hold_at_once() {
     let server = TestServer::start();
-    reload(&server, |config| config.handshake_timeout = Duration::from_millis(50));
+    reload(&server, |config| config.timeouts.handshake = Duration::from_millis(50));
     let mut silent = server.connect(Scheme::Wss).await;
     assert!(matches!(soon(silent.read(&mut [0; 1])).await, Ok(0) | Err(_)), "it is cut");
-    reload(&server, |config| config.auto_silence = Duration::from_millis(1));
+    reload(&server, |config| config.timeouts.auto_silence = Duration::from_millis(1));
     // The greeting comes to one who says nothing.
     let mut quiet = server.connect(Scheme::Auto).await;
     soon(quiet.read_exact(&mut [0; 20])).await.expect("it is greeted");
@@ -53,8 +53,8 @@ async fn times_hold_at_once() {
 #[tokio::test]
 async fn an_outbox_has_its_new_size_at_once() {
     let server = TestServer::start_with(|config| {
-        config.outbox_total_bytes = 0;
-        config.outbox_bytes = 1 << 30;
+        config.limits.outbox_total_bytes = 0;
+        config.limits.outbox_bytes = 1 << 30;
     });
     let stuck = Peer::connect(&server, Via::Tcp).await;
     let mut sender = Peer::connect(&server, Via::Tcp).await;
@@ -63,7 +63,7 @@ async fn an_outbox_has_its_new_size_at_once() {
     }
     sender.echo().await;
     assert_eq!(server.metrics().frames_dropped_full, 0);
-    let restart = reload(&server, |config| config.outbox_total_bytes = 0);
+    let restart = reload(&server, |config| config.limits.outbox_total_bytes = 0);
     assert_eq!(restart, [""; 0]);
     sender.send(stuck.id, 1, &[0; 60_000]).await;
     sender.echo().await;
@@ -75,8 +75,8 @@ async fn what_needs_a_restart_is_named() {
     let server = TestServer::start();
     let restart = reload(&server, |config| {
         config.workers = 1;
-        config.outbox_bytes = 1 << 29;
-        config.admin = Some(([127, 0, 0, 1], 1).into());
+        config.limits.outbox_bytes = 1 << 29;
+        config.admin.address = Some(([127, 0, 0, 1], 1).into());
     });
     assert_eq!(restart, ["workers", "outbox", "admin"]);
 }

@@ -69,8 +69,8 @@ async fn messages_in_flight_are_delivered() {
 #[tokio::test]
 async fn what_waits_is_delivered_to_those_who_take_it() {
     let server = TestServer::start_with(|config| {
-        config.outbox_bytes = 64 << 20;
-        config.drain_timeout = Duration::from_secs(3600);
+        config.limits.outbox_bytes = 64 << 20;
+        config.timeouts.drain = Duration::from_secs(3600);
     });
     let mut stuck = Peer::connect(&server, Via::Tcp).await;
     let mut sender = Peer::connect(&server, Via::Tcp).await;
@@ -88,8 +88,8 @@ async fn what_waits_is_delivered_to_those_who_take_it() {
 #[tokio::test]
 async fn a_peer_that_does_not_read_does_not_hold_the_server_up() {
     let server = TestServer::start_with(|config| {
-        config.outbox_bytes = 64 << 20;
-        config.drain_timeout = Duration::from_millis(300);
+        config.limits.outbox_bytes = 64 << 20;
+        config.timeouts.drain = Duration::from_millis(300);
     });
     let mut stuck = Vec::new();
     let mut sender = Peer::connect(&server, Via::Tcp).await;
@@ -111,7 +111,7 @@ async fn a_peer_that_does_not_read_does_not_hold_the_server_up() {
 #[tokio::test]
 async fn peers_are_hung_up_one_after_another() {
     let server = TestServer::start_with(|config| {
-        config.drain_timeout = Duration::from_secs(3600);
+        config.timeouts.drain = Duration::from_secs(3600);
     });
     let mut peers = Vec::new();
     for number in 0..600 {
@@ -138,8 +138,8 @@ async fn peers_are_hung_up_one_after_another() {
 #[tokio::test]
 async fn a_server_that_leaves_says_so_before_it_closes_its_listeners() {
     let server = TestServer::start_with(|config| {
-        config.admin = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-        config.drain_delay = Duration::from_secs(3600);
+        config.admin.address = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        config.timeouts.drain_delay = Duration::from_secs(3600);
     });
     let admin = server.admin.expect("it is configured");
     let mut early = Peer::connect(&server, Via::Tcp).await;
@@ -161,7 +161,8 @@ async fn a_server_that_leaves_says_so_before_it_closes_its_listeners() {
 
 #[tokio::test]
 async fn the_delay_ends_and_the_server_with_it() {
-    let server = TestServer::start_with(|config| config.drain_delay = Duration::from_millis(50));
+    let server =
+        TestServer::start_with(|config| config.timeouts.drain_delay = Duration::from_millis(50));
     let mut peer = Peer::connect(&server, Via::Wss).await;
     let begin = Instant::now();
     let stopping = server.stop();
@@ -175,7 +176,7 @@ async fn the_delay_ends_and_the_server_with_it() {
 #[tokio::test]
 async fn clients_amid_their_handshakes_are_greeted_and_then_hung_up() {
     let mut server =
-        TestServer::start_with(|config| config.drain_timeout = Duration::from_secs(3600));
+        TestServer::start_with(|config| config.timeouts.drain = Duration::from_secs(3600));
     let mut clients = Vec::new();
     for via in Via::ALL.into_iter().filter(|via| *via != Via::Tcp) {
         clients.push((via, server.connect(via.scheme()).await));
@@ -194,7 +195,7 @@ async fn clients_amid_their_handshakes_are_greeted_and_then_hung_up() {
 #[tokio::test]
 async fn a_request_that_has_begun_is_answered_and_an_idle_connection_is_closed() {
     let mut server =
-        TestServer::start_with(|config| config.drain_timeout = Duration::from_secs(3600));
+        TestServer::start_with(|config| config.timeouts.drain = Duration::from_secs(3600));
     let mut idle = server.connect(Scheme::Ws).await;
     assert_eq!(ask(&mut idle, "GET /healthz").await.status, 200);
     let mut half = server.connect(Scheme::Ws).await;
@@ -211,7 +212,8 @@ async fn a_request_that_has_begun_is_answered_and_an_idle_connection_is_closed()
 
 #[tokio::test]
 async fn clients_that_say_nothing_do_not_hold_the_server_up() {
-    let mut server = TestServer::start_with(|config| config.drain_timeout = Duration::from_secs(5));
+    let mut server =
+        TestServer::start_with(|config| config.timeouts.drain = Duration::from_secs(5));
     let mut silent = Vec::new();
     for scheme in [Scheme::Tls, Scheme::Ws, Scheme::Wss, Scheme::Auto] {
         silent.push(server.connect(scheme).await);

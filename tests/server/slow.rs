@@ -15,7 +15,7 @@ const SOCKETS: u64 = 48 << 20;
 #[tokio::test]
 async fn a_sender_does_not_wait_for_a_recipient_that_does_not_read() {
     const OUTBOX: usize = 256 * 1024;
-    let server = TestServer::start_with(|config| config.outbox_bytes = OUTBOX);
+    let server = TestServer::start_with(|config| config.limits.outbox_bytes = OUTBOX);
     let mut reader = Peer::connect(&server, Via::Tcp).await;
     for via in [Via::Tcp, Via::Tls, Via::Ws, Via::Wss] {
         let before = server.metrics();
@@ -53,8 +53,8 @@ async fn a_sender_does_not_wait_for_a_recipient_that_does_not_read() {
 #[tokio::test]
 async fn a_peer_that_takes_nothing_for_too_long_is_hung_up() {
     let server = TestServer::start_with(|config| {
-        config.outbox_bytes = 128 * 1024;
-        config.write_timeout = Duration::from_millis(200);
+        config.limits.outbox_bytes = 128 * 1024;
+        config.timeouts.write = Duration::from_millis(200);
     });
     let mut sender = Peer::connect(&server, Via::Tcp).await;
     for (round, via) in (1..).zip([Via::Tcp, Via::Tls, Via::Ws, Via::Wss]) {
@@ -78,9 +78,9 @@ async fn a_peer_that_takes_nothing_for_too_long_is_hung_up() {
 #[tokio::test]
 async fn a_peer_that_takes_nothing_is_given_the_write_timeout_also_if_tcp_s_is_shorter() {
     let server = TestServer::start_with(|config| {
-        config.outbox_bytes = 128 * 1024;
-        config.write_timeout = Duration::from_secs(2);
-        config.tcp_user_timeout = Duration::from_secs(1);
+        config.limits.outbox_bytes = 128 * 1024;
+        config.timeouts.write = Duration::from_secs(2);
+        config.tcp.user_timeout = Duration::from_secs(1);
     });
     let mut sender = Peer::connect(&server, Via::Tcp).await;
     let stuck = Peer::connect(&server, Via::Tcp).await;
@@ -97,7 +97,7 @@ async fn a_peer_that_takes_nothing_is_given_the_write_timeout_also_if_tcp_s_is_s
 #[tokio::test]
 async fn a_peer_that_reads_slowly_but_steadily_is_not_hung_up() {
     let write_timeout = Duration::from_secs(4);
-    let server = TestServer::start_with(|config| config.write_timeout = write_timeout);
+    let server = TestServer::start_with(|config| config.timeouts.write = write_timeout);
     let mut peers = tokio::task::JoinSet::new();
     for via in [Via::Tcp, Via::Wss] {
         let mut slow = Peer::connect(&server, via).await;
@@ -122,7 +122,7 @@ async fn a_peer_that_reads_slowly_but_steadily_is_not_hung_up() {
 
 #[tokio::test]
 async fn a_burst_larger_than_the_outbox_reaches_a_peer_that_reads() {
-    let server = TestServer::start_with(|config| config.outbox_bytes = 4096);
+    let server = TestServer::start_with(|config| config.limits.outbox_bytes = 4096);
     let mut one = Peer::connect(&server, Via::Tcp).await;
     let mut other = Peer::connect(&server, Via::Tcp).await;
     let burst: Vec<u8> = (0..100).flat_map(|topic| message(other.id, topic, &[7; 100])).collect();

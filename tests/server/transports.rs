@@ -25,7 +25,7 @@ fn sizes() -> BTreeSet<usize> {
 
 #[tokio::test]
 async fn bodies_of_every_size_arrive_intact_and_in_order_between_all_transports() {
-    let server = TestServer::start_with(|config| config.outbox_bytes = 64 << 20);
+    let server = TestServer::start_with(|config| config.limits.outbox_bytes = 64 << 20);
     let sizes = sizes();
     let mut recipients = Vec::new();
     for via in Via::ALL {
@@ -100,7 +100,7 @@ async fn input_may_come_byte_by_byte() {
 #[tokio::test]
 async fn thousands_of_frames_may_come_at_once() {
     const COUNT: usize = 4_000;
-    let server = TestServer::start_with(|config| config.outbox_bytes = 64 << 20);
+    let server = TestServer::start_with(|config| config.limits.outbox_bytes = 64 << 20);
     let mut recipient = Peer::connect(&server, Via::Ws).await;
     for via in Via::ALL {
         let mut peer = Peer::connect(&server, via).await;

@@ -20,7 +20,7 @@ fn begun() -> Vec<u8> {
 
 fn start() -> TestServer {
     TestServer::start_with(|config| {
-        config.outbox_total_bytes = CEILING;
+        config.limits.outbox_total_bytes = CEILING;
         serve_operators(config);
     })
 }
@@ -77,7 +77,7 @@ async fn a_frame_that_is_finished_gives_back_what_it_held() {
 /// Starts a server that waits so long for the end of a frame.
 fn start_impatient(frame_timeout: Duration) -> TestServer {
     TestServer::start_with(|config| {
-        config.frame_timeout = frame_timeout;
+        config.timeouts.frame = frame_timeout;
         serve_operators(config);
     })
 }

@@ -22,12 +22,12 @@ const NEVER: Duration = Duration::from_secs(3600);
 /// Starts a server in which `change` alone says how a vanished peer is noticed.
 fn server_that_notices(change: impl FnOnce(&mut ServerConfig)) -> TestServer {
     TestServer::start_with(|config| {
-        config.ping_interval = NEVER;
-        config.pong_timeout = NEVER;
-        config.tcp_keepalive = NEVER;
-        config.tcp_user_timeout = NEVER;
+        config.timeouts.ping_interval = NEVER;
+        config.timeouts.pong = NEVER;
+        config.tcp.keepalive = NEVER;
+        config.tcp.user_timeout = NEVER;
         // Nothing waits here for long; a TCP user timeout is never shorter.
-        config.write_timeout = Duration::from_millis(200);
+        config.timeouts.write = Duration::from_millis(200);
         change(config);
     })
 }
@@ -83,15 +83,15 @@ async fn all_are_noticed(server: &TestServer, vias: &[Via], with_data: bool) {
 
 #[tokio::test]
 async fn one_with_something_on_its_way_to_it_is_gone_after_the_tcp_user_timeout() {
-    let server = server_that_notices(|config| config.tcp_user_timeout = Duration::from_secs(1));
+    let server = server_that_notices(|config| config.tcp.user_timeout = Duration::from_secs(1));
     all_are_noticed(&server, &Via::ALL, true).await;
 }
 
 #[tokio::test]
 async fn one_that_was_idle_is_gone_when_tcp_keepalive_has_asked() {
     let server = server_that_notices(|config| {
-        config.tcp_keepalive = Duration::from_secs(1);
-        config.tcp_user_timeout = Duration::from_secs(1);
+        config.tcp.keepalive = Duration::from_secs(1);
+        config.tcp.user_timeout = Duration::from_secs(1);
     });
     all_are_noticed(&server, &Via::ALL, false).await;
 }
@@ -99,8 +99,8 @@ async fn one_that_was_idle_is_gone_when_tcp_keepalive_has_asked() {
 #[tokio::test]
 async fn a_websocket_peer_is_gone_after_a_ping_without_an_answer() {
     let server = server_that_notices(|config| {
-        config.ping_interval = Duration::from_secs(1);
-        config.pong_timeout = Duration::from_secs(1);
+        config.timeouts.ping_interval = Duration::from_secs(1);
+        config.timeouts.pong = Duration::from_secs(1);
     });
     let mortals = {
         let mut mortals = Vec::new();
@@ -116,7 +116,7 @@ async fn a_websocket_peer_is_gone_after_a_ping_without_an_answer() {
 
 #[tokio::test]
 async fn one_without_frames_is_gone_after_the_idle_timeout() {
-    let server = server_that_notices(|config| config.idle_timeout = Some(Duration::from_secs(1)));
+    let server = server_that_notices(|config| config.timeouts.idle = Some(Duration::from_secs(1)));
     let mut mortals = Vec::new();
     for via in Via::ALL {
         mortals.push(Mortal::connect(&server, via).await);

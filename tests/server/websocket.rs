@@ -167,7 +167,7 @@ async fn the_longest_message_is_taken() {
 /// of a message, which a page could not tell from a broken one.
 #[tokio::test]
 async fn messages_end_on_frame_boundaries_under_load() {
-    let server = TestServer::start_with(|config| config.outbox_bytes = 64 << 20);
+    let server = TestServer::start_with(|config| config.limits.outbox_bytes = 64 << 20);
     let mut recipient = open(&server, Via::Ws).await;
     let id = {
         let mut finder = Peer::connect(&server, Via::Tcp).await;
@@ -201,7 +201,7 @@ async fn messages_end_on_frame_boundaries_under_load() {
 /// Starts a server for peers of so many frames a second, and so many at once.
 fn start_limited(frames_per_second: u32, burst: Duration) -> TestServer {
     TestServer::start_with(|config| {
-        config.rate_limit = Some(RateLimit {
+        config.limits.rate_limit = Some(RateLimit {
             frames_per_second: NonZeroU32::new(frames_per_second),
             bytes_per_second: None,
             burst,
@@ -272,8 +272,8 @@ async fn the_subprotocol_is_echoed_if_it_is_offered() {
 #[tokio::test]
 async fn the_server_pings_and_hangs_up_on_those_who_stay_silent() {
     let server = TestServer::start_with(|config| {
-        config.ping_interval = Duration::from_millis(50);
-        config.pong_timeout = Duration::from_secs(5);
+        config.timeouts.ping_interval = Duration::from_millis(50);
+        config.timeouts.pong = Duration::from_secs(5);
     });
     let mut alive = Peer::connect(&server, Via::Ws).await;
     let answers = tokio::spawn(async move { alive.receiver.next().await });

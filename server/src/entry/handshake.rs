@@ -43,7 +43,7 @@ impl Accepted {
         shared: &Shared,
     ) -> Result<Self, Refused> {
         let admission = shared.admissions.admit()?;
-        let client = Source::new(address, admission, shared.proxies())?;
+        let client = Source::new(address, admission, shared.config())?;
         Ok(Self { socket, scheme, client })
     }
 
@@ -76,7 +76,7 @@ pub(crate) fn begin(slot: WorkerSlot, accepted: Accepted) {
         };
         if let Err((address, error)) = result {
             worker.shared.note_failed(&error);
-            let address = worker.shared.shown(address);
+            let address = worker.shared.config().logged(address);
             tracing::debug!(address, %error, "handshake failed");
         }
     });
@@ -115,7 +115,7 @@ impl Pending {
         let trusted = self.awaits_header();
         // Whoever is not listed need not say anything, and does not wait twice for its greeting.
         if !trusted && scheme == Scheme::Auto {
-            let silence = self.slot.shared.settings.auto_silence.get();
+            let silence = self.slot.shared.config().timeouts.auto_silence;
             let heard = async { Ok(timeout(silence, socket.read_buf(&mut head)).await) };
             match self.in_time(heard).await? {
                 Err(_silent) => return Ok((Rewind::new(head, socket), Scheme::Tcp)),
@@ -196,7 +196,7 @@ impl Pending {
     where
         S: AsyncRead + Unpin,
     {
-        let silence = self.slot.shared.settings.auto_silence.get();
+        let silence = self.slot.shared.config().timeouts.auto_silence;
         let mut head = Vec::with_capacity(LONGEST_TELL);
         let spoken = self
             .in_time(async {
@@ -241,7 +241,7 @@ impl Pending {
     }
 
     pub(crate) fn handshake_timeout(&self) -> Duration {
-        self.slot.shared.settings.handshake_timeout.get()
+        self.slot.shared.config().timeouts.handshake
     }
 
     fn acceptors(&self) -> Result<&crate::entry::tls::Acceptors, HandshakeError> {

@@ -22,9 +22,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep_until, timeout};
 
-use crate::config::{ServerConfig, Www};
+use crate::config::{HttpOptions, Www};
+use crate::entry::forwarded_for::FORWARDED_FOR;
 use crate::entry::handshake::{HandshakeError, Pending, Stream};
-use crate::entry::proxies::FORWARDED_FOR;
 use crate::forward::outbox::Framing;
 use crate::forward::transport::rewind::Rewind;
 use crate::labels::AddressClaim;
@@ -121,7 +121,8 @@ pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), 
 async fn answer<B>(request: &Request<B>, pending: &RefCell<Pending>) -> Reply {
     let worker = Rc::clone(&pending.borrow().slot);
     let shared = &worker.shared;
-    let mut answer = shared.site().answer(request).await;
+    let config = shared.config();
+    let mut answer = respond(&config.http, request).await;
     let client = &mut pending.borrow_mut().client;
     if request.headers().contains_key(FORWARDED_FOR) && !client.is_proxy() {
         shared.note_ignored(AddressClaim::ForwardedFor, Some(client.address()));
@@ -136,7 +137,7 @@ async fn answer<B>(request: &Request<B>, pending: &RefCell<Pending>) -> Reply {
     if let Some(refusal) = answer.refusal {
         shared.metrics.upgrade_refused(refusal);
         tracing::debug!(
-            address = shared.shown(client.address()),
+            address = config.logged(client.address()),
             reason = refusal.as_str(),
             "WebSocket refused"
         );
@@ -151,13 +152,6 @@ enum Outcome {
     Upgraded,
 }
 
-/// What is served, and to whom.
-#[derive(Debug)]
-pub(crate) struct Site {
-    www: Www,
-    origins: Vec<String>,
-}
-
 type Reply = Response<ReplyBody>;
 
 /// What a request is answered.
@@ -167,48 +161,41 @@ struct Answer {
     refusal: Option<UpgradeRefusal>,
 }
 
-impl Site {
-    pub(crate) fn new(config: &ServerConfig) -> Self {
-        Self { www: config.www.clone(), origins: config.origins.clone() }
+async fn respond<B>(options: &HttpOptions, request: &Request<B>) -> Answer {
+    if request.uri().path() == WEBSOCKET_PATH {
+        return upgrade::answer(request, &options.origins);
     }
+    let reply = serve_file(&options.www, request).await;
+    Answer { reply, refusal: upgrade::wants(request).then_some(UpgradeRefusal::Path) }
+}
 
-    async fn answer<B>(&self, request: &Request<B>) -> Answer {
-        if request.uri().path() == WEBSOCKET_PATH {
-            return upgrade::answer(request, &self.origins);
-        }
-        let reply = self.respond(request).await;
-        Answer { reply, refusal: upgrade::wants(request).then_some(UpgradeRefusal::Path) }
+async fn serve_file<B>(www: &Www, request: &Request<B>) -> Reply {
+    let path = request.uri().path();
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
+        reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return reply;
     }
-
-    async fn respond<B>(&self, request: &Request<B>) -> Reply {
-        let path = request.uri().path();
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut reply =
-                text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
-            reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return reply;
-        }
-        let path = path.strip_prefix('/').unwrap_or(path);
-        match path {
-            "healthz" => text(StatusCode::OK, "ok"),
-            _ if path.starts_with("pkg/") => match find(EMBEDDED_PKG, path) {
-                Some(file) => embedded(file, request.headers()),
-                None if EMBEDDED_PKG.is_empty() => text(
-                    StatusCode::NOT_FOUND,
-                    "this server was built without the browser package; `cargo xtask serve` builds both",
-                ),
-                None => not_found(),
-            },
-            _ => match &self.www {
-                Www::Off => not_found(),
-                Www::Demo => {
-                    let path = if path.is_empty() { "index.html" } else { path };
-                    find(EMBEDDED_WWW, path)
-                        .map_or_else(not_found, |file| embedded(file, request.headers()))
-                }
-                Www::Folder(folder) => from_folder(folder, path, request.headers()).await,
-            },
-        }
+    let path = path.strip_prefix('/').unwrap_or(path);
+    match path {
+        "healthz" => text(StatusCode::OK, "ok"),
+        _ if path.starts_with("pkg/") => match find(EMBEDDED_PKG, path) {
+            Some(file) => embedded(file, request.headers()),
+            None if EMBEDDED_PKG.is_empty() => text(
+                StatusCode::NOT_FOUND,
+                "this server was built without the browser package; `cargo xtask serve` builds both",
+            ),
+            None => not_found(),
+        },
+        _ => match www {
+            Www::Off => not_found(),
+            Www::Demo => {
+                let path = if path.is_empty() { "index.html" } else { path };
+                find(EMBEDDED_WWW, path)
+                    .map_or_else(not_found, |file| embedded(file, request.headers()))
+            }
+            Www::Folder(folder) => from_folder(folder, path, request.headers()).await,
+        },
     }
 }
 

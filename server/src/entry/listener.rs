@@ -89,12 +89,12 @@ fn set_options(socket: &Socket, config: &ServerConfig) -> io::Result<()> {
     // user timeout is the last one, so it takes 75 s by default; elsewhere 120 s.
     let second = Duration::from_secs(1);
     let keepalive = TcpKeepalive::new()
-        .with_time(config.tcp_keepalive.max(second))
-        .with_interval((config.tcp_keepalive / 4).max(second));
+        .with_time(config.tcp.keepalive.max(second))
+        .with_interval((config.tcp.keepalive / 4).max(second));
     #[cfg(not(any(target_os = "openbsd", target_os = "haiku")))]
     let keepalive = keepalive.with_retries(4);
     socket.set_tcp_keepalive(&keepalive)?;
-    set_user_timeout(socket, user_timeout(config.tcp_user_timeout, config.write_timeout))
+    set_user_timeout(socket, user_timeout(config))
 }
 
 /// Returns how long a peer's machine may confirm nothing, or have no room.
@@ -102,9 +102,9 @@ fn set_options(socket: &Socket, config: &ServerConfig) -> io::Result<()> {
 /// The system does not tell the one from the other, so this is longer than what a peer that takes
 /// nothing is granted. That begins only when the system's buffers are full, and again when those
 /// turn out to have room for more.
-fn user_timeout(user_timeout: Duration, write_timeout: Duration) -> Duration {
+fn user_timeout(config: &ServerConfig) -> Duration {
     const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
-    user_timeout.max(3 * write_timeout).min(LONGEST)
+    config.tcp.user_timeout.max(3 * config.timeouts.write).min(LONGEST)
 }
 
 /// A peer that vanished with something on its way to it is noticed by this.
@@ -131,8 +131,7 @@ async fn accept(
     mut stop: watch::Receiver<bool>,
 ) {
     let shared = &worker.shared;
-    let ServerConfig { tcp_user_timeout, write_timeout, .. } = shared.config;
-    let inherited = user_timeout(tcp_user_timeout, write_timeout);
+    let inherited = user_timeout(&shared.config());
     let mut pause = MIN_PAUSE;
     loop {
         let accepted = tokio::select! {
@@ -145,7 +144,7 @@ async fn accept(
         match accepted {
             Ok((socket, address)) => {
                 pause = MIN_PAUSE;
-                let wanted = user_timeout(tcp_user_timeout, shared.settings.write_timeout.get());
+                let wanted = user_timeout(&shared.config());
                 if wanted != inherited {
                     // If it fails the connection has, which shows soon enough.
                     let _ = set_user_timeout(&SockRef::from(&socket), wanted);
@@ -212,18 +211,17 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::config::TcpOptions;
 
     #[test]
     fn a_connection_has_the_options_that_the_configuration_says() {
         let default = ServerConfig::default();
         let seconds = Duration::from_secs;
-        let changed = ServerConfig {
-            tcp_keepalive: seconds(2),
-            tcp_user_timeout: seconds(3),
-            write_timeout: seconds(1),
-            ..default.clone()
-        };
-        let patient = ServerConfig { write_timeout: seconds(3600), ..changed.clone() };
+        let mut changed = default.clone();
+        changed.tcp = TcpOptions { keepalive: seconds(2), user_timeout: seconds(3) };
+        changed.timeouts.write = seconds(1);
+        let mut patient = changed.clone();
+        patient.timeouts.write = seconds(3600);
         for (config, keepalive, interval, user_timeout) in
             [(default, 60, 15, 30), (changed, 2, 1, 3), (patient, 2, 1, 10_800)]
         {
@@ -248,10 +246,8 @@ mod tests {
 
     #[test]
     fn no_write_timeout_is_too_long_for_the_system() {
-        let config = ServerConfig {
-            write_timeout: Duration::from_secs(365 * 86_400),
-            ..ServerConfig::default()
-        };
+        let mut config = ServerConfig::default();
+        config.timeouts.write = Duration::from_secs(365 * 86_400);
         Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap(), &config).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Whom a connection is from, as far as that is known.
+//! The client's end of a connection, as far as it is known.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,15 +6,19 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use crate::admission::{Admission, Refused};
-use crate::entry::proxies::Proxies;
+use crate::config::ServerConfig;
+use crate::entry::forwarded_for;
 
-/// Whom a connection is from, as far as that is known, and its place among those of the same
-/// address. A listed proxy has no such place: it takes that of whom it speaks for.
+/// The client's end of a connection, as far as it is known, and its admission.
+///
+/// A connection counts against the limit of its address, unless that is a trusted proxy's. Then it
+/// counts against the address that the proxy names.
 #[derive(Debug)]
 pub(crate) struct Source {
     address: IpAddr,
     admission: Admission,
-    proxies: Arc<Proxies>,
+    /// The configuration at the time when the connection was accepted.
+    config: Arc<ServerConfig>,
 }
 
 impl Source {
@@ -22,43 +26,44 @@ impl Source {
     pub(crate) fn new(
         address: IpAddr,
         admission: Admission,
-        proxies: Arc<Proxies>,
+        config: Arc<ServerConfig>,
     ) -> Result<Self, Refused> {
-        let mut client = Self { address, admission, proxies };
-        client.set_address(address)?;
-        Ok(client)
+        let mut source = Self { address, admission, config };
+        source.set_address(address)?;
+        Ok(source)
     }
 
-    /// The connection is from this address, as a listed proxy says. It stays what it was if there
-    /// is no place for that.
+    /// Counts the connection against this address, which a trusted proxy has named. If the address
+    /// has reached its limit, nothing changes.
     pub(crate) fn set_address(&mut self, address: IpAddr) -> Result<(), Refused> {
-        if !self.proxies.contains(address) {
+        if !self.config.proxies.contains(address) {
             self.admission.claim(address)?;
         }
         self.address = address;
         Ok(())
     }
 
-    /// The connection is from whom a request is made for, if it is a listed proxy's.
+    /// Counts the connection against the address in a request's `X-Forwarded-For`, if the request
+    /// comes from a trusted proxy.
     pub(crate) fn set_address_from(&mut self, headers: &HeaderMap) -> Result<(), Refused> {
         if !self.is_proxy() {
             return Ok(());
         }
-        self.set_address(self.proxies.client(self.address, headers))
+        self.set_address(forwarded_for::client(&self.config.proxies, self.address, headers))
     }
 
     pub(crate) const fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// Says whether the address is a listed proxy's, whose word on whom it speaks for is taken.
+    /// Returns whether the connection comes from a trusted proxy.
     pub(crate) fn is_proxy(&self) -> bool {
-        self.proxies.contains(self.address)
+        self.config.proxies.contains(self.address)
     }
 
-    /// Says whether whoever may begins a connection with a header of the PROXY protocol.
+    /// Returns whether trusted proxies must send a PROXY header.
     pub(crate) fn proxies_send_header(&self) -> bool {
-        self.proxies.send_header
+        self.config.proxies.send_header
     }
 
     pub(crate) fn into_admission(self) -> Admission {

@@ -15,14 +15,7 @@ use rustls::sign::CertifiedKey;
 
 pub(crate) use acceptors::Acceptors;
 
-/// Where a server's certificate and key are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// PEM file with the certificate, and after it those that lead to a known authority.
-    pub cert: PathBuf,
-    /// PEM file with the key: PKCS#8, PKCS#1 or SEC1.
-    pub key: PathBuf,
-}
+use crate::config::Identity;
 
 impl Identity {
     /// Says whether certificate and key can be read and belong together.

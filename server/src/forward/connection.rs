@@ -44,6 +44,7 @@ use crate::run::shared::Phase;
 /// Makes a peer of a connection whose handshakes are done, and serves it until it ends.
 pub(crate) fn serve(slot: WorkerSlot, transport: Transport, client: Source) {
     let Transport { socket, tls, framing, early } = transport;
+    slot.refresh_config();
     let kind = TransportKind::new(framing == Framing::WebSocket, tls.is_some());
     let mut connection = Connection::new(slot, socket, tls, framing, kind, client);
     if let Err(end) = connection.open(early) {
@@ -95,7 +96,7 @@ impl Connection {
         let shared = &worker.shared;
         let id = ids::mint();
         let now = shared.clock.now();
-        let state = ServerConnection::new(id, shared.settings.connection(), now);
+        let state = ServerConnection::new(id, worker.config().connection(), now);
         let (socket, writer) = socket.into_split();
         let peer = Peer::new(id, writer, tls, framing, now);
         // The greeting is in the outbox before others can reach the peer, so it comes first; it is
@@ -105,24 +106,24 @@ impl Connection {
         let registration = shared.registry.register(peer);
         worker.with_buffers(|buffers| registration.peer().link().write_now(buffers));
         shared.metrics.peer_connected(kind);
-        let address = shared.shown(client.address());
+        let address = worker.config().logged(client.address());
         tracing::info!(peer = %Short(id), transport = kind.as_str(), address, "connected");
         let websocket = match framing {
             Framing::Raw => None,
             Framing::WebSocket => Some(Box::new(WebSocket {
                 decoder: ws::Decoder::default(),
-                pings: Pings::new(shared, id, now),
+                pings: Pings::new(worker.config().timeouts.ping_interval, id, now),
                 surplus: Surplus::default(),
             })),
         };
         // Nobody waited for the first bytes of such a connection: its greeting came before them.
         let watch = match kind {
-            TransportKind::Tcp if shared.proxies().send_header => Watch::new(),
+            TransportKind::Tcp if worker.config().proxies.send_header => Watch::new(),
             TransportKind::Tcp | TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => {
                 Watch::default()
             }
         };
-        let frames = FrameDecoder::with_max_len(shared.settings.max_frame_len.get());
+        let frames = FrameDecoder::with_max_len(worker.config().limits.max_frame_len);
         Self {
             worker,
             registration,
@@ -178,7 +179,7 @@ impl Connection {
             }
         };
         // Whatever else the timer is for is put off by what was read; this alone may be new.
-        if let Some(due) = self.inbound.frame_due(&worker.shared) {
+        if let Some(due) = self.inbound.frame_due(worker.config().timeouts.frame) {
             self.timer.wake_by(cx, worker.shared.clock.timer(due));
         }
         poll
@@ -359,7 +360,7 @@ impl Connection {
     }
 
     fn poll_link(&self, cx: &mut Context<'_>) -> LinkStatus {
-        let write_timeout = self.worker.shared.settings.write_timeout.get();
+        let write_timeout = self.worker.config().timeouts.write;
         self.worker
             .with_buffers(|buffers| self.peer().link().poll_blocked(cx, write_timeout, buffers))
     }
@@ -376,6 +377,7 @@ impl Future for Connection {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        this.worker.refresh_config();
         let mut finish = match this.finish.take() {
             Some(finish) => finish,
             None => {

@@ -166,8 +166,8 @@ impl Link {
         read_at: Instant,
         buffers: &mut WorkerBuffers,
     ) -> Result<(), Refused> {
-        let WorkerBuffers { shared, pool, .. } = buffers;
-        let limit = shared.settings.outbox_bytes.get();
+        let WorkerBuffers { shared, pool, outbox_limit, .. } = buffers;
+        let limit = *outbox_limit;
         if self.flow == Flow::Blocked {
             let Self { outbox, share, .. } = self;
             let grant = |more| shared.memory.grow(share, more);
@@ -192,8 +192,8 @@ impl Link {
     /// Puts a WebSocket control frame into the outbox, unless so much waits already that it makes
     /// no difference, or there is no memory for it.
     pub(crate) fn push_control(&mut self, frame: &[u8], buffers: &mut WorkerBuffers) -> Pushed {
-        let WorkerBuffers { shared, pool, .. } = buffers;
-        if self.flow.has_ended() || self.outbox.len() >= shared.settings.outbox_bytes.get() {
+        let WorkerBuffers { shared, pool, outbox_limit, .. } = buffers;
+        if self.flow.has_ended() || self.outbox.len() >= *outbox_limit {
             return Pushed::Gone;
         }
         let Self { outbox, share, .. } = self;

@@ -8,7 +8,7 @@
 //! that has something to read reads it and fills outboxes, then the flusher writes each outbox
 //! that was filled, once. So whatever piled up for a peer in one turn goes out in one write.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -17,10 +17,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use waddell_core::PeerId;
 
+use crate::config::ServerConfig;
 use crate::entry::handshake::{self, Accepted};
 use crate::forward::link::Pushed;
 use crate::forward::outbox::Refused;
@@ -36,6 +37,10 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) load: Load,
+    /// The configuration that its connections use.
+    config: RefCell<Arc<ServerConfig>>,
+    /// Tells when the server's has been replaced.
+    latest_config: RefCell<watch::Receiver<Arc<ServerConfig>>>,
     scratch: RefCell<Scratch>,
     buffers: RefCell<WorkerBuffers>,
     to_flush: RefCell<Vec<Arc<Peer>>>,
@@ -66,7 +71,10 @@ impl Worker {
             wire: vec![0; Scratch::LEN].into_boxed_slice(),
             plain: vec![0; Scratch::LEN].into_boxed_slice(),
         };
+        let latest_config = shared.watch_config();
         Self {
+            config: RefCell::new(shared.config()),
+            latest_config: RefCell::new(latest_config),
             shared,
             metrics,
             load,
@@ -75,6 +83,23 @@ impl Worker {
             to_flush: RefCell::default(),
             flusher: RefCell::default(),
             left_to_release: Cell::default(),
+        }
+    }
+
+    /// Returns the configuration that this worker's connections use.
+    pub(crate) fn config(&self) -> Ref<'_, ServerConfig> {
+        Ref::map(self.config.borrow(), |config| &**config)
+    }
+
+    /// Takes over the configuration that is in use, if it has been replaced. Not for callers that
+    /// hold anything that this worker lends.
+    pub(crate) fn refresh_config(&self) {
+        let mut latest = self.latest_config.borrow_mut();
+        // Fails once the server is gone, and this worker with it.
+        if latest.has_changed().unwrap_or(false) {
+            let config = Arc::clone(&latest.borrow_and_update());
+            self.buffers.borrow_mut().outbox_limit = config.limits.outbox_bytes;
+            *self.config.borrow_mut() = config;
         }
     }
 

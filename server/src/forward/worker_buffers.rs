@@ -13,6 +13,8 @@ use crate::run::shared::Shared;
 pub(crate) struct WorkerBuffers {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: BufferPool,
+    /// Most bytes in one outbox.
+    pub(crate) outbox_limit: usize,
     metrics: Arc<WorkerMetrics>,
     /// When the oldest frames came of outboxes that were written since the clock was last read.
     written: Vec<Instant>,
@@ -20,7 +22,8 @@ pub(crate) struct WorkerBuffers {
 
 impl WorkerBuffers {
     pub(crate) fn new(shared: Arc<Shared>, metrics: Arc<WorkerMetrics>) -> Self {
-        Self { shared, pool: BufferPool::default(), metrics, written: Vec::new() }
+        let outbox_limit = shared.config().limits.outbox_bytes;
+        Self { outbox_limit, shared, pool: BufferPool::default(), metrics, written: Vec::new() }
     }
 
     /// Takes note that an outbox is written whose oldest frame came at that moment.

@@ -12,16 +12,15 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::config::ServerConfig;
+use crate::config::{Limits, ServerConfig};
 use crate::entry::descriptors;
-use crate::entry::http::Site;
 use crate::entry::inherited::Inherited;
 use crate::entry::listener::Listener;
-use crate::entry::proxies::Proxies;
 use crate::entry::tls::{Acceptors, TlsError};
 use crate::listen_url::{ListenUrl, Scheme};
 use crate::metrics::MetricsSnapshot;
 use crate::run::drain::drain;
+use crate::run::reload::keep_what_needs_a_restart;
 use crate::run::shared::Shared;
 use crate::run::workers::Workers;
 use crate::watch::admin::Admin;
@@ -85,12 +84,12 @@ impl Server {
             .collect::<Result<_, _>>()?;
         let admin = config
             .admin
+            .address
             .map(|address| {
                 Admin::bind(address).map_err(|source| BindError::Admin { address, source })
             })
             .transpose()?;
-        let site = Site::new(&config);
-        Ok(Self { listeners, admin, shared: Arc::new(Shared::new(config, tls, site)) })
+        Ok(Self { listeners, admin, shared: Arc::new(Shared::new(config, tls)) })
     }
 
     /// Returns the listeners' addresses, in the order of the configuration, with their real ports.
@@ -125,11 +124,12 @@ impl Server {
     /// The system's, if it refuses threads or runtimes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let Self { listeners, admin, shared } = self;
-        let workers = Workers::start(shared.config.workers, &shared)?;
+        let config = shared.config();
+        let workers = Workers::start(config.workers, &shared)?;
         // Those of the workers are in use from here on.
         let room = descriptors::room();
         shared.admissions.set_room(room);
-        descriptors::warn_of_too_few(shared.config.max_connections, room);
+        descriptors::warn_of_too_few(config.limits.max_connections, room);
         let dispatcher = Arc::new(workers.dispatcher());
         let (stop, stopped) = watch::channel(false);
         let (starting, started) = oneshot::channel();
@@ -151,7 +151,7 @@ impl Server {
             never = watch_certificate(&shared) => match never {},
         }
         shared.begin_leaving();
-        let drain_delay = shared.settings.drain_delay.get();
+        let drain_delay = shared.config().timeouts.drain_delay;
         if !drain_delay.is_zero() {
             tracing::info!(
                 ?drain_delay,
@@ -159,7 +159,7 @@ impl Server {
             );
             sleep(drain_delay).await;
         }
-        let drain_timeout = shared.settings.drain_timeout.get();
+        let drain_timeout = shared.config().timeouts.drain;
         let deadline = Instant::now() + drain_timeout;
         if timeout_at(deadline, drain(&shared, stop, drain_timeout)).await.is_err() {
             let left = shared.admissions.len();
@@ -232,8 +232,8 @@ impl ServerHandle {
 
     /// Returns how long a shutdown takes at most: the drain delay and the drain time-out.
     pub fn longest_shutdown(&self) -> Duration {
-        let settings = &self.shared.settings;
-        settings.drain_delay.get() + settings.drain_timeout.get()
+        let timeouts = &self.shared.config().timeouts;
+        timeouts.drain_delay + timeouts.drain
     }
 
     /// Takes on another configuration, as far as a running server can: the certificate (its files
@@ -252,64 +252,17 @@ impl ServerHandle {
     /// [`TlsError`] says what is wrong with the new certificate; nothing is changed then.
     pub fn reload(&self, config: &ServerConfig) -> Result<Vec<&'static str>, TlsError> {
         let Self { shared } = self;
-        // Each field has to be named here, so that none is forgotten.
-        let ServerConfig {
-            listen,
-            identity,
-            workers,
-            outbox_bytes,
-            outbox_total_bytes,
-            write_timeout: _,
-            handshake_timeout: _,
-            auto_silence: _,
-            ping_interval: _,
-            pong_timeout: _,
-            tcp_keepalive,
-            tcp_user_timeout,
-            max_frame_len: _,
-            idle_timeout: _,
-            frame_timeout: _,
-            rate_limit: _,
-            max_connections,
-            max_connections_per_address,
-            accept_rate,
-            trusted_proxies,
-            proxy_protocol,
-            origins: _,
-            www: _,
-            admin,
-            admin_debug: _,
-            log_addresses: _,
-            drain_delay: _,
-            drain_timeout: _,
-        } = config;
-        if let (Some(tls), Some(identity)) = (&shared.tls, identity) {
+        if let (Some(tls), Some(identity)) = (&shared.tls, &config.identity) {
             tls.certificate.reload(identity, &shared.metrics)?;
         }
-        shared.admissions.set_limits(*max_connections, *max_connections_per_address);
-        descriptors::warn_of_too_few(*max_connections, shared.admissions.room());
-        shared.accept_rate.set_limit(*accept_rate, shared.clock.now());
-        shared.set_proxies(Proxies::new(trusted_proxies, *proxy_protocol));
-        shared.set_site(Site::new(config));
-        shared.settings.change(config);
-        let current = &shared.config;
-        // The sum of all is not changed, and one has to be small beside it.
-        let total = current.outbox_total_bytes;
-        let outbox_fits = total == 0 || *outbox_bytes <= total / 16;
-        if outbox_fits {
-            shared.settings.outbox_bytes.set(*outbox_bytes);
-        }
-        let differ = [
-            ("listen", *listen != current.listen),
-            ("cert", identity.is_some() != current.identity.is_some()),
-            ("workers", *workers != current.workers),
-            ("outbox", !outbox_fits),
-            ("outbox-total", *outbox_total_bytes != current.outbox_total_bytes),
-            ("tcp-keepalive", *tcp_keepalive != current.tcp_keepalive),
-            ("tcp-user-timeout", *tcp_user_timeout != current.tcp_user_timeout),
-            ("admin", *admin != current.admin),
-        ];
-        Ok(differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect())
+        let mut next = config.clone();
+        let kept = keep_what_needs_a_restart(&mut next, &shared.config());
+        let Limits { max_connections, max_connections_per_address, accept_rate, .. } = next.limits;
+        shared.admissions.set_limits(max_connections, max_connections_per_address);
+        descriptors::warn_of_too_few(max_connections, shared.admissions.room());
+        shared.accept_rate.set_limit(accept_rate, shared.clock.now());
+        shared.set_config(next);
+        Ok(kept)
     }
 }
 

@@ -2,22 +2,18 @@
 
 mod notes;
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
-use tracing::field::{DisplayValue, display};
 use waddell_core::{Instant, PeerId};
 
 use crate::admission::Admissions;
 use crate::clock::Clock;
-use crate::config::ServerConfig;
+use crate::config::{Limits, ServerConfig};
 use crate::entry::accept_rate::AcceptRate;
-use crate::entry::http::Site;
-use crate::entry::proxies::Proxies;
 use crate::entry::tls::Acceptors;
 use crate::forward::memory::Memory;
 use crate::forward::peer::Peer;
@@ -25,15 +21,13 @@ use crate::forward::registry::Registry;
 use crate::forward::unfinished::Unfinished;
 use crate::metrics::Metrics;
 use crate::run::drain::Schedule;
-use crate::run::settings::Settings;
 use crate::run::workers::WorkerProbe;
 use notes::Notes;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// As it was at the start; what may have changed since is in `settings`.
-    pub(crate) config: ServerConfig,
-    pub(crate) settings: Settings,
+    /// The configuration in use, which a reload replaces.
+    config: watch::Sender<Arc<ServerConfig>>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Metrics,
     pub(crate) memory: Memory,
@@ -41,10 +35,8 @@ pub(crate) struct Shared {
     pub(crate) admissions: Arc<Admissions>,
     pub(crate) accept_rate: AcceptRate,
     pub(crate) tls: Option<Acceptors>,
-    site: RwLock<Arc<Site>>,
     /// The workers, once they accept connections.
     workers: watch::Sender<Option<Arc<WorkerProbe>>>,
-    proxies: RwLock<Arc<Proxies>>,
     notes: Notes,
     phase: AtomicU8,
     /// Set once connections are to hang up.
@@ -72,16 +64,20 @@ pub(crate) enum Phase {
 }
 
 impl Shared {
-    pub(crate) fn new(config: ServerConfig, tls: Option<Acceptors>, site: Site) -> Self {
-        let admissions =
-            Admissions::new(config.max_connections, config.max_connections_per_address);
-        let memory = Memory::new(config.outbox_total_bytes);
-        let unfinished = Unfinished::new(config.outbox_total_bytes);
-        let accept_rate = AcceptRate::new(config.accept_rate, Instant::EPOCH);
-        let proxies = Proxies::new(&config.trusted_proxies, config.proxy_protocol);
+    pub(crate) fn new(config: ServerConfig, tls: Option<Acceptors>) -> Self {
+        let Limits {
+            max_connections,
+            max_connections_per_address,
+            outbox_total_bytes,
+            accept_rate,
+            ..
+        } = config.limits;
+        let admissions = Admissions::new(max_connections, max_connections_per_address);
+        let memory = Memory::new(outbox_total_bytes);
+        let unfinished = Unfinished::new(outbox_total_bytes);
+        let accept_rate = AcceptRate::new(accept_rate, Instant::EPOCH);
         Self {
-            settings: Settings::new(&config),
-            config,
+            config: watch::Sender::new(Arc::new(config)),
             registry: Arc::new(Registry::new()),
             metrics: Metrics::default(),
             memory,
@@ -89,9 +85,7 @@ impl Shared {
             admissions: Arc::new(admissions),
             accept_rate,
             tls,
-            site: RwLock::new(Arc::new(site)),
             workers: watch::Sender::new(None),
-            proxies: RwLock::new(Arc::new(proxies)),
             notes: Notes::default(),
             phase: AtomicU8::new(Phase::Running as u8),
             schedule: OnceLock::new(),
@@ -108,20 +102,19 @@ impl Shared {
         expires.duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs())
     }
 
-    /// Returns an address as a field of a log line: none, if addresses are to stay out of the log.
-    /// An IPv4 address is shown as one also if it came to a socket for both kinds.
-    pub(crate) fn shown(&self, address: IpAddr) -> Option<DisplayValue<IpAddr>> {
-        self.settings.log_addresses.get().then(|| display(address.to_canonical()))
+    /// Returns the configuration in use.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config.borrow())
     }
 
-    /// Returns what is served over HTTP.
-    pub(crate) fn site(&self) -> Arc<Site> {
-        Arc::clone(&self.site.read().unwrap_or_else(PoisonError::into_inner))
+    /// Replaces the configuration in use.
+    pub(crate) fn set_config(&self, config: ServerConfig) {
+        self.config.send_replace(Arc::new(config));
     }
 
-    /// Serves something else from here on.
-    pub(crate) fn set_site(&self, site: Site) {
-        *self.site.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(site);
+    /// Returns a receiver of the configuration in use, and of those that replace it.
+    pub(crate) fn watch_config(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.config.subscribe()
     }
 
     /// Takes note that the workers accept connections.
@@ -140,16 +133,6 @@ impl Shared {
                 return Arc::clone(workers);
             }
         }
-    }
-
-    /// Returns whose word on a client's address is taken.
-    pub(crate) fn proxies(&self) -> Arc<Proxies> {
-        Arc::clone(&self.proxies.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Takes others' word from here on.
-    pub(crate) fn set_proxies(&self, proxies: Proxies) {
-        *self.proxies.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(proxies);
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -160,13 +160,10 @@ mod tests {
 
     use super::*;
     use crate::config::ServerConfig;
-    use crate::entry::http::Site;
 
     #[tokio::test]
     async fn one_worker_that_hangs_does_not_answer_for_the_others() {
-        let config = ServerConfig { www: crate::Www::Off, ..ServerConfig::default() };
-        let site = Site::new(&config);
-        let shared = Arc::new(Shared::new(config, None, site));
+        let shared = Arc::new(Shared::new(ServerConfig::default(), None));
         let workers = Workers::start(2, &shared).unwrap();
         let probe = workers.probe();
         probe.answered().await;

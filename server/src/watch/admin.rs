@@ -102,7 +102,7 @@ async fn respond<B>(shared: &Shared, request: &Request<B>) -> Response<Full<Byte
                 reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "shutting down\n".into())
             }
         },
-        "/debug/peers" if !shared.settings.admin_debug.get() => reply(
+        "/debug/peers" if !shared.config().admin.debug => reply(
             StatusCode::NOT_FOUND,
             PLAIN,
             "start the server with --admin-debug to see its peers here\n".into(),

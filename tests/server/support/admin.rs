@@ -11,7 +11,7 @@ use super::soon;
 
 /// Has a server listen for operators.
 pub(crate) fn serve_operators(config: &mut ServerConfig) {
-    config.admin = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    config.admin.address = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
 }
 
 /// Asks for a page.

@@ -119,11 +119,11 @@ impl TestServer {
             listen: LISTEN.map(|url| url.parse().expect("it is valid")).to_vec(),
             identity: Some(identity.clone()),
             workers: 2,
-            auto_silence: Duration::from_secs(3600),
-            handshake_timeout: Duration::from_secs(3600),
-            write_timeout: Duration::from_secs(3600),
             ..ServerConfig::default()
         };
+        config.timeouts.auto_silence = Duration::from_secs(3600);
+        config.timeouts.handshake = Duration::from_secs(3600);
+        config.timeouts.write = Duration::from_secs(3600);
         change(&mut config);
         let server = Server::bind(config).expect("there are free ports");
         let (stop, stopped) = oneshot::channel();

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 /// Does what the options say.
 fn run(mut options: Options) -> Result<(), Fatal> {
     let sockets = systemd::sockets().map_err(Fatal::configuration)?;
-    options.passed = sockets.iter().filter_map(Inherited::url).collect();
+    options.inherited = sockets.iter().filter_map(Inherited::url).collect();
     let config = options.to_config().map_err(Fatal::configuration)?;
     if options.check {
         return Ok(());
@@ -76,13 +76,13 @@ fn run(mut options: Options) -> Result<(), Fatal> {
             LogFormat::Json => tracing::info!(name, %cert, "self-signed certificate"),
         }
     }
-    serve(config, sockets, Process { passed: options.passed, logs })
+    serve(config, sockets, Process { inherited: options.inherited, logs })
 }
 
 /// What stays when the configuration is read again.
 struct Process {
-    /// What the sockets are for that whoever started the process has passed.
-    passed: Vec<ListenUrl>,
+    /// URLs of the sockets inherited from the service manager.
+    inherited: Vec<ListenUrl>,
     logs: Logs,
 }
 
@@ -180,7 +180,7 @@ fn reload(handle: &ServerHandle, process: &Process) -> Result<Vec<&'static str>,
         Ok(Request::Print(_)) => return Ok(Vec::new()),
         Err(error) => return Err(error.to_string()),
     };
-    options.passed.clone_from(&process.passed);
+    options.inherited.clone_from(&process.inherited);
     let config = options.to_config().map_err(|error| error.to_string())?;
     let mut restart = handle.reload(&config).map_err(|error| error.to_string())?;
     restart.extend(process.logs.change(&options.logging));

@@ -1,16 +1,21 @@
-//! What the operator says: flags, then `WADDELL_…` in the environment, then the file.
+//! The operator's options: flags, then `WADDELL_…` in the environment, then the file.
 //!
-//! There is one table of options, [`Options`]. A file's keys are the flags' names; its values
-//! become the defaults of the flags, so all three are read, checked and reported alike.
+//! There is one table of options, [`Options`]. The keys of a file are the names of the flags, and
+//! its values become the defaults of the flags. So all three are read, checked and reported alike.
 
+mod admin;
 mod effective;
 mod explain;
 mod file;
+mod http;
 mod limits;
 mod listening;
 mod logging;
+mod proxies;
+mod tcp;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 mod values;
 
 use std::env;
@@ -24,29 +29,44 @@ use waddell_server::{ListenUrl, ServerConfig};
 pub(crate) use explain::explain;
 pub(crate) use logging::{LogFormat, Logging};
 
+use admin::AdminArgs;
 use explain::one_line;
 use file::with_file;
-use limits::Limits;
+use http::HttpArgs;
+use limits::LimitArgs;
 use listening::Listening;
+use proxies::ProxyArgs;
+use tcp::TcpArgs;
+use timeouts::TimeoutArgs;
 
-/// Relays small messages between programs that cannot reach each other yet: waddell's protocol
-/// over TCP, TLS and WebSocket.
+/// A signaling server: forwards small messages between programs that cannot reach each other yet,
+/// by waddell's protocol over TCP, TLS and WebSocket.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, allow_negative_numbers = true, after_help = EXAMPLES)]
 pub(crate) struct Options {
     #[command(flatten)]
     listening: Listening,
     #[command(flatten)]
-    limits: Limits,
+    http: HttpArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    timeouts: TimeoutArgs,
+    #[command(flatten)]
+    tcp: TcpArgs,
+    #[command(flatten)]
+    proxies: ProxyArgs,
+    #[command(flatten)]
+    admin: AdminArgs,
     #[command(flatten)]
     pub(crate) logging: Logging,
 
     /// Read further options from a TOML file; its keys are the names of these flags.
     #[arg(long, value_name = "FILE", env = "WADDELL_CONFIG")]
     config: Option<PathBuf>,
-    /// What the sockets are for that whoever started the process has passed.
+    /// URLs of the sockets inherited from the service manager.
     #[arg(skip)]
-    pub(crate) passed: Vec<ListenUrl>,
+    pub(crate) inherited: Vec<ListenUrl>,
     /// Check the whole configuration, and exit: 0 if it can be used, 2 if not.
     #[arg(long, env = "WADDELL_CHECK", value_parser = BoolishValueParser::new())]
     pub(crate) check: bool,
@@ -70,20 +90,20 @@ file, also where two options say the same (--addr and --listen; --self-signed, -
 Signals: SIGTERM or SIGINT shuts down in order, a second one at once; SIGHUP reads the certificate
 and the file again: most of it takes effect at once, and a line in the log names what does not.";
 
-/// What the command line asks for.
+/// What the command line asks for: a server, or a text.
 pub(crate) enum Request {
     Run(Box<Options>),
     /// Help, version, or the configuration.
     Print(String),
 }
 
-/// What the operator said cannot be used; one line, naming the option.
+/// An option that cannot be used; one line that names it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct OptionsError(String);
 
 impl Request {
-    /// Reads the process's arguments and environment, and the file that they name.
+    /// Reads the arguments and the environment of the process, and the file that they name.
     pub(crate) fn from_environment() -> Result<Self, OptionsError> {
         Self::from_arguments(env::args_os())
     }
@@ -103,7 +123,7 @@ impl Request {
             Some(file) => parse(with_file(command, file)?, &arguments)
                 .map_err(|error| OptionsError(one_line(&error)))?,
         };
-        options.listening.settle(&matches);
+        options.listening.apply_precedence(&matches);
         if options.print_config {
             return Ok(Self::Print(effective::to_toml(&options, &matches)?));
         }
@@ -111,7 +131,7 @@ impl Request {
     }
 }
 
-/// Returns how the log is to look even if not all that the operator says can be used.
+/// Returns the form of the log, even if some of the other options cannot be used.
 pub(crate) fn log_format() -> LogFormat {
     let arguments: Vec<_> = env::args_os().map(with_two_dashes).collect();
     let lenient = |command: Command| command.ignore_errors(true).try_get_matches_from(&arguments);
@@ -123,18 +143,18 @@ pub(crate) fn log_format() -> LogFormat {
 }
 
 impl Options {
-    /// Returns the name for which a certificate was made, if one was.
+    /// Returns the host name of the self-signed certificate, if one was asked for.
     pub(crate) fn self_signed(&self) -> Option<&str> {
         self.listening.self_signed.as_deref()
     }
 
-    /// Checks what clap cannot, and makes a configuration of it.
+    /// Checks what clap cannot check, and returns the server's configuration.
     pub(crate) fn to_config(&self) -> Result<ServerConfig, OptionsError> {
-        let Self { listening, limits, logging, .. } = self;
-        // A check leaves nothing behind.
+        let Self { listening, http, limits, timeouts, tcp, proxies, admin, logging, .. } = self;
+        // A check leaves no files behind.
         let identity = listening.identity(!self.check && !self.print_config)?;
         let secured = identity.is_some() || listening.self_signed.is_some();
-        let listen = listening.urls(secured, &self.passed)?;
+        let listen = listening.urls(secured, &self.inherited)?;
         if let Some(url) = listen.iter().find(|url| url.scheme.requires_certificate())
             && !secured
         {
@@ -145,36 +165,17 @@ impl Options {
         for url in &listen {
             url.resolve().map_err(|error| OptionsError(format!("--listen {url}: {error}")))?;
         }
-        limits.check()?;
         Ok(ServerConfig {
             listen,
             identity,
             workers: listening.workers,
-            outbox_bytes: limits.outbox,
-            outbox_total_bytes: limits.outbox_total,
-            write_timeout: limits.write_timeout,
-            handshake_timeout: limits.handshake_timeout,
-            auto_silence: limits.auto_silence,
-            ping_interval: limits.ping_interval,
-            pong_timeout: limits.pong_timeout,
-            tcp_keepalive: limits.tcp_keepalive,
-            tcp_user_timeout: limits.tcp_user_timeout,
-            max_frame_len: limits.max_frame,
-            idle_timeout: limits.idle_timeout,
-            frame_timeout: limits.frame_timeout,
-            rate_limit: limits.rate_limit(),
-            max_connections: limits.max_connections,
-            max_connections_per_address: limits.max_connections_per_address,
-            accept_rate: limits.accept_rate,
-            trusted_proxies: limits.trusted_proxies.clone(),
-            proxy_protocol: limits.proxy_protocol,
-            origins: listening.origin.clone(),
-            www: listening.www()?,
-            admin: listening.admin,
-            admin_debug: listening.admin_debug,
+            limits: limits.to_limits()?,
+            timeouts: timeouts.to_timeouts(),
+            tcp: tcp.to_options(),
+            proxies: proxies.to_proxies()?,
+            http: http.to_options()?,
+            admin: admin.to_options(),
             log_addresses: logging.addresses,
-            drain_delay: limits.drain_delay,
-            drain_timeout: limits.drain_timeout,
         })
     }
 }
@@ -184,7 +185,7 @@ fn parse(command: Command, arguments: &[OsString]) -> Result<(Options, ArgMatche
     Ok((Options::from_arg_matches(&matches)?, matches))
 }
 
-/// The original's flags have one dash: `-addr`, `-pkfile`, `-certfile`.
+/// Adds the second dash to the original's flags, which have one: `-addr`, `-pkfile`, `-certfile`.
 fn with_two_dashes(argument: OsString) -> OsString {
     let Some(text) = argument.to_str() else { return argument };
     let name = text.split('=').next().unwrap_or(text);

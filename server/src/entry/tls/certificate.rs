@@ -8,8 +8,9 @@ use std::time::SystemTime;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::TlsError;
 use super::expiry::not_after;
-use super::{Identity, TlsError};
+use crate::config::Identity;
 use crate::metrics::Metrics;
 
 /// The certificate that is in use. Connections keep the one that they were made with.

@@ -1,5 +1,6 @@
 //! What a connection has to do by when.
 
+use std::rc::Rc;
 use std::task::Context;
 
 use waddell_core::{Instant, Liveness};
@@ -18,11 +19,13 @@ impl Connection {
         hang_up_at: Option<Instant>,
     ) -> Option<End> {
         let shared = &self.worker.shared;
+        let worker = Rc::clone(&self.worker);
+        let timeouts = &worker.config().timeouts;
         loop {
-            let stalled_at = stalled_since.map(|since| since + shared.settings.write_timeout.get());
+            let stalled_at = stalled_since.map(|since| since + timeouts.write);
             let idle_at = self.inbound.state.poll_timeout();
             let ping_at = self.inbound.websocket.as_ref().map(|ws| ws.pings.due());
-            let frame_at = self.inbound.frame_due(shared);
+            let frame_at = self.inbound.frame_due(timeouts.frame);
             let dues = [stalled_at, idle_at, ping_at, frame_at, hang_up_at];
             let Some(due) = dues.into_iter().flatten().min() else {
                 self.timer.rest();
@@ -54,7 +57,7 @@ impl Connection {
             if unasked {
                 pings.heard();
             }
-            match pings.beat(shared, self.inbound.state.id(), now) {
+            match pings.beat(timeouts, self.inbound.state.id(), now) {
                 Beat::Wait => {}
                 Beat::Ping if unasked => pings.heard(),
                 Beat::Ping => self.worker.send_control(self.registration.peer(), &ws::ping()),

@@ -46,7 +46,7 @@ impl Connection {
         {
             self.worker.with_buffers(|buffers| link.push_control(&ws::close(close), buffers));
         }
-        let deadline = shared.clock.now() + shared.settings.write_timeout.get();
+        let deadline = shared.clock.now() + self.worker.config().timeouts.write;
         Box::new(Finish { end, deadline, shut_down: false })
     }
 
@@ -81,7 +81,7 @@ impl Connection {
         cx: &mut Context<'_>,
         deadline: &mut Instant,
     ) -> Poll<Result<(), Undeliverable>> {
-        let write_timeout = self.worker.shared.settings.write_timeout.get();
+        let write_timeout = self.worker.config().timeouts.write;
         let mut link = self.peer().link();
         self.worker.with_buffers(|buffers| {
             link.write_now(buffers);

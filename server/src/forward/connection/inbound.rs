@@ -1,6 +1,7 @@
 //! What a peer sends, on its way to becoming frames.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use waddell_core::{Decision, FrameDecoder, Instant, Rejected, ServerConnection};
 
@@ -12,7 +13,6 @@ use crate::forward::read_counts::ReadCounts;
 use crate::forward::transport::ws;
 use crate::forward::unfinished::Unfinished;
 use crate::forward::worker::Worker;
-use crate::run::shared::Shared;
 
 /// What the peer sends, on its way to becoming frames.
 #[derive(Debug)]
@@ -70,11 +70,11 @@ impl Inbound {
     }
 
     /// Returns when the frame that has begun is to be finished; `None` if there is none.
-    pub(super) fn frame_due(&self, shared: &Shared) -> Option<Instant> {
+    pub(super) fn frame_due(&self, timeout: Duration) -> Option<Instant> {
         let begun_at = self.begun_at?;
         // A peer that is not read from cannot finish it.
         let from = self.state.paused_until(begun_at).unwrap_or(begun_at);
-        Some(from + shared.settings.frame_timeout.get())
+        Some(from + timeout)
     }
 
     /// Accounts for what an unfinished frame holds, which was so much `before`.

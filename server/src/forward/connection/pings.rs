@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use waddell_core::{Instant, PeerId};
 
+use crate::config::Timeouts;
 use crate::ids;
-use crate::run::shared::Shared;
 
 /// Finds out whether a WebSocket peer lives.
 #[derive(Debug)]
@@ -22,14 +22,14 @@ pub(super) enum Beat {
 }
 
 impl Pings {
-    pub(super) fn new(shared: &Shared, peer: PeerId, now: Instant) -> Self {
-        Self { ping_at: now + Self::interval(shared, peer), pong_by: None }
+    pub(super) fn new(interval: Duration, peer: PeerId, now: Instant) -> Self {
+        Self { ping_at: now + Self::interval(interval, peer), pong_by: None }
     }
 
     /// The time between two pings of one peer: the configured one, give or take a tenth, so that
     /// peers that came together do not stay together.
-    fn interval(shared: &Shared, peer: PeerId) -> Duration {
-        shared.settings.ping_interval.get() * (921 + (ids::spread(peer) >> 24)) / 1024
+    fn interval(interval: Duration, peer: PeerId) -> Duration {
+        interval * (921 + (ids::spread(peer) >> 24)) / 1024
     }
 
     /// The peer has sent something: it lives.
@@ -41,16 +41,16 @@ impl Pings {
         self.pong_by.map_or(self.ping_at, |by| by.min(self.ping_at))
     }
 
-    pub(super) fn beat(&mut self, shared: &Shared, peer: PeerId, now: Instant) -> Beat {
+    pub(super) fn beat(&mut self, timeouts: &Timeouts, peer: PeerId, now: Instant) -> Beat {
         if self.pong_by.is_some_and(|by| by <= now) {
             return Beat::Dead;
         }
         if now < self.ping_at {
             return Beat::Wait;
         }
-        self.ping_at = now + Self::interval(shared, peer);
+        self.ping_at = now + Self::interval(timeouts.ping_interval, peer);
         // A ping that is due while an answer is awaited does not put off the end.
-        self.pong_by = self.pong_by.or(Some(now + shared.settings.pong_timeout.get()));
+        self.pong_by = self.pong_by.or(Some(now + timeouts.pong));
         Beat::Ping
     }
 }

@@ -14,7 +14,6 @@ use waddell_core::PeerId;
 
 use super::*;
 use crate::config::ServerConfig;
-use crate::entry::http::Site;
 use crate::forward::peer::Peer;
 use crate::run::shared::Shared;
 
@@ -107,9 +106,9 @@ async fn own(peer: &Peer, shared: &Arc<Shared>, all_pushed: &AtomicBool) -> usiz
 #[test]
 fn what_several_workers_push_is_written_once_in_order_and_never_forgotten() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let config = ServerConfig { outbox_bytes: 80 * 1024, ..ServerConfig::default() };
-    let site = Site::new(&config);
-    let shared = Arc::new(Shared::new(config, None, site));
+    let mut config = ServerConfig::default();
+    config.limits.outbox_bytes = 80 * 1024;
+    let shared = Arc::new(Shared::new(config, None));
     let mut stalls = 0;
     for round in 0..ROUNDS {
         let stream = runtime.block_on(async {

@@ -63,7 +63,7 @@ impl Shared {
         }
         if let Some(times) = self.notes.ignored_claims.say(Instant::now()) {
             let (claim, address) =
-                (claim.as_str(), address.and_then(|address| self.shown(address)));
+                (claim.as_str(), address.and_then(|address| self.config().logged(address)));
             tracing::warn!(times, claim, address, "ignored: its sender is not in trusted-proxies");
         }
     }

@@ -1,17 +1,15 @@
-//! Where the server listens, and what it shows there.
+//! Listeners, their certificate, and the threads that serve them.
 
 use std::env;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
-use waddell_server::{Identity, ListenUrl, Scheme, ServerConfig, Www, self_signed};
+use waddell_server::{Identity, ListenUrl, Scheme, ServerConfig, self_signed};
 
 use super::OptionsError;
 use super::explain::explain_tls;
-use super::values::{origin, workers};
+use super::values::workers;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Listening")]
@@ -39,31 +37,22 @@ pub(super) struct Listening {
     /// Make a certificate for this host name, for development, and say where it is.
     #[arg(long, value_name = "NAME", env = "WADDELL_SELF_SIGNED")]
     pub(super) self_signed: Option<String>,
-    /// Serve this folder at / in the demo page's place; `off` serves none.
-    #[arg(long, value_name = "DIR", env = "WADDELL_WWW")]
-    pub(super) www: Option<PathBuf>,
-    /// Pages of these origins alone may open a WebSocket, such as https://example.org.
-    /// Repeatable. [default: any]
-    #[arg(long, value_name = "ORIGIN", env = "WADDELL_ORIGIN", value_delimiter = ',', value_parser = origin)]
-    pub(super) origin: Vec<String>,
-    /// Serve /metrics, /healthz and /readyz over plain HTTP here, for operators: an address of this
-    /// machine or of a private network, such as 127.0.0.1:62490. [default: nowhere]
-    #[arg(long, value_name = "IP:PORT", env = "WADDELL_ADMIN")]
-    pub(super) admin: Option<SocketAddr>,
-    /// Serve /debug/peers there too: what each peer's connection is doing, without bodies and whole
-    /// ids.
-    #[arg(long, env = "WADDELL_ADMIN_DEBUG", value_parser = BoolishValueParser::new())]
-    pub(super) admin_debug: bool,
     /// Threads that serve connections; 0: one for each processor.
-    #[arg(long, value_name = "N", default_value = "0", env = "WADDELL_WORKERS", value_parser = workers)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = ServerConfig::default().workers,
+        env = "WADDELL_WORKERS",
+        value_parser = workers
+    )]
     pub(super) workers: usize,
 }
 
 impl Listening {
-    /// Has flags win over variables, and those over the file, among options that stand for the same
-    /// as well: of each such group, what was said at a lower place is forgotten.
-    pub(super) fn settle(&mut self, matches: &ArgMatches) {
-        // A file's values are the defaults of options that have no other. `None` is the lowest.
+    /// Applies precedence among options that mean the same, such as --addr and --listen: a flag
+    /// wins over a variable, and a variable over the file.
+    pub(super) fn apply_precedence(&mut self, matches: &ArgMatches) {
+        // Values of the file are defaults to clap. `None` is the lowest place.
         let place = |option: &str| -> Option<ValueSource> { matches.value_source(option) };
         let (listen, addr) = (place("listen"), place("addr"));
         if listen < addr {
@@ -79,7 +68,7 @@ impl Listening {
         if key < pkfile {
             self.key = None;
         }
-        // A pair may be put together: the certificate of a flag, the key of the file.
+        // A pair may come from two places: the certificate from a flag, the key from the file.
         let pair = cert.max(certfile).max(key).max(pkfile);
         let self_signed = place("self_signed");
         if pair < self_signed {
@@ -97,7 +86,7 @@ impl Listening {
         self.key.as_ref().or(self.pkfile.as_ref())
     }
 
-    /// Returns the certificate, made for development if that is what is asked for and allowed.
+    /// Returns the certificate; makes a self-signed one if that is asked for and `make` allows it.
     pub(super) fn identity(&self, make: bool) -> Result<Option<Identity>, OptionsError> {
         let (cert, key) = (self.cert(), self.key());
         let name = &self.self_signed;
@@ -112,7 +101,8 @@ impl Listening {
             (None, Some(_), None) => return refuse("--key: needs --cert as well"),
             (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
                 return refuse(
-                    "--self-signed: makes a certificate in the place of --cert and --key; leave out one or the other",
+                    "--self-signed: makes a certificate in place of --cert and --key; \
+                     leave out one or the other",
                 );
             }
         };
@@ -120,12 +110,12 @@ impl Listening {
         Ok(Some(identity))
     }
 
-    /// Returns where to listen; by default at the sockets that were passed, or where the library
-    /// does.
+    /// Returns the addresses to listen on. The default is the inherited sockets, or else the
+    /// library's default.
     pub(super) fn urls(
         &self,
         secured: bool,
-        passed: &[ListenUrl],
+        inherited: &[ListenUrl],
     ) -> Result<Vec<ListenUrl>, OptionsError> {
         let Self { listen, addr, .. } = self;
         let mut urls = listen.clone();
@@ -135,8 +125,8 @@ impl Listening {
                 .map_err(|error| OptionsError(format!("--addr {error}")))?;
             urls.push(url);
         }
-        if urls.is_empty() && !passed.is_empty() {
-            urls = passed.to_vec();
+        if urls.is_empty() && !inherited.is_empty() {
+            urls = inherited.to_vec();
         } else if urls.is_empty() {
             urls = ServerConfig::default().listen;
             if secured {
@@ -145,22 +135,9 @@ impl Listening {
         }
         Ok(urls)
     }
-
-    /// Returns what to serve at `/`.
-    pub(super) fn www(&self) -> Result<Www, OptionsError> {
-        match &self.www {
-            None => Ok(Www::Demo),
-            Some(folder) if folder == Path::new("off") => Ok(Www::Off),
-            Some(folder) if folder.is_dir() => Ok(Www::Folder(folder.clone())),
-            Some(folder) => {
-                let folder = folder.display();
-                Err(OptionsError(format!("--www {folder}: there is no such folder")))
-            }
-        }
-    }
 }
 
-/// Where a certificate for development is kept between runs.
+/// Returns the folder that keeps self-signed certificates between runs.
 fn state_folder() -> PathBuf {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("XDG_STATE_HOME")

@@ -1,17 +1,18 @@
-//! What is logged, and how.
+//! The log: how much of it, and in which form.
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
+use waddell_server::ServerConfig;
 
-/// What is logged, and how.
+/// The log: how much of it, and in which form.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logs")]
 pub(crate) struct Logging {
     /// Least severe messages that are logged: off, error, warn, info, debug or trace.
     #[arg(long = "log", value_name = "LEVEL", default_value = "info", env = "WADDELL_LOG")]
     pub(crate) level: LevelFilter,
-    /// How log lines look on standard error.
+    /// Form of log lines on standard error.
     #[arg(
         long = "log-format",
         value_name = "FORMAT",
@@ -19,12 +20,20 @@ pub(crate) struct Logging {
         env = "WADDELL_LOG_FORMAT"
     )]
     pub(crate) format: LogFormat,
-    /// Whether the log says from which addresses connections come: on or off.
-    #[arg(long = "log-addresses", value_name = "on|off", default_value = "on", hide_possible_values = true, action = ArgAction::Set, env = "WADDELL_LOG_ADDRESSES", value_parser = BoolishValueParser::new())]
+    /// Show the addresses of clients in the log: on or off.
+    #[arg(
+        long = "log-addresses",
+        value_name = "on|off",
+        default_value = if ServerConfig::default().log_addresses { "on" } else { "off" },
+        hide_possible_values = true,
+        action = ArgAction::Set,
+        env = "WADDELL_LOG_ADDRESSES",
+        value_parser = BoolishValueParser::new()
+    )]
     pub(super) addresses: bool,
 }
 
-/// How log lines look.
+/// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// For people.

@@ -73,10 +73,10 @@ fn flags_win_over_the_file() {
     let path = file.path().to_str().unwrap();
     let config = config(&["--config", path, "--write-timeout", "7s"]).unwrap();
     assert_eq!(config.listen.len(), 2);
-    assert_eq!(config.outbox_bytes, 2 << 20);
+    assert_eq!(config.limits.outbox_bytes, 2 << 20);
     assert_eq!(config.workers, 3);
-    assert_eq!(config.write_timeout, Duration::from_secs(7));
-    assert_eq!(config.idle_timeout, Some(Duration::from_secs(60)));
+    assert_eq!(config.timeouts.write, Duration::from_secs(7));
+    assert_eq!(config.timeouts.idle, Some(Duration::from_secs(60)));
     assert_eq!(urls(&["--config", path, "--listen", "tcp://127.0.0.1:9"]), ["tcp://127.0.0.1:9"]);
 }
 
@@ -146,7 +146,7 @@ fn what_is_on_or_off_takes_the_same_words_everywhere() {
              trusted-proxies = \"192.0.2.1\"\n"
         ));
         let config = config(&["--config", file.path().to_str().unwrap()]).unwrap();
-        let taken = [config.admin_debug, config.proxy_protocol, config.log_addresses];
+        let taken = [config.admin.debug, config.proxies.send_header, config.log_addresses];
         assert_eq!(taken, [truth; 3], "{word}");
     }
 }

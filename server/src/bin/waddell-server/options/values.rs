@@ -1,4 +1,4 @@
-//! Values as operators write them: times, sizes, rates, origins.
+//! Values as operators write them: times, sizes, rates, networks, origins.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -14,7 +14,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-/// A time that the system's TCP can measure.
+/// A time in the range of TCP's timers.
 pub(super) fn tcp_time(text: &str) -> Result<Duration, String> {
     let range = Duration::from_secs(1)..=Duration::from_secs(9 * 3600);
     time(text)
@@ -23,7 +23,7 @@ pub(super) fn tcp_time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a time from 1s to 9h".to_owned())
 }
 
-/// A time that may be none at all.
+/// A time that may be zero.
 pub(super) fn delay(text: &str) -> Result<Duration, String> {
     let time = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -42,7 +42,7 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected a size of at most 1GiB, such as 65536, 64KiB or 1MiB".to_owned())
 }
 
-/// A limit on memory; below the least of them not even a few of the largest frames could wait.
+/// A limit on memory; 8 MiB at least, so that some of the largest frames fit.
 pub(super) fn memory(text: &str) -> Result<usize, String> {
     size(text)
         .filter(|bytes| *bytes == 0 || *bytes >= 8 << 20)
@@ -60,6 +60,25 @@ fn size(text: &str) -> Option<usize> {
         _ => return None,
     };
     number.parse::<usize>().ok()?.checked_mul(factor)
+}
+
+/// Returns a time as an operator would write it: `10s`, `200ms`.
+pub(super) fn time_text(time: Duration) -> String {
+    if time.subsec_nanos() == 0 {
+        format!("{}s", time.as_secs())
+    } else {
+        format!("{}ms", time.as_millis())
+    }
+}
+
+/// Returns a size as an operator would write it: `1MiB`, `100`.
+pub(super) fn size_text(bytes: usize) -> String {
+    match (bytes.is_multiple_of(1 << 20), bytes.is_multiple_of(1 << 10)) {
+        _ if bytes == 0 => "0".to_owned(),
+        (true, _) => format!("{}MiB", bytes >> 20),
+        (false, true) => format!("{}KiB", bytes >> 10),
+        (false, false) => bytes.to_string(),
+    }
 }
 
 pub(super) fn rate(text: &str) -> Result<NonZeroU32, String> {
@@ -83,7 +102,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     network.map_err(|_| "expected a network such as 10.0.0.0/8 or 192.0.2.1".to_owned())
 }
 
-/// An origin as browsers write it: scheme, host and perhaps port, nothing after.
+/// An origin as browsers write it: scheme, host and perhaps a port, without a path.
 pub(super) fn origin(text: &str) -> Result<String, String> {
     let host = text.split_once("://").map(|(_, host)| host);
     match host {

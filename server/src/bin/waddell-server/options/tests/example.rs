@@ -128,7 +128,7 @@ fn the_example_can_be_used_as_it_is_and_with_every_line_in_effect() {
     });
     let all = file(&lines.collect::<Vec<_>>().join("\n"));
     let config = config(&["--config", all.path().to_str().unwrap()]).unwrap();
-    assert!(config.admin.unwrap().ip().is_loopback(), "an example that is safe to follow");
+    assert!(config.admin.address.unwrap().ip().is_loopback(), "an example that is safe to follow");
 }
 
 /// For each option a file without it, and one in which it is not as it is by default.

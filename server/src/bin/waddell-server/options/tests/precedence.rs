@@ -7,7 +7,7 @@ fn path(file: &tempfile::NamedTempFile) -> &str {
 }
 
 /// The certificate, the key and the name of a self-signed one that flags and a file come to.
-fn settled(file_says: &str, flags: &[&str]) -> [Option<String>; 3] {
+fn chosen(file_says: &str, flags: &[&str]) -> [Option<String>; 3] {
     let file = file(file_says);
     let options = options(&[&["--config", path(&file)], flags].concat()).unwrap();
     let text = |path: Option<&PathBuf>| path.map(|path| path.to_str().unwrap().to_owned());
@@ -48,21 +48,21 @@ fn a_certificate_wins_over_the_file_by_either_name() {
             ["--cert", "flag.pem", "--key", "flag.key"],
             ["--cert", "flag.pem", "-pkfile", "flag.key"],
         ] {
-            assert_eq!(settled(file_says, &flags), is("flag.pem", "flag.key", ""), "{flags:?}");
+            assert_eq!(chosen(file_says, &flags), is("flag.pem", "flag.key", ""), "{flags:?}");
         }
-        assert_eq!(settled(file_says, &["-pkfile", "flag.key"]), is("file.pem", "flag.key", ""));
-        assert_eq!(settled(file_says, &["--cert", "flag.pem"]), is("flag.pem", "file.key", ""));
-        assert_eq!(settled(file_says, &[]), is("file.pem", "file.key", ""));
+        assert_eq!(chosen(file_says, &["-pkfile", "flag.key"]), is("file.pem", "flag.key", ""));
+        assert_eq!(chosen(file_says, &["--cert", "flag.pem"]), is("flag.pem", "file.key", ""));
+        assert_eq!(chosen(file_says, &[]), is("file.pem", "file.key", ""));
     }
 }
 
 #[test]
 fn a_pair_and_a_self_signed_certificate_win_over_the_other_in_the_file() {
     for pair in ["cert = 'a'\nkey = 'b'", "certfile = 'a'\npkfile = 'b'"] {
-        assert_eq!(settled(pair, &["--self-signed", "localhost"]), is("", "", "localhost"));
+        assert_eq!(chosen(pair, &["--self-signed", "localhost"]), is("", "", "localhost"));
     }
     for pair in [["--cert", "a", "--key", "b"], ["-certfile", "a", "-pkfile", "b"]] {
-        assert_eq!(settled("self-signed = 'localhost'", &pair), is("a", "b", ""));
+        assert_eq!(chosen("self-signed = 'localhost'", &pair), is("a", "b", ""));
     }
     // Said at the same place they contradict each other.
     let both = file("self-signed = 'localhost'\ncert = 'a'\nkey = 'b'");

@@ -1,47 +1,31 @@
-//! The proxies whose word on a client's address is taken, and what they say over HTTP.
+//! The header `X-Forwarded-For`, in which proxies name their clients.
 
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
-use ipnet::IpNet;
 
-/// The proxies whose word on a client's address is taken.
-#[derive(Debug)]
-pub(crate) struct Proxies {
-    networks: Vec<IpNet>,
-    /// They begin every connection with a header of the PROXY protocol.
-    pub(crate) send_header: bool,
-}
+use crate::config::TrustedProxies;
 
-/// Where proxies say whom they speak for; each adds whom it heard from at the end.
+/// The header's name. Each proxy appends the address that it was contacted from.
 pub(crate) const FORWARDED_FOR: &str = "x-forwarded-for";
 
-impl Proxies {
-    pub(crate) fn new(networks: &[IpNet], send_header: bool) -> Self {
-        Self { networks: networks.to_vec(), send_header }
-    }
-
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.networks.iter().any(|network| network.contains(&address))
-    }
-
-    /// Returns for whom a listed proxy makes a request: the last in `X-Forwarded-For` that is not
-    /// listed itself. Whoever stands before that one may have been made up by it. Where the chain
-    /// cannot be read any further, it is whoever was found last.
-    pub(crate) fn client(&self, proxy: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let lines = headers.get_all(FORWARDED_FOR).iter().rev();
-        let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
-        let mut client = proxy;
-        for hop in hops.map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()) {
-            if !self.contains(client) {
-                break;
-            }
-            let Some(address) = address(hop) else { break };
-            client = address;
+/// Returns the client for which a trusted proxy makes a request.
+///
+/// That is the last address in the header that is not a trusted proxy's: it was appended by a
+/// trusted proxy, and those before it may be made up. Where the header cannot be read any further,
+/// the address found last is the client's.
+pub(crate) fn client(trusted: &TrustedProxies, proxy: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+    let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    let mut client = proxy;
+    for hop in hops.map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()) {
+        if !trusted.contains(client) {
+            break;
         }
-        client
+        let Some(address) = address(hop) else { break };
+        client = address;
     }
+    client
 }
 
 /// Reads an address, with a port or without.
@@ -62,17 +46,18 @@ mod tests {
 
     use super::*;
 
-    fn proxies() -> Proxies {
+    fn trusted() -> TrustedProxies {
         let networks = ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"];
-        Proxies::new(&networks.map(|network| network.parse().unwrap()), false)
+        let networks = networks.map(|network| network.parse().unwrap()).to_vec();
+        TrustedProxies { networks, send_header: false }
     }
 
-    fn client(lines: &[&str]) -> String {
+    fn named(lines: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(FORWARDED_FOR, line.parse().unwrap());
         }
-        proxies().client([10, 0, 0, 1].into(), &headers).to_string()
+        client(&trusted(), [10, 0, 0, 1].into(), &headers).to_string()
     }
 
     #[test]
@@ -86,7 +71,7 @@ mod tests {
             ("2001:db8::9", true),
             ("2001:db9::9", false),
         ] {
-            assert_eq!(proxies().contains(address.parse().unwrap()), listed, "{address}");
+            assert_eq!(trusted().contains(address.parse().unwrap()), listed, "{address}");
         }
     }
 
@@ -109,7 +94,7 @@ mod tests {
             (&[""], "10.0.0.1"),
             (&[], "10.0.0.1"),
         ] {
-            assert_eq!(client(lines), expected, "{lines:?}");
+            assert_eq!(named(lines), expected, "{lines:?}");
         }
     }
 
@@ -118,9 +103,9 @@ mod tests {
         for rubbish in
             ["unknown", "_hidden", "1.2.3", "1.2.3.4:port", "[::1", "fe80::1%eth0", "\"1.2.3.4\""]
         {
-            assert_eq!(client(&[&format!("203.0.113.9, {rubbish}")]), "10.0.0.1", "{rubbish}");
-            assert_eq!(client(&[&format!("203.0.113.9, {rubbish}, 10.0.0.2")]), "10.0.0.2");
-            assert_eq!(client(&[&format!("{rubbish}, 203.0.113.9, 10.0.0.2")]), "203.0.113.9");
+            assert_eq!(named(&[&format!("203.0.113.9, {rubbish}")]), "10.0.0.1", "{rubbish}");
+            assert_eq!(named(&[&format!("203.0.113.9, {rubbish}, 10.0.0.2")]), "10.0.0.2");
+            assert_eq!(named(&[&format!("{rubbish}, 203.0.113.9, 10.0.0.2")]), "203.0.113.9");
         }
     }
 
@@ -132,8 +117,8 @@ mod tests {
         ) {
             let mut chain = vec![made_up.as_str(), "203.0.113.9"];
             chain.extend(proxies);
-            prop_assert_eq!(client(&[&chain.join(", ")]), "203.0.113.9");
-            prop_assert_eq!(client(&chain), "203.0.113.9");
+            prop_assert_eq!(named(&[&chain.join(", ")]), "203.0.113.9");
+            prop_assert_eq!(named(&chain), "203.0.113.9");
         }
     }
 }
