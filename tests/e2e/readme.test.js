@@ -1,20 +1,25 @@
-// The example of the README's section for authors of pages, as it stands there.
+// The README's example for the browser, exactly as it stands there.
 
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { Browser, Server } from "./harness.js";
+import { Browser, runClient, Server } from "./harness.js";
 
 const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
 const [, example] = /^```js\n(.*?)^```/ms.exec(readme);
+
+const PAGE = `<!doctype html>
+<title>README</title>
+<link rel="icon" href="data:,">
+<body><script type="module" src="example.js"></script>`;
 
 let browser, server, www;
 
 before(async () => {
   www = await mkdtemp(join(tmpdir(), "waddell-readme-"));
-  await writeFile(join(www, "index.html"), '<!doctype html><title>README</title><link rel="icon" href="data:,"><body><script type="module" src="example.js"></script>');
+  await writeFile(join(www, "index.html"), PAGE);
   server = await Server.start({ args: ["--www", www] });
   // A bundler, or an import map, resolves the package's name; this page has neither.
   const here = example
@@ -31,12 +36,15 @@ after(async () => {
   await rm(www, { recursive: true });
 });
 
-test("the README's 25 lines open a data channel between two pages", async () => {
-  assert.equal(example.trimEnd().split("\n").length, 25);
-  const first = await browser.open(server.page);
+test("the README's example opens a data channel between two pages", async () => {
+  const first = await browser.open(server.page, { expect: /SyntaxError/ });
   await first.waitForFunction(() => /I am \S+\./.test(document.body.innerText));
   const [, id] = /I am (\S+)\./.exec(await first.innerText("body"));
+  // The first page warns of bytes that are not JSON, and goes on.
+  const rubbish = runClient("send", server.tcp.href, id, "--topic", "1", "not JSON");
+  assert.equal(await rubbish.exit, 0);
   const second = await browser.open(`${server.page}#${id}`);
-  await second.waitForFunction((other) => document.body.innerText.includes(`hello from ${other}`), id);
+  const greeted = (other) => document.body.innerText.includes(`hello from ${other}`);
+  await second.waitForFunction(greeted, id);
   await first.waitForFunction(() => /hello from \S+/.test(document.body.innerText));
 });
