@@ -1,18 +1,18 @@
-# The server in an image that has nothing else in it.
+# An image that contains only the server.
 #
 #     docker build -t waddell-server .
 #     docker run -p 62443:62443 -p 62480:62480 waddell-server
 #     docker run -v /etc/waddell:/etc/waddell:ro waddell-server --config /etc/waddell/waddell.toml
 #
-# There is no shell and no HEALTHCHECK, which would need a program in the image: ask for /healthz on
-# a ws:// listener, or /readyz on --admin, from outside. Certificates have to be readable for user
-# 65532, or for the one that `docker run --user` names. --self-signed wants a folder to write to:
+# There is no shell, and no HEALTHCHECK, which would need a program in the image. Probe /healthz on
+# a ws:// listener, or /readyz on --admin, from outside. User 65532, or the one of `docker run
+# --user`, must be able to read the certificates. --self-signed needs a folder to write to:
 # -v waddell:/state -e XDG_STATE_HOME=/state.
 
 FROM node:22-bookworm-slim AS node
 
 FROM rust:1.95.0-bookworm AS build
-# The npm package that the demo page uses is built with Node.js; npm is a link into node_modules.
+# Node.js builds the demo page's npm package. npm is a link into node_modules.
 COPY --from=node /usr/local/bin/node /usr/local/bin/node
 COPY --from=node /usr/local/lib/node_modules /usr/local/lib/node_modules
 RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
