@@ -62,10 +62,10 @@ mod tests {
     use super::*;
     use crate::labels::FailureReason;
 
-    /// The words in the first column of the README's table of that title.
+    /// Returns the words in the first column of the table of that title in docs/operating.md.
     fn explained(title: &str) -> Vec<&'static str> {
-        let readme = include_str!("../../../../README.md");
-        let (_, table) = readme.split_once(&format!("| {title} |")).expect("there is a table");
+        let operating = include_str!("../../../../docs/operating.md");
+        let (_, table) = operating.split_once(&format!("| {title} |")).expect("there is a table");
         let rows = table.lines().skip(2).take_while(|line| !line.is_empty());
         rows.filter_map(|row| row.split('`').nth(1)).collect()
     }
