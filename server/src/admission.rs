@@ -16,8 +16,8 @@ pub(crate) struct Admissions {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// For how many connections there are descriptors.
-    room: usize,
+    /// Most connections for which there are descriptors.
+    max_by_descriptors: usize,
     max_total: usize,
     max_per_address: usize,
     total: usize,
@@ -50,7 +50,7 @@ impl Admissions {
     /// A limit of 0 is none.
     pub(crate) fn new(max_total: usize, max_per_address: usize) -> Self {
         let admissions = Self { counts: Mutex::default(), empty: Notify::new() };
-        admissions.set_room(usize::MAX);
+        admissions.set_max_by_descriptors(usize::MAX);
         admissions.set_limits(max_total, max_per_address);
         admissions
     }
@@ -63,23 +63,23 @@ impl Admissions {
         counts.max_per_address = unlimited(max_per_address);
     }
 
-    /// Sets for how many connections there are descriptors.
-    pub(crate) fn set_room(&self, room: usize) {
-        self.counts().room = room;
+    /// Sets the most connections for which there are descriptors.
+    pub(crate) fn set_max_by_descriptors(&self, max: usize) {
+        self.counts().max_by_descriptors = max;
     }
 
-    /// Returns for how many connections there are descriptors.
-    pub(crate) fn room(&self) -> usize {
-        self.counts().room
+    /// Returns the most connections for which there are descriptors.
+    pub(crate) fn max_by_descriptors(&self) -> usize {
+        self.counts().max_by_descriptors
     }
 
-    /// Lets a connection in, whoever it is from.
+    /// Admits a connection, from any address.
     pub(crate) fn admit(self: &Arc<Self>) -> Result<Admission, Refused> {
         let mut counts = self.counts();
         if counts.total >= counts.max_total {
             return Err(Refused::Full);
         }
-        if counts.total >= counts.room {
+        if counts.total >= counts.max_by_descriptors {
             return Err(Refused::NoDescriptor);
         }
         counts.total += 1;
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn there_are_no_more_than_descriptors_whatever_the_limits() {
         let admissions = Arc::new(Admissions::new(0, 0));
-        admissions.set_room(1);
+        admissions.set_max_by_descriptors(1);
         let held = admit(&admissions, "10.0.0.1").unwrap();
         assert_eq!(admit(&admissions, "10.0.0.2").unwrap_err(), Refused::NoDescriptor);
         drop(held);

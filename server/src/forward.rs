@@ -8,6 +8,7 @@ pub(crate) mod outbox;
 pub(crate) mod peer;
 pub(crate) mod read_counts;
 pub(crate) mod registry;
+pub(crate) mod shared;
 pub(crate) mod transport;
 pub(crate) mod unfinished;
 pub(crate) mod worker;

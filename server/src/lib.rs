@@ -47,6 +47,7 @@ mod labels;
 mod listen_url;
 mod metrics;
 mod run;
+mod shutdown;
 mod watch;
 
 pub use config::{

@@ -1,4 +1,3 @@
 //! What operators see.
 
 pub(crate) mod admin;
-pub(crate) mod flood;

@@ -18,27 +18,27 @@ pub fn raise_descriptor_limit() {
 /// for files, certificates and those who are told that there is no room.
 const KEPT: usize = 128;
 
-/// Returns for how many more connections there are descriptors, while some stay free: [`KEPT`], or
-/// a quarter if there are that few.
-pub(crate) fn room() -> usize {
+/// Returns the most connections for which there are descriptors. [`KEPT`] of them stay free, or a
+/// quarter if there are few.
+pub(crate) fn max_connections() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    room_within(limit, in_use())
+    max_within(limit, in_use())
 }
 
 /// Says what to do if there are too few descriptors for so many connections.
-pub(crate) fn warn_of_too_few(max_connections: usize, room: usize) {
-    if max_connections > room {
+pub(crate) fn warn_of_too_few(max_connections: usize, max_by_descriptors: usize) {
+    if max_connections > max_by_descriptors {
         tracing::warn!(
             max_connections,
-            room,
+            max_by_descriptors,
             "max-connections cannot be reached: there are descriptors for fewer; allow more with \
              `ulimit -n` or LimitNOFILE=, or lower max-connections"
         );
     }
 }
 
-fn room_within(limit: usize, in_use: usize) -> usize {
+fn max_within(limit: usize, in_use: usize) -> usize {
     let free = limit.saturating_sub(in_use);
     free - KEPT.min(free / 4)
 }
@@ -54,9 +54,9 @@ mod tests {
 
     #[test]
     fn some_descriptors_stay_free() {
-        assert_eq!(room_within(1024, 24), 1000 - KEPT);
-        assert_eq!(room_within(84, 20), 48);
-        assert_eq!(room_within(10, 20), 0);
-        assert_eq!(room_within(usize::MAX, 0), usize::MAX - KEPT);
+        assert_eq!(max_within(1024, 24), 1000 - KEPT);
+        assert_eq!(max_within(84, 20), 48);
+        assert_eq!(max_within(10, 20), 0);
+        assert_eq!(max_within(usize::MAX, 0), usize::MAX - KEPT);
     }
 }

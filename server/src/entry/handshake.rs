@@ -1,54 +1,52 @@
-//! From an accepted socket to a peer: TLS, HTTP, and on `auto` listeners finding out which.
-
-mod error;
+//! From an accepted socket to a peer: PROXY header, TLS, HTTP, and detection on `auto` listeners.
 
 use std::io;
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::admission::Refused;
+use crate::entry::entrance::Entrance;
+use crate::entry::handshake_error::HandshakeError;
 use crate::entry::http;
 use crate::entry::proxy_header::Start;
+use crate::entry::rewind::Rewind;
 use crate::entry::source::Source;
+use crate::entry::stream::HandshakeStream;
+use crate::entry::tls::Acceptors;
 use crate::forward::connection;
 use crate::forward::outbox::Framing;
-use crate::forward::transport::HandshakeStream;
-use crate::forward::transport::rewind::Rewind;
 use crate::forward::worker::WorkerSlot;
 use crate::labels::AddressClaim;
 use crate::listen_url::Scheme;
-use crate::run::shared::Shared;
-pub(crate) use error::HandshakeError;
 
 /// A socket that a listener has accepted.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     socket: TcpStream,
     scheme: Scheme,
-    client: Source,
+    source: Source,
 }
 
 impl Accepted {
-    /// Finds a place for the connection: among all, and unless a proxy speaks for somebody else
-    /// among those of its address.
+    /// Counts the connection against the total limit and, unless it comes from a trusted proxy,
+    /// against the limit of its address.
     pub(crate) fn new(
         socket: TcpStream,
         address: IpAddr,
         scheme: Scheme,
-        shared: &Shared,
+        entrance: &Entrance,
     ) -> Result<Self, Refused> {
-        let admission = shared.admissions.admit()?;
-        let client = Source::new(address, admission, shared.config())?;
-        Ok(Self { socket, scheme, client })
+        let admission = entrance.admissions.admit()?;
+        let source = Source::new(address, admission, entrance.shared.config())?;
+        Ok(Self { socket, scheme, source })
     }
 
-    /// Has this thread's runtime watch the socket in the place of the one that accepted it: what
-    /// arrives wakes the worker that serves it, and is there once that has looked.
+    /// Moves the socket to this thread's runtime, which wakes the connection's task from then on.
     pub(crate) fn rebind(self) -> Result<Self, HandshakeError> {
         let moved = self.socket.into_std().and_then(TcpStream::from_std);
         let socket = moved.map_err(HandshakeError::NotTakenOn)?;
@@ -56,39 +54,40 @@ impl Accepted {
     }
 }
 
-/// Sets about making a peer of an accepted socket.
-pub(crate) fn begin(slot: WorkerSlot, accepted: Accepted) {
-    let Accepted { socket, scheme, client } = accepted;
-    let mut pending = Pending { slot, client };
+/// Begins the handshakes of an accepted socket, on the worker that will serve it.
+pub(crate) fn begin(slot: WorkerSlot, entrance: Arc<Entrance>, accepted: Accepted) {
+    let Accepted { socket, scheme, source } = accepted;
+    let mut pending = Pending { slot, entrance, source };
     if scheme == Scheme::Tcp && !pending.awaits_header() {
         return pending.become_peer(socket, Framing::Raw);
     }
-    // The handshakes' state is far larger than a peer's, and gone when they are done: it has a
-    // task of its own.
+    // The state of the handshakes is far larger than a peer's, and gone when they are done. So they
+    // have a task of their own.
     tokio::task::spawn_local(async move {
-        let worker = Rc::clone(&pending.slot);
-        let result = match pending.find_client(socket, scheme).await {
+        let entrance = Arc::clone(&pending.entrance);
+        let result = match pending.read_proxy_header(socket, scheme).await {
             Ok((stream, scheme)) => {
-                let address = pending.client.address();
+                let address = pending.source.address();
                 pending.shake_hands(stream, scheme).await.map_err(|error| (address, error))
             }
-            Err(error) => Err((pending.client.address(), error)),
+            Err(error) => Err((pending.source.address(), error)),
         };
         if let Err((address, error)) = result {
-            worker.shared.note_failed(&error);
-            let address = worker.shared.config().logged(address);
+            entrance.report_failed(&error);
+            let address = entrance.shared.config().logged(address);
             tracing::debug!(address, %error, "handshake failed");
         }
     });
 }
 
 /// A connection on its way to becoming a peer.
-pub(crate) struct Pending {
-    pub(crate) slot: WorkerSlot,
-    pub(crate) client: Source,
+struct Pending {
+    slot: WorkerSlot,
+    entrance: Arc<Entrance>,
+    source: Source,
 }
 
-/// What the client turns out to speak.
+/// The protocol that a client of an `auto` listener speaks.
 enum Spoken {
     Tls,
     Http,
@@ -96,26 +95,26 @@ enum Spoken {
 }
 
 impl Pending {
-    /// Says whether nothing may be said to the client before its proxy has said who it is.
+    /// Returns whether a trusted proxy has to send a PROXY header before anything is sent to it.
     fn awaits_header(&self) -> bool {
-        self.client.proxies_send_header() && self.client.is_proxy()
+        self.source.proxies_send_header() && self.source.is_proxy()
     }
 
-    /// Finds out who the client is from the header of the PROXY protocol, if there is one. Returns
-    /// the stream without it, and what is spoken there as far as that has turned out by then.
-    async fn find_client(
+    /// Reads the client's address from the PROXY header, if there is one. Returns the stream without
+    /// it, and its scheme as far as that is known by then.
+    async fn read_proxy_header(
         &mut self,
         mut socket: TcpStream,
         scheme: Scheme,
     ) -> Result<(Rewind<TcpStream>, Scheme), HandshakeError> {
         let mut head = Vec::new();
-        if !self.client.proxies_send_header() {
+        if !self.source.proxies_send_header() {
             return Ok((Rewind::new(head, socket), scheme));
         }
         let trusted = self.awaits_header();
-        // Whoever is not listed need not say anything, and does not wait twice for its greeting.
+        // Other clients need not send anything, and do not wait twice for the greeting.
         if !trusted && scheme == Scheme::Auto {
-            let silence = self.slot.shared.config().timeouts.auto_silence;
+            let silence = self.entrance.shared.config().timeouts.auto_silence;
             let heard = async { Ok(timeout(silence, socket.read_buf(&mut head)).await) };
             match self.in_time(heard).await? {
                 Err(_silent) => return Ok((Rewind::new(head, socket), Scheme::Tcp)),
@@ -127,11 +126,13 @@ impl Pending {
                 head.drain(..header.len);
                 match header.client {
                     _ if !trusted => {
-                        let address = self.client.address();
-                        self.slot.shared.note_ignored(AddressClaim::ProxyHeader, Some(address));
+                        let address = self.source.address();
+                        self.entrance
+                            .shared
+                            .report_ignored_claim(AddressClaim::ProxyHeader, Some(address));
                     }
-                    Some(client) => self.client.set_address(client)?,
-                    // The proxy speaks for itself.
+                    Some(client) => self.source.set_address(client)?,
+                    // The proxy speaks for itself, as in a health check.
                     None => {}
                 }
             }
@@ -157,33 +158,33 @@ impl Pending {
                 let stream = self.in_time(acceptor.accept(stream)).await?;
                 self.become_peer(stream, Framing::Raw);
             }
-            Scheme::Ws => http::serve(self, stream).await?,
+            Scheme::Ws => self.serve_http(stream).await?,
             Scheme::Wss => {
                 let acceptor = self.acceptors()?.http.clone();
                 let stream = self.in_time(acceptor.accept(stream)).await?;
-                http::serve(self, stream).await?;
+                self.serve_http(stream).await?;
             }
-            Scheme::Auto => self.find_out(stream).await?,
+            Scheme::Auto => self.detect(stream).await?,
         }
         Ok(())
     }
 
     /// Tells TLS, HTTP and waddell apart, in clear and again inside TLS.
-    async fn find_out(self, stream: Rewind<TcpStream>) -> Result<(), HandshakeError> {
-        let (spoken, stream) = self.listen_to(stream).await?;
+    async fn detect(self, stream: Rewind<TcpStream>) -> Result<(), HandshakeError> {
+        let (spoken, stream) = self.detect_protocol(stream).await?;
         match spoken {
             Spoken::Waddell => self.become_peer(stream, Framing::Raw),
-            Spoken::Http => http::serve(self, stream).await?,
+            Spoken::Http => self.serve_http(stream).await?,
             Spoken::Tls => {
                 let acceptor = self.acceptors()?.http.clone();
                 let stream = self.in_time(acceptor.accept(stream)).await?;
                 if stream.get_ref().1.alpn_protocol().is_some() {
-                    return http::serve(self, stream).await;
+                    return self.serve_http(stream).await;
                 }
-                let (spoken, stream) = self.listen_to(stream).await?;
+                let (spoken, stream) = self.detect_protocol(stream).await?;
                 match spoken {
-                    Spoken::Http => http::serve(self, stream).await?,
-                    // TLS within TLS is nothing that is served; to a peer it is a long frame.
+                    Spoken::Http => self.serve_http(stream).await?,
+                    // TLS inside TLS is not served. To waddell it is the beginning of a long frame.
                     Spoken::Waddell | Spoken::Tls => self.become_peer(stream, Framing::Raw),
                 }
             }
@@ -191,12 +192,13 @@ impl Pending {
         Ok(())
     }
 
-    /// Reads until it is clear what the client speaks; silence is waddell, whose server speaks first.
-    async fn listen_to<S>(&self, mut stream: S) -> Result<(Spoken, Rewind<S>), HandshakeError>
+    /// Reads until it is clear what the client speaks. A silent client speaks waddell, where the
+    /// server speaks first.
+    async fn detect_protocol<S>(&self, mut stream: S) -> Result<(Spoken, Rewind<S>), HandshakeError>
     where
         S: AsyncRead + Unpin,
     {
-        let silence = self.slot.shared.config().timeouts.auto_silence;
+        let silence = self.entrance.shared.config().timeouts.auto_silence;
         let mut head = Vec::with_capacity(LONGEST_TELL);
         let spoken = self
             .in_time(async {
@@ -207,7 +209,7 @@ impl Pending {
                 loop {
                     match tell(&head) {
                         Some(spoken) => return Ok(spoken),
-                        // The end of the stream: whoever takes it over sees it again.
+                        // The end of the stream, which the next reader sees again.
                         None if stream.read_buf(&mut head).await? == 0 => {
                             return Ok(Spoken::Waddell);
                         }
@@ -219,13 +221,22 @@ impl Pending {
         Ok((spoken, Rewind::new(head, stream)))
     }
 
-    /// Makes a peer of the connection: it has said all that it had to say before its frames.
-    pub(crate) fn become_peer(self, stream: impl HandshakeStream, framing: Framing) {
-        let Self { slot, client } = self;
-        connection::serve(slot, stream.into_transport(framing), client);
+    /// Serves HTTP until the connection closes or becomes a WebSocket.
+    async fn serve_http(mut self, stream: impl HandshakeStream) -> Result<(), HandshakeError> {
+        if let Some(stream) = http::serve(&self.entrance, &mut self.source, stream).await? {
+            self.become_peer(stream, Framing::WebSocket);
+        }
+        Ok(())
     }
 
-    /// Waits for a handshake no longer than the configuration allows, or a shutdown.
+    /// Makes a peer of the connection, whose handshakes are done.
+    fn become_peer(self, stream: impl HandshakeStream, framing: Framing) {
+        let Self { slot, source, .. } = self;
+        let address = source.address();
+        connection::serve(slot, stream.into_transport(framing), address, source.into_admission());
+    }
+
+    /// Waits for a handshake, no longer than the configuration or a shutdown allows.
     async fn in_time<T>(
         &self,
         handshake: impl Future<Output = io::Result<T>>,
@@ -236,16 +247,16 @@ impl Pending {
                 Ok(result) => Ok(result?),
                 Err(_elapsed) => Err(HandshakeError::TimedOut),
             },
-            () = self.slot.shared.last_call_is_over() => Err(HandshakeError::ShutDown),
+            () = self.entrance.shared.shutdown.handshakes_over() => Err(HandshakeError::ShutDown),
         }
     }
 
-    pub(crate) fn handshake_timeout(&self) -> Duration {
-        self.slot.shared.config().timeouts.handshake
+    fn handshake_timeout(&self) -> Duration {
+        self.entrance.shared.config().timeouts.handshake
     }
 
-    fn acceptors(&self) -> Result<&crate::entry::tls::Acceptors, HandshakeError> {
-        self.slot.shared.tls.as_ref().ok_or(HandshakeError::NoCertificate)
+    fn acceptors(&self) -> Result<&Acceptors, HandshakeError> {
+        self.entrance.tls.as_ref().ok_or(HandshakeError::NoCertificate)
     }
 }
 
@@ -261,18 +272,10 @@ async fn read_start(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<St
     }
 }
 
-/// What streams that handshakes are spoken over can do.
-pub(crate) trait Stream:
-    AsyncRead + AsyncWrite + HandshakeStream + Send + Unpin + 'static
-{
-}
-
-impl<S: AsyncRead + AsyncWrite + HandshakeStream + Send + Unpin + 'static> Stream for S {}
-
-/// Most bytes that are read before it is told what a client speaks: a method and the space after.
+/// Most bytes that are read to detect the protocol: an HTTP method and a space.
 const LONGEST_TELL: usize = 8;
 
-/// First byte of a TLS handshake record, and the second: the major version, ever the same.
+/// The first byte of a TLS handshake record, and the second, the major version, which is constant.
 const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
 
 /// The methods with which an HTTP request can begin (RFC 9110), each with the space after it.
@@ -288,10 +291,10 @@ const HTTP_METHODS: [&[u8]; 9] = [
     b"CONNECT ",
 ];
 
-/// Says what bytes that begin so are; `None` if more of them are needed.
+/// Returns the protocol of a stream that begins with `head`; `None` if more bytes are needed.
 ///
-/// waddell's frames begin with their length. One of 790 bytes looks like TLS and one of 17,735
-/// bytes or more may look like HTTP for a while; but its client waits for the greeting first.
+/// A waddell frame begins with its length. A frame of 790 bytes looks like TLS, and one of 17,735
+/// bytes or more can look like HTTP for some bytes. But waddell's clients wait for the greeting.
 fn tell(head: &[u8]) -> Option<Spoken> {
     let starts = |tell: &[u8]| head.starts_with(tell);
     let could_start = |tell: &[u8]| tell.starts_with(head);

@@ -8,7 +8,6 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -23,12 +22,13 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep_until, timeout};
 
 use crate::config::{HttpOptions, Www};
+use crate::entry::entrance::Entrance;
 use crate::entry::forwarded_for::FORWARDED_FOR;
-use crate::entry::handshake::{HandshakeError, Pending, Stream};
-use crate::forward::outbox::Framing;
-use crate::forward::transport::rewind::Rewind;
-use crate::labels::AddressClaim;
-use crate::labels::UpgradeRefusal;
+use crate::entry::handshake_error::HandshakeError;
+use crate::entry::rewind::Rewind;
+use crate::entry::source::Source;
+use crate::entry::stream::HandshakeStream;
+use crate::labels::{AddressClaim, UpgradeRefusal};
 use body::ReplyBody;
 use files::{EMBEDDED_PKG, EMBEDDED_WWW, embedded, find, from_folder};
 
@@ -49,21 +49,26 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wa
      worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-/// Serves HTTP on a connection until it closes or becomes a WebSocket.
-pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), HandshakeError> {
-    let limit = pending.handshake_timeout();
-    let worker = Rc::clone(&pending.slot);
-    let shared = &worker.shared;
-    let pending = RefCell::new(pending);
+/// Serves HTTP on a connection until it closes or becomes a WebSocket. Returns the WebSocket's
+/// stream.
+pub(crate) async fn serve<S: HandshakeStream>(
+    entrance: &Entrance,
+    source: &mut Source,
+    stream: S,
+) -> Result<Option<Rewind<S>>, HandshakeError> {
+    let shared = &entrance.shared;
+    let shutdown = &shared.shutdown;
+    let limit = shared.config().timeouts.handshake;
+    let source = RefCell::new(source);
     let outcome = Cell::new(Outcome::NothingAsked);
     let service = service_fn(|request: Request<Incoming>| {
-        let (pending, outcome) = (&pending, &outcome);
+        let (source, outcome) = (&source, &outcome);
         outcome.set(Outcome::Asked);
         Box::pin(async move {
-            let mut reply = answer(&request, pending).await;
+            let mut reply = answer(&request, entrance, source).await;
             if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
                 outcome.set(Outcome::Upgraded);
-            } else if shared.is_last_call() {
+            } else if shutdown.has_stopped_accepting() {
                 reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(reply)
@@ -74,16 +79,17 @@ pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), 
         .header_read_timeout(limit)
         .max_buf_size(MAX_HEAD_LEN)
         .serve_connection(TokioIo::new(stream), service);
-    // In a shutdown there is nothing to wait for in between requests, and a while for the first.
+    // In a shutdown, a connection may wait for its first request until the deadline of handshakes,
+    // and for further requests not at all.
     let mut idle_too_long = pin!(async {
-        let until = shared.last_call().await;
+        let deadline = shutdown.handshake_deadline().await;
         if matches!(outcome.get(), Outcome::NothingAsked) {
-            sleep_until(shared.clock.timer(until)).await;
+            sleep_until(deadline).await;
         }
     });
     let mut told = false;
     let serving = poll_fn(|cx| {
-        // What has arrived comes first.
+        // Requests that have arrived come first.
         let served = connection.poll_without_shutdown(cx).map_err(HandshakeError::from);
         if served.is_ready() || told || idle_too_long.as_mut().poll(cx).is_pending() {
             return served;
@@ -92,7 +98,7 @@ pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), 
         if matches!(outcome.get(), Outcome::NothingAsked) {
             return Poll::Ready(Err(HandshakeError::ShutDown));
         }
-        // Closes it once what was asked is answered.
+        // Closes the connection once the request is answered.
         Pin::new(&mut connection).graceful_shutdown();
         connection.poll_without_shutdown(cx).map_err(HandshakeError::from)
     });
@@ -102,42 +108,42 @@ pub(crate) async fn serve<S: Stream>(pending: Pending, stream: S) -> Result<(), 
         (parts.io.into_inner(), parts.read_buf)
     };
     match (outcome.get(), served) {
-        (Outcome::Upgraded, Ok(Ok(()))) => {
-            let stream = Rewind::new(unread.into(), stream);
-            pending.into_inner().become_peer(stream, Framing::WebSocket);
-            Ok(())
-        }
+        (Outcome::Upgraded, Ok(Ok(()))) => Ok(Some(Rewind::new(unread.into(), stream))),
         (Outcome::Upgraded | Outcome::NothingAsked, Ok(Err(error))) => Err(error),
         (Outcome::Upgraded | Outcome::NothingAsked, Err(_elapsed)) => Err(HandshakeError::TimedOut),
-        // Whoever was answered got what it came for, however it leaves.
+        // A client that was answered has what it came for, however the connection ends.
         (Outcome::Asked, _) | (Outcome::NothingAsked, Ok(Ok(()))) => {
             let _ = timeout(limit, stream.shutdown()).await;
-            Ok(())
+            Ok(None)
         }
     }
 }
 
 /// Answers a request, and counts what there is to count about it.
-async fn answer<B>(request: &Request<B>, pending: &RefCell<Pending>) -> Reply {
-    let worker = Rc::clone(&pending.borrow().slot);
-    let shared = &worker.shared;
+async fn answer<B>(
+    request: &Request<B>,
+    entrance: &Entrance,
+    source: &RefCell<&mut Source>,
+) -> Reply {
+    let shared = &entrance.shared;
     let config = shared.config();
     let mut answer = respond(&config.http, request).await;
-    let client = &mut pending.borrow_mut().client;
-    if request.headers().contains_key(FORWARDED_FOR) && !client.is_proxy() {
-        shared.note_ignored(AddressClaim::ForwardedFor, Some(client.address()));
+    let source = &mut *source.borrow_mut();
+    if request.headers().contains_key(FORWARDED_FOR) && !source.is_proxy() {
+        shared.report_ignored_claim(AddressClaim::ForwardedFor, Some(source.address()));
     }
-    // A proxy may carry requests of many on one connection, but this one has it alone from here on.
+    // A proxy may send requests of several clients on one connection. From an upgrade on the
+    // connection belongs to one client.
     if answer.reply.status() == StatusCode::SWITCHING_PROTOCOLS
-        && let Err(refused) = client.set_address_from(request.headers())
+        && let Err(refused) = source.set_address_from(request.headers())
     {
-        shared.note_refused(refused);
+        entrance.report_refused(refused);
         answer = upgrade::too_many();
     }
     if let Some(refusal) = answer.refusal {
         shared.metrics.upgrade_refused(refusal);
         tracing::debug!(
-            address = config.logged(client.address()),
+            address = config.logged(source.address()),
             reason = refusal.as_str(),
             "WebSocket refused"
         );

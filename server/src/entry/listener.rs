@@ -14,11 +14,11 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use crate::config::ServerConfig;
+use crate::entry::dispatcher::Dispatcher;
+use crate::entry::entrance::Entrance;
 use crate::entry::handshake::Accepted;
 use crate::forward::worker::Worker;
 use crate::listen_url::ListenUrl;
-use crate::run::shared::Shared;
-use crate::run::workers::Dispatcher;
 
 /// A socket that listens, and what is spoken there.
 #[derive(Debug)]
@@ -59,11 +59,12 @@ impl Listener {
     pub(crate) fn start(
         self,
         worker: &Rc<Worker>,
+        entrance: Arc<Entrance>,
         dispatcher: Arc<Dispatcher>,
         stop: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let socket = TcpListener::from_std(self.socket)?;
-        let accept = accept(socket, self.url, Rc::clone(worker), dispatcher, stop);
+        let accept = accept(socket, self.url, Rc::clone(worker), entrance, dispatcher, stop);
         tokio::task::spawn_local(accept);
         Ok(())
     }
@@ -127,36 +128,37 @@ async fn accept(
     socket: TcpListener,
     url: ListenUrl,
     worker: Rc<Worker>,
+    entrance: Arc<Entrance>,
     dispatcher: Arc<Dispatcher>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let shared = &worker.shared;
+    let shared = &entrance.shared;
     let inherited = user_timeout(&shared.config());
     let mut pause = MIN_PAUSE;
     loop {
         let accepted = tokio::select! {
-            // Those who come after the end are somebody else's: whoever holds the socket as well.
+            // Connections that come after the end are for the process that shares the socket.
             biased;
-            // An error says that there is nobody left to stop this: as good as stopped.
+            // An error means that the sender is gone, which is as good as stopped.
             _ = stop.wait_for(|stop| *stop) => return,
-            accepted = accept_one(&socket, shared) => accepted,
+            accepted = accept_one(&socket, &entrance) => accepted,
         };
         match accepted {
             Ok((socket, address)) => {
                 pause = MIN_PAUSE;
                 let wanted = user_timeout(&shared.config());
                 if wanted != inherited {
-                    // If it fails the connection has, which shows soon enough.
+                    // If this fails the connection has failed, which shows soon enough.
                     let _ = set_user_timeout(&SockRef::from(&socket), wanted);
                 }
-                match Accepted::new(socket, address.ip(), url.scheme, shared) {
+                match Accepted::new(socket, address.ip(), url.scheme, &entrance) {
                     Ok(accepted) => {
-                        // Whoever is refused costs next to nothing, and takes nobody's turn.
-                        shared.accept_rate.charge(shared.clock.now());
+                        // A refused connection costs next to nothing, and is not charged.
+                        entrance.accept_rate.charge(shared.clock.now());
                         shared.metrics.connections_accepted.increment();
-                        dispatcher.dispatch(&worker, accepted);
+                        dispatcher.dispatch(&worker, &entrance, accepted);
                     }
-                    Err(refused) => shared.note_refused(refused),
+                    Err(refused) => entrance.report_refused(refused),
                 }
             }
             // The client was gone before it was accepted.
@@ -178,12 +180,16 @@ async fn accept(
 }
 
 /// Accepts a connection, once there may be another.
-async fn accept_one(socket: &TcpListener, shared: &Shared) -> io::Result<(TcpStream, SocketAddr)> {
+async fn accept_one(
+    socket: &TcpListener,
+    entrance: &Entrance,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    let clock = entrance.shared.clock;
     loop {
-        // Looked at each time that there may be somebody: other listeners' loops run in between.
+        // Checked at each poll: the loops of other listeners run in between.
         let accepted = poll_fn(|cx| {
-            let now = shared.clock.now();
-            if let Some(at) = shared.accept_rate.paused_until(now) {
+            let now = clock.now();
+            if let Some(at) = entrance.accept_rate.paused_until(now) {
                 return Poll::Ready(Err(at));
             }
             Poll::Ready(Ok(ready!(socket.poll_accept(cx))))
@@ -191,8 +197,8 @@ async fn accept_one(socket: &TcpListener, shared: &Shared) -> io::Result<(TcpStr
         match accepted.await {
             Ok(accepted) => return accepted,
             Err(at) => {
-                shared.note_paused();
-                sleep_until(shared.clock.timer(at)).await;
+                entrance.report_paused();
+                sleep_until(clock.timer(at)).await;
             }
         }
     }

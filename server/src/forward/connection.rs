@@ -9,6 +9,7 @@ mod timer;
 
 use std::future::Future;
 use std::mem::{self, MaybeUninit};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,7 +29,6 @@ use timer::Timer;
 
 use crate::admission::Admission;
 use crate::entry::proxy_header::Watch;
-use crate::entry::source::Source;
 use crate::forward::link::{LinkStatus, Pushed};
 use crate::forward::outbox::Framing;
 use crate::forward::peer::Peer;
@@ -39,14 +39,14 @@ use crate::forward::transport::{Early, Transport, ws};
 use crate::forward::worker::{Scratch, WorkerSlot};
 use crate::ids::{self, Short};
 use crate::labels::{AddressClaim, TransportKind};
-use crate::run::shared::Phase;
+use crate::shutdown::Phase;
 
 /// Makes a peer of a connection whose handshakes are done, and serves it until it ends.
-pub(crate) fn serve(slot: WorkerSlot, transport: Transport, client: Source) {
+pub(crate) fn serve(slot: WorkerSlot, transport: Transport, address: IpAddr, admission: Admission) {
     let Transport { socket, tls, framing, early } = transport;
     slot.refresh_config();
     let kind = TransportKind::new(framing == Framing::WebSocket, tls.is_some());
-    let mut connection = Connection::new(slot, socket, tls, framing, kind, client);
+    let mut connection = Connection::new(slot, socket, tls, framing, kind, address, admission);
     if let Err(end) = connection.open(early) {
         connection.finish = Some(connection.begin_finish(end));
     }
@@ -63,7 +63,7 @@ struct Connection {
     kind: TransportKind,
     watch: Watch,
     /// It counts among those that the shutdown waits for before anybody is hung up.
-    unsettled: bool,
+    owes_last_read: bool,
     /// Set once there is a reason to end: what is left is to deliver what waits, and to hang up.
     finish: Option<Box<Finish>>,
     _admission: Admission,
@@ -82,7 +82,7 @@ const READS_BEFORE_A_VERDICT: usize = 40;
 
 /// Most reads of one connection that is asked for all it has, when the server shuts down: more than
 /// most sockets hold.
-const READS_TO_SETTLE: usize = 16;
+const LAST_READS: usize = 16;
 
 impl Connection {
     fn new(
@@ -91,7 +91,8 @@ impl Connection {
         tls: Option<Box<rustls::ServerConnection>>,
         framing: Framing,
         kind: TransportKind,
-        client: Source,
+        address: IpAddr,
+        admission: Admission,
     ) -> Self {
         let shared = &worker.shared;
         let id = ids::mint();
@@ -102,11 +103,11 @@ impl Connection {
         // The greeting is in the outbox before others can reach the peer, so it comes first; it is
         // written after they can, so whoever is told the id can write to it at once.
         worker.with_buffers(|buffers| peer.link().push_greeting(&state.greeting(), buffers));
-        shared.peer_is_unsettled();
+        shared.shutdown.expect_last_read();
         let registration = shared.registry.register(peer);
         worker.with_buffers(|buffers| registration.peer().link().write_now(buffers));
         shared.metrics.peer_connected(kind);
-        let address = worker.config().logged(client.address());
+        let address = worker.config().logged(address);
         tracing::info!(peer = %Short(id), transport = kind.as_str(), address, "connected");
         let websocket = match framing {
             Framing::Raw => None,
@@ -132,9 +133,9 @@ impl Connection {
             timer: Timer::default(),
             kind,
             watch,
-            unsettled: true,
+            owes_last_read: true,
             finish: None,
-            _admission: client.into_admission(),
+            _admission: admission,
         }
     }
 
@@ -151,13 +152,13 @@ impl Connection {
             LinkStatus::Broken => return Poll::Ready(End::Broken),
             LinkStatus::CrowdedOut => return Poll::Ready(End::CrowdedOut),
         };
-        let phase = worker.shared.phase();
-        let hang_up_at = match phase {
-            Phase::Running | Phase::Leaving | Phase::Settling => None,
-            Phase::Closing => worker.shared.hang_up_at(self.peer().id()),
+        let phase = worker.shared.shutdown.phase();
+        let close_at = match phase {
+            Phase::Serving | Phase::Unready | Phase::LastReads => None,
+            Phase::Closing => worker.shared.shutdown.close_at(self.peer().id()),
         };
         let mut reads_left = READS_BEFORE_A_VERDICT;
-        while let Some(end) = self.poll_timer(cx, stalled_since, hang_up_at) {
+        while let Some(end) = self.poll_timer(cx, stalled_since, close_at) {
             if end != End::TimedOut || reads_left == 0 {
                 return Poll::Ready(end);
             }
@@ -166,15 +167,15 @@ impl Connection {
                 return Poll::Ready(end);
             }
         }
-        if hang_up_at.is_some_and(|at| at <= worker.shared.clock.now()) {
-            return match self.poll_reads(cx, READS_TO_SETTLE) {
+        if close_at.is_some_and(|at| at <= worker.shared.clock.now()) {
+            return match self.poll_reads(cx, LAST_READS) {
                 Poll::Ready(end) => Poll::Ready(end),
                 Poll::Pending => Poll::Ready(End::Shutdown),
             };
         }
         let poll = match phase {
-            Phase::Settling if self.unsettled => self.poll_settle(cx),
-            Phase::Running | Phase::Leaving | Phase::Settling | Phase::Closing => {
+            Phase::LastReads if self.owes_last_read => self.poll_last_read(cx),
+            Phase::Serving | Phase::Unready | Phase::LastReads | Phase::Closing => {
                 self.poll_reads(cx, READS_PER_TURN)
             }
         };
@@ -186,19 +187,19 @@ impl Connection {
     }
 
     /// Takes in what had arrived when the shutdown began; from then on it need not wait for this.
-    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll_last_read(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if self.socket.as_ref().poll_read_ready(cx).is_pending() && has_arrived(&self.socket) {
             // The runtime has yet to be told of it by the kernel, and wakes this task then.
             return Poll::Pending;
         }
-        let poll = self.poll_reads(cx, READS_TO_SETTLE);
-        self.settle();
+        let poll = self.poll_reads(cx, LAST_READS);
+        self.end_last_read();
         poll
     }
 
-    fn settle(&mut self) {
-        if mem::take(&mut self.unsettled) {
-            self.worker.shared.peer_has_settled();
+    fn end_last_read(&mut self) {
+        if mem::take(&mut self.owes_last_read) {
+            self.worker.shared.shutdown.last_read_done();
         }
     }
 
@@ -261,7 +262,7 @@ impl Connection {
         let mut counts = ReadCounts::new(now);
         let taken = take(self, &mut counts);
         self.inbound.note_unfinished(&counts);
-        counts.settle(&self.worker.metrics, self.registration.peer());
+        counts.commit(&self.worker.metrics, self.registration.peer());
         if self.inbound.state.paused_until(now).is_some() {
             self.worker.metrics.peers_paused.add(1);
         }
@@ -338,7 +339,7 @@ impl Connection {
         let peer = Short(self.peer().id());
         tracing::debug!(%peer, "a PROXY header from an address that is not in trusted-proxies");
         let address = self.socket.peer_addr().ok().map(|address| address.ip());
-        self.worker.shared.note_ignored(AddressClaim::ProxyHeader, address);
+        self.worker.shared.report_ignored_claim(AddressClaim::ProxyHeader, address);
         Err(End::Misbehaved(ws::Close::policy("a PROXY header is not expected")))
     }
 
@@ -393,7 +394,7 @@ impl Future for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.settle();
+        self.end_last_read();
         self.registration.end();
         let mut link = self.peer().link();
         link.close();

@@ -384,7 +384,7 @@ impl Link {
             return;
         }
         self.flow = Flow::Blocked;
-        self.outbox.settle();
+        self.outbox.shrink();
         let holds = self.holds();
         if memory.begin_wait(&mut self.share, holds).is_err() {
             self.end(Flow::CrowdedOut, buffers);

@@ -107,7 +107,7 @@ impl Outbox {
     }
 
     /// Gives back memory that what waits does not need, for it may have to wait for long.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         if self.bytes.capacity() / 2 > self.bytes.len().max(BufferPool::NEW_CAPACITY) {
             self.bytes.shrink_to(BufferPool::NEW_CAPACITY);
         }
@@ -366,7 +366,7 @@ mod tests {
         let mut outbox = Outbox::new(Framing::Raw);
         outbox.push(b"short", 1 << 20, &mut pool, GRANT).unwrap();
         assert_eq!(outbox.capacity(), BufferPool::MAX_CAPACITY);
-        outbox.settle();
+        outbox.shrink();
         assert_eq!(outbox.capacity(), BufferPool::NEW_CAPACITY);
         assert_eq!(drain(&mut outbox, 10), b"short");
     }

@@ -40,7 +40,7 @@ impl ReadCounts {
     }
 
     /// Adds it to the counters of the worker, and of the peer that was read from.
-    pub(crate) fn settle(self, metrics: &WorkerMetrics, from: &Peer) {
+    pub(crate) fn commit(self, metrics: &WorkerMetrics, from: &Peer) {
         from.count_in(self.frames_in, self.bytes_in);
         metrics.frames_in.add(self.frames_in);
         metrics.bytes_in.add(self.bytes_in);

@@ -50,15 +50,6 @@ impl Registry {
             .sum()
     }
 
-    /// Calls `visit` with every peer; one shard is locked at a time.
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Peer)) {
-        for shard in &self.shards {
-            for peer in shard.read().unwrap_or_else(PoisonError::into_inner).values() {
-                visit(peer);
-            }
-        }
-    }
-
     /// Returns all peers, a shard at a time; each is locked only while it is copied.
     pub(crate) fn shards(&self) -> impl Iterator<Item = Vec<Arc<Peer>>> {
         self.shards.iter().map(|shard| {

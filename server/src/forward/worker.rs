@@ -17,19 +17,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use waddell_core::PeerId;
 
 use crate::config::ServerConfig;
-use crate::entry::handshake::{self, Accepted};
 use crate::forward::link::Pushed;
 use crate::forward::outbox::Refused;
 use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
+use crate::forward::shared::Shared;
 use crate::forward::worker_buffers::WorkerBuffers;
 use crate::metrics::WorkerMetrics;
-use crate::run::shared::Shared;
 
 /// What a worker's connections share; never leaves its thread.
 #[derive(Debug)]
@@ -217,31 +216,12 @@ impl Worker {
         });
     }
 
-    /// Serves a connection that is counted already.
-    pub(crate) fn serve(self: &Rc<Self>, accepted: Accepted) {
-        handshake::begin(WorkerSlot(Rc::clone(self)), accepted);
-    }
-
-    /// Serves connections until there will be no more commands.
-    pub(crate) async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
+    /// Runs jobs until there will be no more of them. Connections are served meanwhile.
+    pub(crate) async fn run(self: Rc<Self>, mut jobs: mpsc::UnboundedReceiver<Job>) {
         tokio::task::spawn_local(Rc::clone(&self).flush_each_turn());
         tokio::task::spawn_local(Rc::clone(&self).keep_house());
-        while let Some(command) = commands.recv().await {
-            match command {
-                Command::Adopt(accepted) => {
-                    let slot = WorkerSlot(Rc::clone(&self));
-                    match accepted.rebind() {
-                        Ok(accepted) => handshake::begin(slot, accepted),
-                        Err(error) => {
-                            self.shared.note_failed(&error);
-                            tracing::debug!(%error, "cannot take a connection on");
-                        }
-                    }
-                }
-                Command::Do(job) => job(&self),
-                // Whoever waited for it may have given up.
-                Command::Answer(answer) => drop(answer.send(())),
-            }
+        while let Some(job) = jobs.recv().await {
+            job(&self);
         }
     }
 }
@@ -259,7 +239,7 @@ fn nudge_allocator() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
 }
 
-/// How many connections a worker serves; shared with whoever hands them out.
+/// How many connections a worker serves; shared with the accept loops.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Load(Arc<AtomicUsize>);
 
@@ -277,9 +257,16 @@ impl Load {
     }
 }
 
-/// A connection's place at a worker, which counts it for as long as it has this.
+/// A connection's place with its worker. Its end lowers the worker's load.
 #[derive(Debug)]
 pub(crate) struct WorkerSlot(Rc<Worker>);
+
+impl WorkerSlot {
+    /// Makes the place of a connection that the worker's load counts already.
+    pub(crate) fn new(worker: &Rc<Worker>) -> Self {
+        Self(Rc::clone(worker))
+    }
+}
 
 impl Deref for WorkerSlot {
     type Target = Rc<Worker>;
@@ -297,15 +284,21 @@ impl Drop for WorkerSlot {
     }
 }
 
-/// Something to be done on a worker's thread.
-type Job = Box<dyn FnOnce(&Rc<Worker>) + Send>;
+/// A job for a worker's thread.
+pub(crate) type Job = Box<dyn FnOnce(&Rc<Worker>) + Send>;
 
-/// What a worker can be told from other threads.
-pub(crate) enum Command {
-    /// Serve this connection; whoever says so has counted it.
-    Adopt(Box<Accepted>),
-    /// Run this on the worker's thread.
-    Do(Job),
-    /// Show that this thread runs, and does what it is told.
-    Answer(oneshot::Sender<()>),
+/// A worker as other threads see it.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerHandle {
+    pub(crate) jobs: mpsc::WeakUnboundedSender<Job>,
+    pub(crate) load: Load,
+}
+
+impl WorkerHandle {
+    /// Runs a job on the worker's thread; drops it if the worker is gone.
+    pub(crate) fn run(&self, job: impl FnOnce(&Rc<Worker>) + Send + 'static) {
+        if let Some(jobs) = self.jobs.upgrade() {
+            let _ = jobs.send(Box::new(job));
+        }
+    }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use waddell_core::Instant;
 
 use crate::forward::buffer_pool::BufferPool;
+use crate::forward::shared::Shared;
 use crate::metrics::WorkerMetrics;
-use crate::run::shared::Shared;
 
 /// What a worker has at hand to fill and write outboxes.
 #[derive(Debug)]

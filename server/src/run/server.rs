@@ -10,26 +10,35 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 
-use crate::config::{Limits, ServerConfig};
+use crate::config::{Limits, ServerConfig, Timeouts};
 use crate::entry::descriptors;
+use crate::entry::dispatcher::Dispatcher;
+use crate::entry::entrance::Entrance;
 use crate::entry::inherited::Inherited;
 use crate::entry::listener::Listener;
 use crate::entry::tls::{Acceptors, TlsError};
 use crate::listen_url::{ListenUrl, Scheme};
 use crate::metrics::MetricsSnapshot;
-use crate::run::drain::drain;
 use crate::run::reload::keep_what_needs_a_restart;
-use crate::run::shared::Shared;
-use crate::run::workers::Workers;
+use crate::run::workers::{WorkerProbe, Workers};
+use crate::shutdown;
 use crate::watch::admin::Admin;
 
-/// A server that is bound to its addresses. Nobody is served before [`Server::run`].
+/// A server that is bound to its addresses. It serves no client before [`Server::run`].
 pub struct Server {
     listeners: Vec<Listener>,
     admin: Option<Admin>,
-    shared: Arc<Shared>,
+    state: Arc<State>,
+}
+
+/// State that a server shares with its handles.
+#[derive(Debug)]
+struct State {
+    entrance: Arc<Entrance>,
+    /// The workers, once they accept connections.
+    workers: watch::Sender<Option<Arc<WorkerProbe>>>,
 }
 
 impl Server {
@@ -42,13 +51,12 @@ impl Server {
         Self::bind_with(config, Vec::new())
     }
 
-    /// As [`Server::bind`], but takes over sockets that listen already where they are for one of
-    /// [`ServerConfig::listen`]: those with its address, and its scheme if they have one.
+    /// As [`Server::bind`], but takes over sockets that listen already. A socket serves the URL of
+    /// [`ServerConfig::listen`] that has its address, and its scheme if the socket has one.
     ///
     /// # Errors
     ///
-    /// [`BindError`], also if a socket is for none of them: whoever passed it expects it to be
-    /// served.
+    /// [`BindError`], also if a socket serves none of the URLs.
     pub fn bind_with(
         config: ServerConfig,
         mut inherited: Vec<Inherited>,
@@ -89,7 +97,9 @@ impl Server {
                 Admin::bind(address).map_err(|source| BindError::Admin { address, source })
             })
             .transpose()?;
-        Ok(Self { listeners, admin, shared: Arc::new(Shared::new(config, tls)) })
+        let entrance = Arc::new(Entrance::new(config, tls));
+        let state = State { entrance, workers: watch::Sender::new(None) };
+        Ok(Self { listeners, admin, state: Arc::new(state) })
     }
 
     /// Returns the listeners' addresses, in the order of the configuration, with their real ports.
@@ -97,75 +107,111 @@ impl Server {
         self.listeners.iter().map(|listener| &listener.url)
     }
 
-    /// Returns where operators find the counters, with the real port, if there is such a place.
+    /// Returns the address of the admin port, with the real port, if there is one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|admin| admin.address)
     }
 
-    /// Returns what a running server can be asked and told.
+    /// Returns a handle of the server, which can be used while it runs.
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle { shared: Arc::clone(&self.shared) }
+        ServerHandle { state: Arc::clone(&self.state) }
     }
 
-    /// Serves until `shutdown` completes, then shuts down in order: says at `/readyz` that it is
-    /// leaving, and after [`ServerConfig::drain_delay`] accepts no more; takes in what has already
-    /// arrived, lets handshakes in progress come to their end, delivers what waits, closes
-    /// WebSockets with 1001, and returns once all connections are closed, or after
-    /// [`ServerConfig::drain_timeout`].
+    /// Serves until `shutdown` completes, then shuts down in order.
     ///
-    /// Peers are not all hung up at once but 2,000 a second, or faster where that would take more
-    /// than four fifths of the drain timeout. Those whose time has not come are served as before.
+    /// 1. `/readyz` says that the server is not ready, and connections are accepted for
+    ///    [`Timeouts::drain_delay`] longer.
+    /// 2. The listeners are closed. Frames that have arrived are forwarded, and handshakes in
+    ///    progress get some time to finish.
+    /// 3. Each peer is closed after its outbox is written, a WebSocket with 1001. At most 2,000
+    ///    peers a second are closed, or more where that would take longer than four fifths of
+    ///    [`Timeouts::drain`]. The others are served meanwhile.
+    /// 4. It returns once all connections are closed, or after [`Timeouts::drain`].
     ///
-    /// Dropping the future closes all connections at once; it blocks for as long as the workers
-    /// need to stop, which is no longer than they need for one turn.
+    /// Dropping the future closes all connections at once. That blocks until the workers have
+    /// finished their present turn.
     ///
     /// # Errors
     ///
     /// The system's, if it refuses threads or runtimes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { listeners, admin, shared } = self;
+        let Self { listeners, admin, state } = self;
+        let entrance = &state.entrance;
+        let shared = &entrance.shared;
         let config = shared.config();
-        let workers = Workers::start(config.workers, &shared)?;
-        // Those of the workers are in use from here on.
-        let room = descriptors::room();
-        shared.admissions.set_room(room);
-        descriptors::warn_of_too_few(config.limits.max_connections, room);
-        let dispatcher = Arc::new(workers.dispatcher());
-        let (stop, stopped) = watch::channel(false);
+        let workers = Workers::start(config.workers, shared)?;
+        // After the start of the workers, which use descriptors themselves.
+        let max_by_descriptors = descriptors::max_connections();
+        entrance.admissions.set_max_by_descriptors(max_by_descriptors);
+        descriptors::warn_of_too_few(config.limits.max_connections, max_by_descriptors);
+        let dispatcher = Arc::new(Dispatcher::new(workers.handles()));
+        let (stop_accepting, stopped) = watch::channel(false);
         let (starting, started) = oneshot::channel();
+        let entrance_there = Arc::clone(entrance);
         workers.on_first(move |worker| {
             worker.start_reclaiming();
             let start = || {
-                admin.map_or(Ok(()), |admin| admin.start(worker))?;
+                admin.map_or(Ok(()), |admin| admin.start(Arc::clone(&entrance_there)))?;
                 listeners.into_iter().try_for_each(|listener| {
-                    listener.start(worker, Arc::clone(&dispatcher), stopped.clone())
+                    let (entrance, dispatcher) = (&entrance_there, &dispatcher);
+                    let stopped = stopped.clone();
+                    listener.start(worker, Arc::clone(entrance), Arc::clone(dispatcher), stopped)
                 })
             };
-            // Whoever waited for it may have given up.
+            // Fails if `run` was dropped in the meantime.
             let _ = starting.send(start());
         });
         started.await.unwrap_or_else(|_| Err(io::Error::other("a worker did not start")))?;
-        shared.begin_serving(workers.probe());
+        let probe = Arc::new(WorkerProbe::new(workers.handles()));
+        state.workers.send_replace(Some(Arc::clone(&probe)));
         tokio::select! {
             () = shutdown => {}
-            never = watch_certificate(&shared) => match never {},
+            never = watch_certificate(entrance) => match never {},
         }
-        shared.begin_leaving();
-        let drain_delay = shared.config().timeouts.drain_delay;
-        if !drain_delay.is_zero() {
-            tracing::info!(
-                ?drain_delay,
-                "not ready; accepting connections until the delay is over"
-            );
-            sleep(drain_delay).await;
-        }
-        let drain_timeout = shared.config().timeouts.drain;
-        let deadline = Instant::now() + drain_timeout;
-        if timeout_at(deadline, drain(&shared, stop, drain_timeout)).await.is_err() {
-            let left = shared.admissions.len();
-            tracing::warn!(connections = left, "the drain timeout has passed; hanging up");
+        let steps = ShutdownSteps { entrance, stop_accepting, probe };
+        if let Err(shutdown::TimedOut) = shared.shutdown.run(&steps).await {
+            let left = entrance.admissions.len();
+            tracing::warn!(connections = left, "the drain timeout has passed; closing connections");
         }
         Ok(())
+    }
+}
+
+/// What a shutdown does to a server.
+struct ShutdownSteps<'a> {
+    entrance: &'a Entrance,
+    stop_accepting: watch::Sender<bool>,
+    probe: Arc<WorkerProbe>,
+}
+
+impl shutdown::Steps for ShutdownSteps<'_> {
+    fn timeouts(&self) -> Timeouts {
+        self.entrance.shared.config().timeouts.clone()
+    }
+
+    async fn stop_accepting(&self) {
+        // Fails if all accept loops are gone.
+        let _ = self.stop_accepting.send(true);
+        self.stop_accepting.closed().await;
+        // Each accept loop has handed over what it accepted. Each worker begins to serve that before
+        // it answers.
+        self.probe.answered().await;
+    }
+
+    fn wake_peers(&self) {
+        for shard in self.entrance.shared.registry.shards() {
+            for peer in shard {
+                peer.wake_owner();
+            }
+        }
+    }
+
+    fn peers(&self) -> usize {
+        self.entrance.shared.registry.len()
+    }
+
+    async fn all_closed(&self) {
+        self.entrance.admissions.all_gone().await;
     }
 }
 
@@ -175,92 +221,106 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Reads the certificate again whenever it has changed, if there is one.
-async fn watch_certificate(shared: &Arc<Shared>) -> Infallible {
-    if shared.tls.is_none() {
+/// Reads the certificate again whenever its files change, if there is one.
+async fn watch_certificate(entrance: &Arc<Entrance>) -> Infallible {
+    if entrance.tls.is_none() {
         return pending().await;
     }
     let mut before = None;
     loop {
         sleep(LOOK_EVERY).await;
-        let shared = Arc::clone(shared);
+        let entrance = Arc::clone(entrance);
         let look = spawn_blocking(move || {
-            let tls = shared.tls.as_ref()?;
-            Some(tls.certificate.look(before.as_ref(), &shared.metrics))
+            let tls = entrance.tls.as_ref()?;
+            Some(tls.certificate.look(before.as_ref(), &entrance.shared.metrics))
         });
         before = look.await.ok().flatten();
     }
 }
 
-/// How often the files with the certificate are looked at.
+/// Time between two looks at the files of the certificate.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What a running server can be asked and told.
+/// A handle of a server, which can be used while it runs.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
-    shared: Arc<Shared>,
+    state: Arc<State>,
 }
 
 impl ServerHandle {
-    /// Returns the counters as they are.
+    /// Returns the present values of the counters.
     pub fn metrics(&self) -> MetricsSnapshot {
-        self.shared.metrics.snapshot()
+        self.state.entrance.shared.metrics.snapshot()
     }
 
-    /// Tells operators, among the counters, how many lines of its log the program has dropped in
-    /// all. The log is the program's: the server does not know.
+    /// Sets the metric that counts dropped lines of the log. The log is the program's, so the
+    /// program has to count.
     pub fn set_log_lines_dropped(&self, lines: u64) {
-        self.shared.metrics.log_lines_dropped.set(lines);
+        self.state.entrance.shared.metrics.log_lines_dropped.set(lines);
     }
 
-    /// Returns how many peers can be reached.
+    /// Returns how many peers are connected.
     pub fn peers(&self) -> usize {
-        self.shared.registry.len()
+        self.state.entrance.shared.registry.len()
     }
 
     /// Completes once the server accepts connections.
     pub async fn serving(&self) {
-        self.shared.serving().await;
+        self.workers().await;
     }
 
-    /// Completes once every worker has answered: a server that takes long for it is overloaded, and
-    /// one that never does hangs. Waits for [`serving`](Self::serving) first;
-    /// of a server that has shut down, nobody is left to ask.
+    /// Completes once every worker has answered. An overloaded server takes long, and one that hangs
+    /// never answers. Waits for [`serving`](Self::serving) first; completes at once if the server
+    /// has shut down.
     pub async fn responds(&self) {
-        self.shared.serving().await.answered().await;
+        self.workers().await.answered().await;
     }
 
-    /// Returns how long a shutdown takes at most: the drain delay and the drain time-out.
+    /// Waits until the workers accept connections.
+    async fn workers(&self) -> Arc<WorkerProbe> {
+        loop {
+            let mut workers = self.state.workers.subscribe();
+            // Fails only if the sender is gone, which is a part of this.
+            if let Ok(workers) = workers.wait_for(Option::is_some).await
+                && let Some(workers) = &*workers
+            {
+                return Arc::clone(workers);
+            }
+        }
+    }
+
+    /// Returns how long a shutdown takes at most: the drain delay plus the drain timeout.
     pub fn longest_shutdown(&self) -> Duration {
-        let timeouts = &self.shared.config().timeouts;
+        let timeouts = &self.state.entrance.shared.config().timeouts;
         timeouts.drain_delay + timeouts.drain
     }
 
-    /// Takes on another configuration, as far as a running server can: the certificate (its files
-    /// are read again, changed or not), limits and times, the trusted proxies,
-    /// the origins, and what is served at `/`.
-    /// No connection ends of it; those that are there keep their rate limit, idle time-out and
-    /// longest frame, and all else is as told from here on.
+    /// Replaces the configuration, as far as a running server can.
+    ///
+    /// The certificate is read again, changed or not. No connection ends. Existing connections keep
+    /// their rate limit, idle timeout and longest frame; everything else takes effect at once.
     ///
     /// Blocks while it reads the certificate, for as long as the file system takes.
     ///
-    /// Returns the names of the options that differ but stay as they were until the server is
+    /// Returns the names of the options that differ but stay as they are until the server is
     /// started again, as the program's flags have them.
     ///
     /// # Errors
     ///
     /// [`TlsError`] says what is wrong with the new certificate; nothing is changed then.
     pub fn reload(&self, config: &ServerConfig) -> Result<Vec<&'static str>, TlsError> {
-        let Self { shared } = self;
-        if let (Some(tls), Some(identity)) = (&shared.tls, &config.identity) {
+        let entrance = &self.state.entrance;
+        let shared = &entrance.shared;
+        if let (Some(tls), Some(identity)) = (&entrance.tls, &config.identity) {
             tls.certificate.reload(identity, &shared.metrics)?;
         }
         let mut next = config.clone();
         let kept = keep_what_needs_a_restart(&mut next, &shared.config());
         let Limits { max_connections, max_connections_per_address, accept_rate, .. } = next.limits;
-        shared.admissions.set_limits(max_connections, max_connections_per_address);
-        descriptors::warn_of_too_few(max_connections, shared.admissions.room());
-        shared.accept_rate.set_limit(accept_rate, shared.clock.now());
+        let admissions = &entrance.admissions;
+        admissions.set_limits(max_connections, max_connections_per_address);
+        descriptors::warn_of_too_few(max_connections, admissions.max_by_descriptors());
+        entrance.accept_rate.set_limit(accept_rate, shared.clock.now());
         shared.set_config(next);
         Ok(kept)
     }

@@ -1,4 +1,4 @@
-//! All workers of a server: their threads, and who is given which connection.
+//! The threads of a server, each of which is one worker's.
 
 use std::io;
 use std::rc::Rc;
@@ -8,9 +8,8 @@ use std::thread;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::entry::handshake::Accepted;
-use crate::forward::worker::{Command, Load, Worker};
-use crate::run::shared::Shared;
+use crate::forward::shared::Shared;
+use crate::forward::worker::{Job, Load, Worker, WorkerHandle};
 
 /// All workers of a server. Dropping them ends their threads, and with them every connection.
 pub(crate) struct Workers {
@@ -18,7 +17,7 @@ pub(crate) struct Workers {
 }
 
 struct Thread {
-    commands: Option<mpsc::UnboundedSender<Command>>,
+    jobs: Option<mpsc::UnboundedSender<Job>>,
     load: Load,
     handle: Option<thread::JoinHandle<()>>,
 }
@@ -35,52 +34,15 @@ impl Workers {
         Ok(Self { threads })
     }
 
-    /// Runs a job on the first worker's thread: the accept loops live there.
+    /// Returns a handle of each worker.
+    pub(crate) fn handles(&self) -> Vec<WorkerHandle> {
+        self.threads.iter().filter_map(Thread::handle).collect()
+    }
+
+    /// Runs a job on the thread of the first worker, where the accept loops are.
     pub(crate) fn on_first(&self, job: impl FnOnce(&Rc<Worker>) + Send + 'static) {
-        if let Some(first) = self.threads.first() {
-            first.command(Command::Do(Box::new(job)));
-        }
-    }
-
-    /// Returns what hands connections to the least busy worker.
-    pub(crate) fn dispatcher(&self) -> Dispatcher {
-        let workers = self
-            .threads
-            .iter()
-            .filter_map(|thread| Some((thread.commands.clone()?.downgrade(), thread.load.clone())))
-            .collect();
-        Dispatcher { workers }
-    }
-
-    /// Returns what asks all workers whether they are there.
-    pub(crate) fn probe(&self) -> WorkerProbe {
-        let commands = self.threads.iter().filter_map(|thread| thread.commands.as_ref());
-        WorkerProbe { workers: commands.map(mpsc::UnboundedSender::downgrade).collect() }
-    }
-}
-
-/// Asks all workers whether they are there, and not stuck in something.
-#[derive(Debug)]
-pub(crate) struct WorkerProbe {
-    workers: Vec<mpsc::WeakUnboundedSender<Command>>,
-}
-
-impl WorkerProbe {
-    /// Waits until every worker has answered: what each is doing has come to an end.
-    pub(crate) async fn answered(&self) {
-        let answers: Vec<_> = self
-            .workers
-            .iter()
-            .filter_map(|commands| {
-                let (sender, answer) = oneshot::channel();
-                // Fails only for a worker that is gone, as below.
-                commands.upgrade()?.send(Command::Answer(sender)).ok()?;
-                Some(answer)
-            })
-            .collect();
-        for answer in answers {
-            // A worker that is gone is not stuck.
-            let _ = answer.await;
+        if let Some(first) = self.threads.first().and_then(Thread::handle) {
+            first.run(job);
         }
     }
 }
@@ -88,11 +50,11 @@ impl WorkerProbe {
 impl Drop for Workers {
     fn drop(&mut self) {
         for thread in &mut self.threads {
-            thread.commands = None;
+            thread.jobs = None;
         }
         for thread in &mut self.threads {
             if let Some(handle) = thread.handle.take() {
-                // A worker that panicked has said so itself.
+                // A worker that panicked has printed why.
                 let _ = handle.join();
             }
         }
@@ -102,7 +64,7 @@ impl Drop for Workers {
 impl Thread {
     fn start(index: usize, shared: &Arc<Shared>) -> io::Result<Self> {
         let load = Load::default();
-        let (commands, receiver) = mpsc::unbounded_channel();
+        let (jobs, receiver) = mpsc::unbounded_channel();
         let (shared, worker_load) = (Arc::clone(shared), load.clone());
         let (started, wait) = std::sync::mpsc::channel();
         let handle = thread::Builder::new().name(format!("waddell-{index}")).spawn(move || {
@@ -115,14 +77,12 @@ impl Thread {
             runtime.block_on(worker.run(receiver));
         })?;
         wait.recv().unwrap_or_else(|_| Err(io::Error::other("a worker did not start")))?;
-        Ok(Self { commands: Some(commands), load, handle: Some(handle) })
+        Ok(Self { jobs: Some(jobs), load, handle: Some(handle) })
     }
 
-    fn command(&self, command: Command) {
-        if let Some(commands) = &self.commands {
-            // Fails only for a worker that panicked; then there is nobody to tell.
-            let _ = commands.send(command);
-        }
+    fn handle(&self) -> Option<WorkerHandle> {
+        let jobs = self.jobs.as_ref()?.downgrade();
+        Some(WorkerHandle { jobs, load: self.load.clone() })
     }
 }
 
@@ -130,26 +90,34 @@ fn runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 
-/// Hands connections to the least busy worker.
-pub(crate) struct Dispatcher {
-    workers: Vec<(mpsc::WeakUnboundedSender<Command>, Load)>,
+/// Finds out whether all workers respond.
+#[derive(Debug)]
+pub(crate) struct WorkerProbe {
+    workers: Vec<WorkerHandle>,
 }
 
-impl Dispatcher {
-    /// Gives a connection to `here` unless another worker has less to do.
-    pub(crate) fn dispatch(&self, here: &Rc<Worker>, accepted: Accepted) {
-        let least = self.workers.iter().min_by_key(|(_, load)| load.get());
-        match least {
-            Some((commands, load)) if load.get() < here.load.get() => {
-                let Some(commands) = commands.upgrade() else { return };
-                load.add();
-                // Fails only if the worker is gone; then the connection is dropped, and closes.
-                let _ = commands.send(Command::Adopt(Box::new(accepted)));
-            }
-            Some(_) | None => {
-                here.load.add();
-                here.serve(accepted);
-            }
+impl WorkerProbe {
+    pub(crate) fn new(workers: Vec<WorkerHandle>) -> Self {
+        Self { workers }
+    }
+
+    /// Waits until every worker has run a job. By then it has run all jobs that came before.
+    pub(crate) async fn answered(&self) {
+        let answers: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let (sender, answer) = oneshot::channel();
+                worker.run(move |_| {
+                    // Fails if the probe was dropped in the meantime.
+                    let _ = sender.send(());
+                });
+                answer
+            })
+            .collect();
+        for answer in answers {
+            // A worker that is gone cannot hang.
+            let _ = answer.await;
         }
     }
 }
@@ -163,9 +131,9 @@ mod tests {
 
     #[tokio::test]
     async fn one_worker_that_hangs_does_not_answer_for_the_others() {
-        let shared = Arc::new(Shared::new(ServerConfig::default(), None));
+        let shared = Arc::new(Shared::new(ServerConfig::default()));
         let workers = Workers::start(2, &shared).unwrap();
-        let probe = workers.probe();
+        let probe = WorkerProbe::new(workers.handles());
         probe.answered().await;
         let (release, wait) = std::sync::mpsc::channel::<()>();
         workers.on_first(move |_| {
@@ -173,7 +141,7 @@ mod tests {
         });
         let mut answered = Box::pin(probe.answered());
         let early = tokio::time::timeout(Duration::from_millis(20), &mut answered).await;
-        assert!(early.is_err(), "nobody says that all is well");
+        assert!(early.is_err(), "one worker hangs");
         drop(release);
         answered.await;
         drop(workers);

@@ -7,7 +7,6 @@ mod peers;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +22,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use crate::forward::worker::Worker;
-use crate::run::shared::{Phase, Shared};
+use crate::entry::entrance::Entrance;
+use crate::shutdown::Phase;
 
 /// A socket for operators.
 #[derive(Debug)]
@@ -51,14 +50,14 @@ impl Admin {
     }
 
     /// Answers on this worker for as long as it runs: while the server shuts down, too.
-    pub(crate) fn start(self, worker: &Rc<Worker>) -> io::Result<()> {
+    pub(crate) fn start(self, entrance: Arc<Entrance>) -> io::Result<()> {
         let socket = TcpListener::from_std(self.socket)?;
-        tokio::task::spawn_local(accept(socket, Arc::clone(&worker.shared)));
+        tokio::task::spawn_local(accept(socket, entrance));
         Ok(())
     }
 }
 
-async fn accept(socket: TcpListener, shared: Arc<Shared>) {
+async fn accept(socket: TcpListener, entrance: Arc<Entrance>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -70,10 +69,10 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>) {
                 continue;
             }
         };
-        let shared = Arc::clone(&shared);
+        let entrance = Arc::clone(&entrance);
         tokio::task::spawn_local(async move {
             let service =
-                service_fn(async |request| Ok::<_, Infallible>(respond(&shared, &request).await));
+                service_fn(async |request| Ok::<_, Infallible>(respond(&entrance, &request).await));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
@@ -85,7 +84,8 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn respond<B>(shared: &Shared, request: &Request<B>) -> Response<Full<Bytes>> {
+async fn respond<B>(entrance: &Entrance, request: &Request<B>) -> Response<Full<Bytes>> {
+    let shared = &entrance.shared;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return reply(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -94,11 +94,11 @@ async fn respond<B>(shared: &Shared, request: &Request<B>) -> Response<Full<Byte
         );
     }
     match request.uri().path() {
-        "/metrics" => reply(StatusCode::OK, PROMETHEUS, metrics::page(shared)),
+        "/metrics" => reply(StatusCode::OK, PROMETHEUS, metrics::page(entrance)),
         "/healthz" => reply(StatusCode::OK, PLAIN, "ok\n".into()),
-        "/readyz" => match shared.phase() {
-            Phase::Running => reply(StatusCode::OK, PLAIN, "ready\n".into()),
-            Phase::Leaving | Phase::Settling | Phase::Closing => {
+        "/readyz" => match shared.shutdown.phase() {
+            Phase::Serving => reply(StatusCode::OK, PLAIN, "ready\n".into()),
+            Phase::Unready | Phase::LastReads | Phase::Closing => {
                 reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "shutting down\n".into())
             }
         },

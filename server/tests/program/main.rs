@@ -362,7 +362,7 @@ fn connections_for_which_there_are_no_descriptors_are_refused() {
     let mut first = server.connect(0);
     let id = greeting(&mut first);
     let crowd: Vec<_> = (0..300).map(|_| server.connect(0)).collect();
-    assert!(logged("connections refused").contains("LimitNOFILE"));
+    assert!(logged("connection refused").contains("LimitNOFILE"));
     let refused = "waddell_connections_refused_total";
     let accepted = "waddell_connections_accepted_total";
     until(|| metric(&admin, refused) + metric(&admin, accepted) == 301);

@@ -119,6 +119,12 @@ impl Certificate {
         not_after(self.in_use().end_entity_cert().ok()?)
     }
 
+    /// Returns the same in seconds since 1970.
+    pub(crate) fn expires_timestamp(&self) -> Option<u64> {
+        let since_1970 = self.expires()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(since_1970.as_secs())
+    }
+
     fn in_use(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.in_use.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -16,7 +16,7 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         stalled_since: Option<Instant>,
-        hang_up_at: Option<Instant>,
+        close_at: Option<Instant>,
     ) -> Option<End> {
         let shared = &self.worker.shared;
         let worker = Rc::clone(&self.worker);
@@ -26,7 +26,7 @@ impl Connection {
             let idle_at = self.inbound.state.poll_timeout();
             let ping_at = self.inbound.websocket.as_ref().map(|ws| ws.pings.due());
             let frame_at = self.inbound.frame_due(timeouts.frame);
-            let dues = [stalled_at, idle_at, ping_at, frame_at, hang_up_at];
+            let dues = [stalled_at, idle_at, ping_at, frame_at, close_at];
             let Some(due) = dues.into_iter().flatten().min() else {
                 self.timer.rest();
                 return None;
@@ -38,7 +38,7 @@ impl Connection {
             if stalled_at.is_some_and(|at| at <= now) {
                 return Some(End::Stalled);
             }
-            if hang_up_at.is_some_and(|at| at <= now) {
+            if close_at.is_some_and(|at| at <= now) {
                 return None;
             }
             match self.inbound.state.handle_timeout(now) {

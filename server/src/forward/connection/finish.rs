@@ -28,7 +28,7 @@ const LINGER: Duration = Duration::from_secs(2);
 impl Connection {
     /// Takes nothing more for the peer, and sets about delivering what waits.
     pub(super) fn begin_finish(&mut self, end: End) -> Box<Finish> {
-        self.settle();
+        self.end_last_read();
         self.registration.end();
         let shared = &self.worker.shared;
         self.inbound.close(&shared.unfinished);

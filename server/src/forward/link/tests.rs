@@ -15,7 +15,7 @@ use waddell_core::PeerId;
 use super::*;
 use crate::config::ServerConfig;
 use crate::forward::peer::Peer;
-use crate::run::shared::Shared;
+use crate::forward::shared::Shared;
 
 const ROUNDS: usize = 10;
 const PUSHERS: u8 = 3;
@@ -108,7 +108,7 @@ fn what_several_workers_push_is_written_once_in_order_and_never_forgotten() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let mut config = ServerConfig::default();
     config.limits.outbox_bytes = 80 * 1024;
-    let shared = Arc::new(Shared::new(config, None));
+    let shared = Arc::new(Shared::new(config));
     let mut stalls = 0;
     for round in 0..ROUNDS {
         let stream = runtime.block_on(async {

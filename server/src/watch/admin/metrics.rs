@@ -1,16 +1,18 @@
 //! What a server counts and measures, each with its name and meaning.
 
 use super::page::Page;
+use crate::entry::entrance::Entrance;
+use crate::forward::shared::Shared;
 use crate::histogram::HistogramSnapshot;
 use crate::labels::AddressClaim;
 use crate::labels::FailureReason;
 use crate::labels::TransportKind;
 use crate::labels::UpgradeRefusal;
 use crate::metrics::MetricsSnapshot;
-use crate::run::shared::Shared;
 
 /// Writes all that is measured.
-pub(super) fn page(shared: &Shared) -> String {
+pub(super) fn page(entrance: &Entrance) -> String {
+    let shared = &entrance.shared;
     let mut page = Page::default();
     let MetricsSnapshot {
         connections_accepted,
@@ -87,7 +89,8 @@ pub(super) fn page(shared: &Shared) -> String {
         "result",
         &[("ok", certificates_reloaded), ("failed", certificates_refused)],
     );
-    if let Some(expires) = shared.certificate_expires() {
+    let certificate = entrance.tls.as_ref().map(|tls| &tls.certificate);
+    if let Some(expires) = certificate.and_then(|it| it.expires_timestamp()) {
         page.gauge(
             "certificate_expires_timestamp_seconds",
             "When the certificate in use expires, in seconds since 1970.",

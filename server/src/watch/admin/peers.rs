@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use serde::Serialize;
 
 use crate::forward::peer::PeerReport;
-use crate::run::shared::Shared;
+use crate::forward::shared::Shared;
 
 /// Most peers shown unless asked for more or fewer, and most that can be asked for.
 const DEFAULT_LIMIT: usize = 100;

@@ -15,13 +15,13 @@ pub(crate) enum HandshakeError {
     TimedOut,
     #[error("the server shut down before the handshake was done")]
     ShutDown,
-    #[error("a proxy sends no PROXY header, which proxy-protocol asks of those in trusted-proxies")]
+    #[error("a proxy in trusted-proxies sent no PROXY header, which proxy-protocol requires")]
     NoProxyHeader,
-    #[error("a proxy sends a PROXY header that is broken")]
+    #[error("a proxy sent a malformed PROXY header")]
     BrokenProxyHeader,
     #[error(transparent)]
     Refused(#[from] Refused),
-    #[error("the worker cannot take it on: {0}")]
+    #[error("the worker's runtime cannot watch the socket: {0}")]
     NotTakenOn(io::Error),
     #[error(transparent)]
     Io(#[from] io::Error),

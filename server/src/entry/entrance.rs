@@ -1,0 +1,64 @@
+//! State that all connections on their way to becoming peers share.
+
+use std::sync::Arc;
+
+use waddell_core::Instant;
+
+use crate::admission::{Admissions, Refused};
+use crate::config::{Limits, ServerConfig};
+use crate::entry::accept_rate::AcceptRate;
+use crate::entry::handshake_error::HandshakeError;
+use crate::entry::tls::Acceptors;
+use crate::forward::shared::Shared;
+
+/// State that all connections on their way to becoming peers share.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) admissions: Arc<Admissions>,
+    pub(crate) accept_rate: AcceptRate,
+    /// `None` without a certificate.
+    pub(crate) tls: Option<Acceptors>,
+}
+
+impl Entrance {
+    pub(crate) fn new(config: ServerConfig, tls: Option<Acceptors>) -> Self {
+        let Limits { max_connections, max_connections_per_address, accept_rate, .. } =
+            config.limits;
+        Self {
+            admissions: Arc::new(Admissions::new(max_connections, max_connections_per_address)),
+            accept_rate: AcceptRate::new(accept_rate, Instant::EPOCH),
+            tls,
+            shared: Arc::new(Shared::new(config)),
+        }
+    }
+
+    /// Counts and logs a connection that a limit refuses.
+    pub(crate) fn report_refused(&self, refused: Refused) {
+        self.shared.metrics.connections_refused.increment();
+        tracing::warn!(reason = %refused, "connection refused");
+    }
+
+    /// Counts and logs that accepting is paused because of the accept rate.
+    pub(crate) fn report_paused(&self) {
+        self.shared.metrics.accepts_paused.increment();
+        tracing::warn!("accepting paused: there are more connections than accept-rate allows");
+    }
+
+    /// Counts and logs a connection that ended before it became a peer.
+    pub(crate) fn report_failed(&self, error: &HandshakeError) {
+        self.shared.metrics.handshake_failed(error.reason());
+        match error {
+            HandshakeError::Refused(refused) => self.report_refused(*refused),
+            HandshakeError::NoProxyHeader | HandshakeError::BrokenProxyHeader => {
+                tracing::warn!(%error, "connection closed");
+            }
+            HandshakeError::NoCertificate
+            | HandshakeError::TimedOut
+            | HandshakeError::ShutDown
+            | HandshakeError::NotTakenOn(_)
+            | HandshakeError::Io(_)
+            | HandshakeError::Http(_) => {}
+        }
+    }
+}

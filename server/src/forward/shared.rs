@@ -1,0 +1,74 @@
+//! State that the connections of all workers share.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::ServerConfig;
+use crate::forward::memory::Memory;
+use crate::forward::registry::Registry;
+use crate::forward::unfinished::Unfinished;
+use crate::labels::AddressClaim;
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+
+/// State that the connections of all workers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    /// The configuration in use, which a reload replaces.
+    config: watch::Sender<Arc<ServerConfig>>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Metrics,
+    pub(crate) memory: Memory,
+    pub(crate) unfinished: Unfinished,
+    pub(crate) shutdown: Shutdown,
+}
+
+impl Shared {
+    pub(crate) fn new(config: ServerConfig) -> Self {
+        let clock = Clock::start();
+        let outbox_total = config.limits.outbox_total_bytes;
+        Self {
+            clock,
+            config: watch::Sender::new(Arc::new(config)),
+            registry: Arc::new(Registry::new()),
+            metrics: Metrics::default(),
+            memory: Memory::new(outbox_total),
+            unfinished: Unfinished::new(outbox_total),
+            shutdown: Shutdown::new(clock),
+        }
+    }
+
+    /// Returns the configuration in use.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// Replaces the configuration in use.
+    pub(crate) fn set_config(&self, config: ServerConfig) {
+        self.config.send_replace(Arc::new(config));
+    }
+
+    /// Returns a receiver of the configuration in use, and of those that replace it.
+    pub(crate) fn watch_config(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.config.subscribe()
+    }
+
+    /// Counts and logs an address that a client claims for itself. It is ignored, because the
+    /// client is not a trusted proxy.
+    pub(crate) fn report_ignored_claim(&self, claim: AddressClaim, client: Option<IpAddr>) {
+        match claim {
+            AddressClaim::ForwardedFor => self.metrics.forwarded_ignored.increment(),
+            AddressClaim::ProxyHeader => self.metrics.proxy_headers_ignored.increment(),
+        }
+        let address = client.and_then(|client| self.config().logged(client));
+        tracing::warn!(
+            claim = claim.as_str(),
+            address,
+            "ignored: its sender is not in trusted-proxies"
+        );
+    }
+}
