@@ -43,7 +43,7 @@ pub struct ClientConfig {
 impl ClientConfig {
     fn next_keep_alive(&self, now: Instant) -> Option<Instant> {
         let interval = self.keep_alive_interval.filter(|interval| !interval.is_zero())?;
-        Some(now + interval)
+        now.checked_add(interval)
     }
 }
 
@@ -260,7 +260,7 @@ impl Client {
     }
 
     fn dial(&mut self, attempt: u32, now: Instant) {
-        let deadline = self.config.connect_timeout.map(|timeout| now + timeout);
+        let deadline = self.config.connect_timeout.and_then(|timeout| now.checked_add(timeout));
         self.state = State::Dialing { attempt, deadline };
         self.outputs.push_back(Output::Dial);
     }

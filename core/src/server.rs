@@ -119,7 +119,7 @@ impl ServerConnection {
             .pacer
             .as_ref()
             .map_or(limits.last_heard, |pacer| pacer.ready_at().max(limits.last_heard));
-        limits.idle_timeout.map(|timeout| heard + timeout)
+        limits.idle_timeout.and_then(|timeout| heard.checked_add(timeout))
     }
 
     /// Returns until when the peer is not to be read from, because it has sent more than its

@@ -27,6 +27,12 @@ impl Instant {
         Self { nanos_plus_1: NonZeroU64::MIN.saturating_add(nanos(elapsed)) }
     }
 
+    /// Returns the point in time `duration` later; `None` if it is too far away to be told.
+    pub fn checked_add(self, duration: Duration) -> Option<Self> {
+        let nanos = u64::try_from(duration.as_nanos()).ok()?;
+        self.nanos_plus_1.checked_add(nanos).map(|nanos_plus_1| Self { nanos_plus_1 })
+    }
+
     /// Returns how long after the caller's epoch this is.
     pub const fn elapsed_since_epoch(self) -> Duration {
         Duration::from_nanos(self.nanos_plus_1.get() - 1)
@@ -76,6 +82,9 @@ mod tests {
         assert_eq!(late - early, Duration::from_secs(2));
         assert_eq!(early - late, Duration::ZERO);
         assert_eq!(late + Duration::MAX, Instant::since_epoch(Duration::MAX));
+        assert_eq!(early.checked_add(Duration::from_secs(2)), Some(late));
+        assert_eq!(late.checked_add(Duration::MAX), None);
+        assert_eq!(late.checked_add(Duration::from_nanos(u64::MAX)), None);
         assert!(early < late);
     }
 

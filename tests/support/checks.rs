@@ -481,8 +481,10 @@ impl Driver {
         let has_timeout = match state {
             ClientState::Closed => false,
             ClientState::Waiting => true,
-            ClientState::Connecting => config.connect_timeout.is_some(),
-            ClientState::Ready => config.keep_alive_interval.is_some_and(|i| !i.is_zero()),
+            ClientState::Connecting => config.connect_timeout.is_some_and(can_be_due),
+            ClientState::Ready => {
+                config.keep_alive_interval.is_some_and(|it| !it.is_zero() && can_be_due(it))
+            }
         };
         assert_eq!(self.client.poll_timeout().is_some(), has_timeout, "{state:?}");
     }
@@ -541,4 +543,9 @@ fn peer(n: u8) -> PeerId {
 
 fn recipient() -> PeerId {
     peer(0xee)
+}
+
+/// Returns whether time reaches so far: an [`Instant`] counts nanoseconds in 64 bits.
+fn can_be_due(duration: Duration) -> bool {
+    u64::try_from(duration.as_nanos()).is_ok()
 }
