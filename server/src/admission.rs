@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -153,18 +154,20 @@ impl Drop for Admission {
 }
 
 /// What counts as one address: an IPv4 address, or an IPv6 /64, which is what one line is given.
+///
+/// It is the upper half of an IPv6 address. An IPv4 address `a.b.c.d` stands as the network
+/// `0:ffff:aabb:ccdd::/64`, and the network of `::1` as `0:0:0:1::/64`: no host is in these, since
+/// `::/8` is reserved. So it is never 0, and an `Option` of it takes 8 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Network {
-    V4(u32),
-    V6(u64),
-}
+struct Network(NonZeroU64);
 
 impl Network {
     fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.to_bits()),
-            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
-        }
+        let network = match address.to_canonical() {
+            IpAddr::V4(address) => 0xffff << 32 | u64::from(address.to_bits()),
+            IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+        };
+        Self(NonZeroU64::new(network).unwrap_or(NonZeroU64::MIN))
     }
 }
 

@@ -9,12 +9,11 @@
 
 #[cfg(test)]
 mod tests;
-mod watch;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-pub(crate) use watch::Watch;
+use crate::forward::proxy_watch::SIGNATURE_V2 as V2;
 
 /// What the beginning of a stream says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +42,6 @@ pub(crate) struct Header {
 pub(crate) const MAX_LEN: usize = 4096;
 
 const V1: &[u8] = b"PROXY ";
-const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Longest header of version 1, in bytes, its end of line included.
 const MAX_V1_LEN: usize = 107;

@@ -1,24 +1,24 @@
-//! Buffers that no outbox needs right now.
+//! Buffers that no outbox uses at the moment.
 
-/// Buffers that no outbox needs right now; one worker's own.
+/// Buffers that no outbox uses at the moment; each worker has a pool of its own.
 ///
-/// Most outboxes hold something for the microseconds between two writes only. They borrow their
-/// memory here, so that the steady state allocates nothing and an idle peer owns nothing.
+/// Most outboxes are filled only for the microseconds between two writes. They borrow their memory
+/// here, so that the steady state allocates nothing and an idle peer owns nothing.
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool {
-    /// The one given back last is lent first: it is the likeliest to be in the cache.
+    /// The buffer given back last is lent first: it is the likeliest to be in the cache.
     buffers: Vec<Vec<u8>>,
     /// Sum of their capacities.
     kept: usize,
-    /// Fewest buffers that lay here since the last [`BufferPool::trim`].
+    /// Fewest buffers that were in the pool since the last [`BufferPool::trim`].
     unused: usize,
 }
 
 impl BufferPool {
-    /// Most bytes kept; little beside what thousands of connections need, and enough for all
-    /// that wait at the end of a busy turn.
+    /// Most bytes kept: little beside the memory of thousands of connections, and enough for all
+    /// outboxes at the end of a busy turn.
     const MAX_KEPT: usize = 4 << 20;
-    /// Largest buffer kept, in bytes: what a peer that reads in time ever needs.
+    /// Largest buffer kept, in bytes: enough for any peer that reads in time.
     pub(crate) const MAX_CAPACITY: usize = 256 * 1024;
     /// Capacity of a new buffer, in bytes: a handful of small messages.
     pub(crate) const NEW_CAPACITY: usize = 1024;
@@ -43,8 +43,8 @@ impl BufferPool {
         }
     }
 
-    /// Frees the buffers that were not needed since this was last called, and returns whether
-    /// there were any: what a peak left here, an idle server does not keep.
+    /// Frees the buffers that were not used since the last call, so that an idle server does not keep
+    /// those of a peak. Returns whether there were any.
     pub(crate) fn trim(&mut self) -> bool {
         let unused = self.unused;
         self.kept -= self.buffers.drain(..unused).map(|buffer| buffer.capacity()).sum::<usize>();

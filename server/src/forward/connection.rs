@@ -1,39 +1,35 @@
-//! The task that owns a connection: reads, decides, forwards; and everything that takes time.
+//! The task that owns a connection: reads, decides, forwards, and keeps the deadlines.
 
 mod deadlines;
 mod end;
 mod finish;
 mod inbound;
+mod io;
 mod pings;
 mod timer;
 
 use std::future::Future;
-use std::mem::{self, MaybeUninit};
+use std::mem;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use socket2::SockRef;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
-use waddell_core::{FrameDecoder, Instant, ServerConnection};
+use waddell_core::{Instant, ServerConnection};
 
+use deadlines::{Deadlines, Due};
 use end::End;
 use finish::Finish;
-use inbound::{Inbound, Surplus, WebSocket};
+use inbound::Inbound;
+use io::Io;
 use pings::Pings;
-use timer::Timer;
 
 use crate::admission::Admission;
-use crate::entry::proxy_header::Watch;
-use crate::forward::link::{LinkStatus, Pushed};
-use crate::forward::outbox::Framing;
+use crate::config::Timeouts;
+use crate::forward::link::{Lost, Pushed};
 use crate::forward::peer::Peer;
+use crate::forward::proxy_watch::ProxyWatch;
 use crate::forward::read_counts::ReadCounts;
-use crate::forward::registry::Registration;
 use crate::forward::transport::tls::{Decrypted, decrypt};
 use crate::forward::transport::{Early, Transport, ws};
 use crate::forward::worker::{Scratch, WorkerSlot};
@@ -42,29 +38,30 @@ use crate::labels::{AddressClaim, TransportKind};
 use crate::shutdown::Phase;
 
 /// Makes a peer of a connection whose handshakes are done, and serves it until it ends.
-pub(crate) fn serve(slot: WorkerSlot, transport: Transport, address: IpAddr, admission: Admission) {
-    let Transport { socket, tls, framing, early } = transport;
-    slot.refresh_config();
-    let kind = TransportKind::new(framing == Framing::WebSocket, tls.is_some());
-    let mut connection = Connection::new(slot, socket, tls, framing, kind, address, admission);
-    if let Err(end) = connection.open(early) {
+///
+/// `address` is the client's, for the log. The admission is given back when the connection ends.
+pub(crate) fn serve(
+    worker: WorkerSlot,
+    transport: Transport,
+    address: IpAddr,
+    admission: Admission,
+) {
+    worker.refresh_config();
+    let (mut connection, early) = Connection::new(worker, transport, address, admission);
+    if let Err(end) = connection.take_early(early) {
         connection.finish = Some(connection.begin_finish(end));
     }
     tokio::task::spawn_local(connection);
 }
 
-/// One connected peer's task. It is as small as it can be: there may be very many.
+/// The task of one connected peer. It is as small as it can be, because there may be very many.
 struct Connection {
-    worker: WorkerSlot,
-    registration: Registration,
-    socket: OwnedReadHalf,
+    io: Io,
     inbound: Inbound,
-    timer: Timer,
-    kind: TransportKind,
-    watch: Watch,
-    /// It counts among those that the shutdown waits for before anybody is hung up.
+    watch: ProxyWatch,
+    /// The shutdown waits for this connection's last read before it closes any peer.
     owes_last_read: bool,
-    /// Set once there is a reason to end: what is left is to deliver what waits, and to hang up.
+    /// Set once there is a reason to end.
     finish: Option<Box<Finish>>,
     _admission: Admission,
 }
@@ -72,106 +69,79 @@ struct Connection {
 /// Most reads of one connection before the others have their turn.
 const READS_PER_TURN: usize = 1;
 
-/// Most bytes that are read at once from a peer whose rate is limited: by so much the burst may be
-/// exceeded.
+/// Size of a read from a peer with a rate limit, in bytes: the most by which it can exceed its burst.
 const LIMITED_READ: usize = 2048;
 
-/// Most reads before a peer is taken for silent after all: the longest frame is in so many, even if
-/// the peer's rate is limited.
-const READS_BEFORE_A_VERDICT: usize = 40;
+/// Most reads before a peer counts as silent after all: the longest frame fits in so many, even if
+/// the peer has a rate limit.
+const READS_BEFORE_TIMEOUT: usize = 40;
 
-/// Most reads of one connection that is asked for all it has, when the server shuts down: more than
-/// most sockets hold.
+/// Most reads of one connection that takes in everything, when the server shuts down: more than most
+/// sockets hold.
 const LAST_READS: usize = 16;
 
 impl Connection {
     fn new(
         worker: WorkerSlot,
-        socket: TcpStream,
-        tls: Option<Box<rustls::ServerConnection>>,
-        framing: Framing,
-        kind: TransportKind,
+        transport: Transport,
         address: IpAddr,
         admission: Admission,
-    ) -> Self {
+    ) -> (Self, Early) {
+        let Transport { socket, tls, framing, early } = transport;
         let shared = &worker.shared;
+        let config = worker.config();
         let id = ids::mint();
         let now = shared.clock.now();
-        let state = ServerConnection::new(id, worker.config().connection(), now);
+        let state = ServerConnection::new(id, config.connection(), now);
         let (socket, writer) = socket.into_split();
-        let peer = Peer::new(id, writer, tls, framing, now);
-        // The greeting is in the outbox before others can reach the peer, so it comes first; it is
-        // written after they can, so whoever is told the id can write to it at once.
+        let peer = Peer::new(writer, tls, framing, now);
+        let kind = peer.transport();
+        // The greeting is put into the outbox before other peers can reach this one, so it comes
+        // first. It is written after they can, so a peer that learns the id can use it at once.
         worker.with_buffers(|buffers| peer.link().push_greeting(&state.greeting(), buffers));
         shared.shutdown.expect_last_read();
-        let registration = shared.registry.register(peer);
+        let registration = shared.registry.register(id, peer);
         worker.with_buffers(|buffers| registration.peer().link().write_now(buffers));
         shared.metrics.peer_connected(kind);
-        let address = worker.config().logged(address);
+        let address = config.logged(address);
         tracing::info!(peer = %Short(id), transport = kind.as_str(), address, "connected");
-        let websocket = match framing {
-            Framing::Raw => None,
-            Framing::WebSocket => Some(Box::new(WebSocket {
-                decoder: ws::Decoder::default(),
-                pings: Pings::new(worker.config().timeouts.ping_interval, id, now),
-                surplus: Surplus::default(),
-            })),
-        };
-        // Nobody waited for the first bytes of such a connection: its greeting came before them.
+        let pings = kind.is_websocket().then(|| Pings::new(&config.timeouts, id, now));
+        let inbound = Inbound::new(state, config.limits.max_frame_len, pings);
+        // Only on `tcp` did no one look at the first bytes: the server speaks first there.
         let watch = match kind {
-            TransportKind::Tcp if worker.config().proxies.send_header => Watch::new(),
+            TransportKind::Tcp if config.proxies.send_header => ProxyWatch::new(),
             TransportKind::Tcp | TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => {
-                Watch::default()
+                ProxyWatch::default()
             }
         };
-        let frames = FrameDecoder::with_max_len(worker.config().limits.max_frame_len);
-        Self {
-            worker,
-            registration,
-            socket,
-            inbound: Inbound { websocket, frames, begun_at: None, state },
-            timer: Timer::default(),
-            kind,
+        drop(config);
+        let connection = Self {
+            io: Io::new(worker, registration, socket),
+            inbound,
             watch,
             owes_last_read: true,
             finish: None,
             _admission: admission,
-        }
-    }
-
-    fn peer(&self) -> &Arc<Peer> {
-        self.registration.peer()
+        };
+        (connection, early)
     }
 
     /// Serves the peer until there is a reason to end.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let worker = Rc::clone(&self.worker);
-        let stalled_since = match self.poll_link(cx) {
-            LinkStatus::Flowing => None,
-            LinkStatus::Stalled(since) => Some(since),
-            LinkStatus::Broken => return Poll::Ready(End::Broken),
-            LinkStatus::CrowdedOut => return Poll::Ready(End::CrowdedOut),
+        let worker = Rc::clone(&self.io.worker);
+        let timeouts = &worker.config().timeouts;
+        let stalled_since = match self.io.poll_blocked(cx) {
+            Ok(stalled_since) => stalled_since,
+            Err(Lost::Broken) => return Poll::Ready(End::Broken),
+            Err(Lost::CrowdedOut) => return Poll::Ready(End::CrowdedOut),
         };
         let phase = worker.shared.shutdown.phase();
-        let close_at = match phase {
+        let close = match phase {
             Phase::Serving | Phase::Unready | Phase::LastReads => None,
-            Phase::Closing => worker.shared.shutdown.close_at(self.peer().id()),
+            Phase::Closing => worker.shared.shutdown.close_at(self.io.id()),
         };
-        let mut reads_left = READS_BEFORE_A_VERDICT;
-        while let Some(end) = self.poll_timer(cx, stalled_since, close_at) {
-            if end != End::TimedOut || reads_left == 0 {
-                return Poll::Ready(end);
-            }
-            reads_left -= 1;
-            if let Err(end) = ready!(self.poll_arrived(cx)) {
-                return Poll::Ready(end);
-            }
-        }
-        if close_at.is_some_and(|at| at <= worker.shared.clock.now()) {
-            return match self.poll_reads(cx, LAST_READS) {
-                Poll::Ready(end) => Poll::Ready(end),
-                Poll::Pending => Poll::Ready(End::Shutdown),
-            };
+        if let Some(end) = ready!(self.poll_deadlines(cx, timeouts, stalled_since, close)) {
+            return Poll::Ready(end);
         }
         let poll = match phase {
             Phase::LastReads if self.owes_last_read => self.poll_last_read(cx),
@@ -179,17 +149,88 @@ impl Connection {
                 self.poll_reads(cx, READS_PER_TURN)
             }
         };
-        // Whatever else the timer is for is put off by what was read; this alone may be new.
-        if let Some(due) = self.inbound.frame_due(worker.config().timeouts.frame) {
-            self.timer.wake_by(cx, worker.shared.clock.timer(due));
+        // A read puts every other deadline off. Only this one may be new.
+        if let Some(due) = self.inbound.frame_due(timeouts.frame) {
+            self.io.wake_by(cx, due);
         }
         poll
     }
 
-    /// Takes in what had arrived when the shutdown began; from then on it need not wait for this.
+    /// Acts on the deadlines that have passed, and makes sure that the task is woken at the next.
+    /// Ready with the reason to end, if there is one; pending if it is to be decided later.
+    fn poll_deadlines(
+        &mut self,
+        cx: &mut Context<'_>,
+        timeouts: &Timeouts,
+        stalled_since: Option<Instant>,
+        close: Option<Instant>,
+    ) -> Poll<Option<End>> {
+        let mut reads_left = READS_BEFORE_TIMEOUT;
+        loop {
+            let pings = self.inbound.websocket.as_ref().map(|websocket| &websocket.pings);
+            let deadlines = Deadlines {
+                stall: stalled_since.map(|since| since + timeouts.write),
+                close,
+                idle: self.inbound.state.poll_timeout(),
+                frame: self.inbound.frame_due(timeouts.frame),
+                pong: pings.and_then(Pings::pong_by),
+                ping: pings.map(Pings::next),
+            };
+            let Some(next) = deadlines.next() else {
+                self.io.release_timer();
+                return Poll::Ready(None);
+            };
+            if self.io.poll_until(cx, next).is_pending() {
+                return Poll::Ready(None);
+            }
+            let now = self.io.now();
+            match deadlines.expired(now) {
+                None => {}
+                Some(Due::Stall) => return Poll::Ready(Some(End::Stalled)),
+                Some(Due::Close) => {
+                    return Poll::Ready(Some(match self.poll_reads(cx, LAST_READS) {
+                        Poll::Ready(end) => end,
+                        Poll::Pending => End::Shutdown,
+                    }));
+                }
+                Some(Due::Pong) if self.cannot_answer(stalled_since, now) => self.inbound.heard(),
+                Some(Due::Idle | Due::Frame | Due::Pong) => {
+                    if reads_left == 0 {
+                        return Poll::Ready(Some(End::TimedOut));
+                    }
+                    reads_left -= 1;
+                    if let Err(end) = ready!(self.poll_arrived(cx)) {
+                        return Poll::Ready(Some(end));
+                    }
+                }
+                Some(Due::Ping) => self.ping(timeouts, stalled_since, now),
+            }
+        }
+    }
+
+    /// Pings the peer, unless it could not answer.
+    fn ping(&mut self, timeouts: &Timeouts, stalled_since: Option<Instant>, now: Instant) {
+        let cannot_answer = self.cannot_answer(stalled_since, now);
+        if let Some(websocket) = &mut self.inbound.websocket {
+            websocket.pings.pinged(timeouts, self.io.id(), now);
+        }
+        if cannot_answer {
+            self.inbound.heard();
+        } else {
+            self.io.worker.send_control(self.io.peer(), &ws::ping());
+        }
+    }
+
+    /// Returns whether the peer cannot answer a ping in time: the ping would come after a full
+    /// outbox, or the peer is not read from.
+    fn cannot_answer(&self, stalled_since: Option<Instant>, now: Instant) -> bool {
+        stalled_since.is_some() || self.inbound.state.paused_until(now).is_some()
+    }
+
+    /// Reads everything that had arrived when the shutdown began.
     fn poll_last_read(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        if self.socket.as_ref().poll_read_ready(cx).is_pending() && has_arrived(&self.socket) {
-            // The runtime has yet to be told of it by the kernel, and wakes this task then.
+        if !self.io.poll_readable(cx) && self.io.has_arrived() {
+            // The kernel has not told the runtime yet, which then wakes this task.
             return Poll::Pending;
         }
         let poll = self.poll_reads(cx, LAST_READS);
@@ -199,13 +240,14 @@ impl Connection {
 
     fn end_last_read(&mut self) {
         if mem::take(&mut self.owes_last_read) {
-            self.worker.shared.shutdown.last_read_done();
+            self.io.worker.shared.shutdown.last_read_done();
         }
     }
 
-    /// Reads so many times, or until there is nothing to read; ready only if that ends it.
+    /// Reads up to that many times, or until there is nothing to read. Ready only with a reason to
+    /// end.
     fn poll_reads(&mut self, cx: &mut Context<'_>, reads: usize) -> Poll<End> {
-        let worker = Rc::clone(&self.worker);
+        let worker = Rc::clone(&self.io.worker);
         worker.with_scratch(|scratch| {
             for _ in 0..reads {
                 if self.is_paused(cx) {
@@ -215,93 +257,84 @@ impl Connection {
                     return Poll::Ready(end);
                 }
             }
-            if self.socket.as_ref().poll_read_ready(cx).is_ready() {
-                // There is more, but the others have their turn first.
+            if self.io.poll_readable(cx) {
+                // There is more to read, but the other connections have their turn first.
                 cx.waker().wake_by_ref();
             }
             Poll::Pending
         })
     }
 
-    /// Reads once what has arrived from a peer that seems to have been silent for too long: it may
-    /// be the server that is late. Whoever has sent nothing is timed out.
+    /// Reads once from a peer that seems to have been silent for too long: the server may be late,
+    /// and the bytes may be here. A peer that has sent nothing is timed out.
     fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        let worker = Rc::clone(&self.worker);
+        let worker = Rc::clone(&self.io.worker);
         if let Poll::Ready(read) = worker.with_scratch(|scratch| self.poll_input(cx, scratch)) {
             return Poll::Ready(read);
         }
-        if has_arrived(&self.socket) {
-            // The runtime has yet to be told of it by the kernel, and wakes this task then.
+        if self.io.has_arrived() {
+            // The kernel has not told the runtime yet, which then wakes this task.
             return Poll::Pending;
         }
         Poll::Ready(Err(End::TimedOut))
     }
 
-    /// Takes what was read during the handshakes.
-    fn open(&mut self, early: Early) -> Result<(), End> {
-        let Early { mut wire, mut plain } = early;
-        let worker = Rc::clone(&self.worker);
-        worker.with_scratch(|scratch| {
-            let now = worker.shared.clock.now();
-            self.account(now, |this, counts| {
-                this.reject_proxy_header(&plain)?;
-                let peer = this.registration.peer();
-                this.inbound.take(&mut plain, peer, &worker, now, counts)?;
-                this.take_wire(&mut wire, &mut scratch.plain, now, counts)
-            })
-        })
-    }
-
-    /// Has what came be taken, and accounts for what became of it.
-    fn account(
-        &mut self,
-        now: Instant,
-        take: impl FnOnce(&mut Self, &mut ReadCounts) -> Result<(), End>,
-    ) -> Result<(), End> {
-        let held = self.inbound.frames.held();
-        let mut counts = ReadCounts::new(now);
-        let taken = take(self, &mut counts);
-        self.inbound.note_unfinished(&counts);
-        counts.commit(&self.worker.metrics, self.registration.peer());
-        if self.inbound.state.paused_until(now).is_some() {
-            self.worker.metrics.peers_paused.add(1);
-        }
-        taken.and(self.inbound.account(held, &self.worker.shared.unfinished))
-    }
-
-    /// Returns whether the peer has sent more than its rate allows; the task is woken when not.
+    /// Returns whether the peer has sent more than its rate allows. The task is woken when it may
+    /// send again.
     fn is_paused(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.inbound.state.is_limited() {
             return false;
         }
-        let shared = &self.worker.shared;
-        let now = shared.clock.now();
-        match self.inbound.state.paused_until(now) {
-            Some(at) => self.timer.poll_until(cx, shared.clock.timer(at)).is_pending(),
+        match self.inbound.state.paused_until(self.io.now()) {
+            Some(at) => self.io.poll_until(cx, at).is_pending(),
             None => false,
         }
     }
 
-    /// Reads once, and takes what came.
+    /// Reads once, and takes the bytes.
     fn poll_input(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), End>> {
         let most = if self.inbound.state.is_limited() {
             LIMITED_READ.min(scratch.wire.len())
         } else {
             scratch.wire.len()
         };
-        let mut buffer = ReadBuf::new(&mut scratch.wire[..most]);
-        if ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer)).is_err() {
-            return Poll::Ready(Err(End::Broken));
-        }
-        let wire = buffer.filled_mut();
-        if wire.is_empty() {
-            return Poll::Ready(Err(End::Closed(None)));
-        }
+        let len = match ready!(self.io.poll_read(cx, &mut scratch.wire[..most])) {
+            Ok(0) => return Poll::Ready(Err(End::Closed(None))),
+            Ok(len) => len,
+            Err(_) => return Poll::Ready(Err(End::Broken)),
+        };
         self.inbound.heard();
-        let now = self.worker.shared.clock.now();
-        Poll::Ready(
-            self.account(now, |this, counts| this.take_wire(wire, &mut scratch.plain, now, counts)),
-        )
+        let Scratch { wire, plain } = scratch;
+        Poll::Ready(self.account(|this, counts| this.take_wire(&mut wire[..len], plain, counts)))
+    }
+
+    /// Takes the bytes that were read during the handshakes.
+    fn take_early(&mut self, early: Early) -> Result<(), End> {
+        let Early { mut wire, mut plain } = early;
+        let worker = Rc::clone(&self.io.worker);
+        worker.with_scratch(|scratch| {
+            self.account(|this, counts| {
+                this.reject_proxy_header(&plain)?;
+                this.inbound.take(&mut plain, this.io.peer(), &worker, counts)?;
+                this.take_wire(&mut wire, &mut scratch.plain, counts)
+            })
+        })
+    }
+
+    /// Calls `take` for the bytes of one read, counts their frames, and charges the peer for them.
+    fn account(
+        &mut self,
+        take: impl FnOnce(&mut Self, &mut ReadCounts) -> Result<(), End>,
+    ) -> Result<(), End> {
+        let now = self.io.now();
+        let mut counts = ReadCounts::new(now);
+        let taken = take(self, &mut counts);
+        let charged = self.inbound.charge_partial(&counts, &self.io.worker.shared.partial_frames);
+        counts.commit(&self.io.worker.metrics, self.io.peer());
+        if self.inbound.state.paused_until(now).is_some() {
+            self.io.worker.metrics.peers_paused.add(1);
+        }
+        taken.and(charged)
     }
 
     /// Takes bytes as they come from the socket.
@@ -309,18 +342,17 @@ impl Connection {
         &mut self,
         wire: &mut [u8],
         plain: &mut [u8],
-        now: Instant,
         counts: &mut ReadCounts,
     ) -> Result<(), End> {
-        if !self.kind.is_encrypted() {
+        if !self.io.peer().transport().is_encrypted() {
             self.reject_proxy_header(wire)?;
-            return self.inbound.take(wire, self.registration.peer(), &self.worker, now, counts);
+            return self.inbound.take(wire, self.io.peer(), &self.io.worker, counts);
         }
         let mut wire = &*wire;
         loop {
             let decrypted = self.decrypt(&mut wire, plain)?;
             let (bytes, _) = plain.split_at_mut(decrypted.len);
-            self.inbound.take(bytes, self.registration.peer(), &self.worker, now, counts)?;
+            self.inbound.take(bytes, self.io.peer(), &self.io.worker, counts)?;
             if decrypted.closed {
                 return Err(End::Closed(None));
             }
@@ -330,47 +362,64 @@ impl Connection {
         }
     }
 
-    /// Hangs up on whoever begins with a PROXY header, though nobody waited for one: what comes
-    /// after would be taken for the rest of a long frame.
+    /// Ends the connection if it begins with a PROXY header, which was not expected: the bytes after
+    /// it would be taken for a long frame.
     fn reject_proxy_header(&mut self, bytes: &[u8]) -> Result<(), End> {
         if !self.watch.finds_header(bytes) {
             return Ok(());
         }
-        let peer = Short(self.peer().id());
+        let peer = Short(self.io.id());
         tracing::debug!(%peer, "a PROXY header from an address that is not in trusted-proxies");
-        let address = self.socket.peer_addr().ok().map(|address| address.ip());
-        self.worker.shared.report_ignored_claim(AddressClaim::ProxyHeader, address);
+        let shared = &self.io.worker.shared;
+        shared.report_ignored_claim(AddressClaim::ProxyHeader, self.io.address());
         Err(End::Misbehaved(ws::Close::policy("a PROXY header is not expected")))
     }
 
-    /// Feeds TLS until there is plain text or nothing more to feed. The link is free again
-    /// afterwards: what comes out may have to go right back in, to this very peer.
+    /// Feeds TLS until there is plain text or no input is left. The link is unlocked afterwards:
+    /// the plain text may be a frame to this very peer.
     fn decrypt(&self, wire: &mut &[u8], plain: &mut [u8]) -> Result<Decrypted, End> {
-        let mut link = self.peer().link();
+        let peer = self.io.peer();
+        let mut link = peer.link();
         let Some(tls) = &mut link.tls else { return Ok(Decrypted { len: 0, closed: false }) };
         let decrypted = decrypt(tls, wire, plain);
-        let pushed = if tls.wants_write() { link.queue() } else { Pushed::Waits };
+        let pushed = if tls.wants_write() { link.queue() } else { Pushed::Handled };
         drop(link);
-        if pushed == Pushed::Flush {
-            self.worker.flush_soon(self.peer());
+        if pushed == Pushed::NeedsFlush {
+            self.io.worker.flush_soon(peer);
         }
         decrypted.map_err(|error| {
-            tracing::debug!(peer = %Short(self.peer().id()), %error, "TLS failed");
+            tracing::debug!(peer = %Short(self.io.id()), %error, "TLS failed");
             End::Misbehaved(ws::Close::policy("TLS failed"))
         })
     }
 
-    fn poll_link(&self, cx: &mut Context<'_>) -> LinkStatus {
-        let write_timeout = self.worker.config().timeouts.write;
-        self.worker
-            .with_buffers(|buffers| self.peer().link().poll_blocked(cx, write_timeout, buffers))
+    /// Drops further frames to and from the peer, and begins to deliver its outbox.
+    fn begin_finish(&mut self, end: End) -> Box<Finish> {
+        self.end_last_read();
+        self.io.registration.end();
+        self.inbound.close();
+        let metrics = &self.io.worker.shared.metrics;
+        match end {
+            End::Closed(_) | End::Broken | End::Shutdown => {}
+            End::Stalled => metrics.peers_stalled.increment(),
+            End::TimedOut => metrics.peers_timed_out.increment(),
+            End::CrowdedOut => metrics.peers_crowded_out.increment(),
+            End::Misbehaved(_) => metrics.peers_misbehaved.increment(),
+        }
+        let mut link = self.io.peer().link();
+        link.close();
+        if self.io.peer().transport().is_websocket()
+            && let Some(close) = end.close()
+        {
+            // Finish::poll writes it.
+            let _ = self
+                .io
+                .worker
+                .with_buffers(|buffers| link.push_control(&ws::close(close), buffers));
+        }
+        drop(link);
+        Box::new(Finish::new(end, &self.io))
     }
-}
-
-/// Says whether there is something to read in the socket, whatever the runtime knows of it.
-fn has_arrived(socket: &OwnedReadHalf) -> bool {
-    let mut first = [MaybeUninit::uninit()];
-    SockRef::from(socket.as_ref()).peek(&mut first).is_ok_and(|len| len > 0)
 }
 
 impl Future for Connection {
@@ -378,7 +427,7 @@ impl Future for Connection {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        this.worker.refresh_config();
+        this.io.worker.refresh_config();
         let mut finish = match this.finish.take() {
             Some(finish) => finish,
             None => {
@@ -386,7 +435,7 @@ impl Future for Connection {
                 this.begin_finish(end)
             }
         };
-        let poll = this.poll_finish(cx, &mut finish);
+        let poll = finish.poll(&mut this.io, cx);
         this.finish = Some(finish);
         poll
     }
@@ -395,20 +444,15 @@ impl Future for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.end_last_read();
-        self.registration.end();
-        let mut link = self.peer().link();
-        link.close();
-        self.worker.with_buffers(|buffers| link.abandon(buffers));
-        drop(link);
-        let shared = &self.worker.shared;
-        self.inbound.close(&shared.unfinished);
-        shared.metrics.peer_disconnected(self.kind);
+        self.io.registration.end();
+        let (worker, peer, id) = (&self.io.worker, self.io.peer(), self.io.id());
+        worker.with_buffers(|buffers| peer.link().abandon(buffers));
+        worker.shared.metrics.peer_disconnected(peer.transport());
         let reason = self.finish.as_ref().map_or(End::ABORTED, |finish| finish.end.as_str());
-        let transport = self.kind.as_str();
-        let report = self.peer().report(shared.clock.now());
+        let report = peer.report(id, self.io.now());
         tracing::info!(
-            peer = %Short(self.peer().id()),
-            transport,
+            peer = %Short(id),
+            transport = peer.transport().as_str(),
             reason,
             seconds = report.connected_seconds,
             frames_in = report.frames_in,
@@ -427,9 +471,7 @@ mod tests {
     #[test]
     fn a_connection_stays_small() {
         // There may be a hundred thousand of them; a byte more is 100 KB.
-        // 8 bytes of it are since when a frame is unfinished.
         assert!(size_of::<Connection>() <= 160, "{}", size_of::<Connection>());
-        // 32 bytes of it are what /debug/peers counts.
         assert!(size_of::<Peer>() <= 184, "{}", size_of::<Peer>());
     }
 }

@@ -1,97 +1,127 @@
-//! Bytes that wait for one peer: whole frames, bounded.
+//! The bytes that are to be written to one peer: whole frames, bounded.
 //!
 //! ```text
 //!   bytes   [ written | sealed: as it goes on the wire | room | open batch: frames ]
 //!                     ^ head                           ^ open
 //! ```
 //!
-//! Over TCP and TLS everything is sealed as it is: the stream is the frames. Over WebSocket the
-//! frames that pile up between two writes share one binary message: they are collected in a batch
-//! with room for the message's header before it, and the header is written when the batch is
-//! sealed, that is when the bytes are asked for. So one write takes whatever has piled up, and a
-//! message always ends on a frame boundary.
+//! Over TCP and TLS the frames are the stream, so everything is sealed as it is. Over WebSocket the
+//! frames that pile up between two writes share one binary message. They are collected in a batch
+//! with room for the message's header before it. The header is written when the batch is sealed,
+//! which is when the bytes are asked for. So one write takes all that has piled up, and a message
+//! always ends on a frame boundary.
 
 use std::mem;
 
+use crate::forward::budget::{Charge, NoMemory};
 use crate::forward::buffer_pool::BufferPool;
-use crate::forward::memory::NoMemory;
+use crate::forward::fate::DropReason;
 use crate::forward::transport::ws;
 
-/// What stands around the frames on the wire.
+/// How frames are carried on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// Nothing: the frames are the stream.
+    /// As they are: the frames are the stream.
     Raw,
-    /// WebSocket messages.
+    /// In WebSocket messages.
     WebSocket,
 }
 
-/// Bytes that wait for one peer. An empty one owns no memory.
+/// Something to append to an outbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Item<'a> {
+    /// A whole frame from another peer, prefix included; bounded by the limit.
+    Frame(&'a [u8]),
+    /// The greeting; not bounded, because every peer gets it.
+    Greeting(&'a [u8]),
+    /// A WebSocket control frame, which goes between two messages. Not bounded: a peer is sent few
+    /// of them, each for something that it did or failed to do.
+    Control(&'a [u8]),
+}
+
+/// The bytes that are to be written to one peer. An empty outbox owns no memory.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
-    /// Where the bytes begin that are still to be written.
+    /// Where the bytes begin that are not written yet.
     head: u32,
-    /// The message that is still open for further frames; it is the end of `bytes`.
-    batch: Option<Batch>,
-    framing: Framing,
+    messages: Messages,
 }
 
+/// The WebSocket messages that frames are put into, if any.
+#[derive(Clone, Copy, Debug)]
+enum Messages {
+    /// None: the frames are the stream.
+    None,
+    /// A further frame begins a new message.
+    Closed,
+    /// The message at the end of `bytes` is open for further frames.
+    Open(Batch),
+}
+
+/// The frames of an open message.
 #[derive(Clone, Copy, Debug)]
 struct Batch {
     /// Where the room for the message's header begins.
     start: u32,
-    /// How long that room is.
+    /// Length of that room, in bytes.
     room: u32,
 }
 
 impl Outbox {
     pub(crate) const fn new(framing: Framing) -> Self {
-        Self { bytes: Vec::new(), head: 0, batch: None, framing }
+        let messages = match framing {
+            Framing::Raw => Messages::None,
+            Framing::WebSocket => Messages::Closed,
+        };
+        Self { bytes: Vec::new(), head: 0, messages }
     }
 
-    /// Appends a whole frame, prefix included, unless more than `limit` bytes would wait then, or
-    /// `grant` refuses what the outbox has to grow by.
+    /// Appends an item, unless a frame would exceed `limit` bytes.
+    ///
+    /// The outbox grows by as much memory as `charge` grants; by any amount without one.
     pub(crate) fn push(
+        &mut self,
+        item: Item<'_>,
+        limit: usize,
+        pool: &mut BufferPool,
+        charge: Option<&mut Charge>,
+    ) -> Result<(), DropReason> {
+        match item {
+            Item::Frame(frame) if self.len() + frame.len() > limit => {
+                return Err(DropReason::OutboxFull);
+            }
+            Item::Frame(frame) => self.push_frame(frame, limit, pool, charge)?,
+            Item::Greeting(frame) => self.push_frame(frame, usize::MAX, pool, charge)?,
+            Item::Control(frame) => {
+                self.seal();
+                self.reserve(frame.len(), usize::MAX, pool, charge)?;
+                self.bytes.extend_from_slice(frame);
+            }
+        }
+        Ok(())
+    }
+
+    fn push_frame(
         &mut self,
         frame: &[u8],
         limit: usize,
         pool: &mut BufferPool,
-        grant: impl FnMut(usize) -> Result<(), NoMemory>,
-    ) -> Result<(), Refused> {
-        if self.len() + frame.len() > limit {
-            return Err(Refused::Full);
-        }
-        self.reserve(ws::MAX_HEADER_LEN + frame.len(), limit, pool, grant)?;
-        match self.framing {
-            Framing::Raw => {}
-            Framing::WebSocket => self.make_room_in_batch(frame.len()),
-        }
-        self.bytes.extend_from_slice(frame);
-        Ok(())
-    }
-
-    /// Appends a WebSocket control frame, which goes out between two messages. Not bounded here:
-    /// a peer is sent few of them, each for something it did or failed to do.
-    pub(crate) fn push_control(
-        &mut self,
-        frame: &[u8],
-        pool: &mut BufferPool,
-        grant: impl FnMut(usize) -> Result<(), NoMemory>,
+        charge: Option<&mut Charge>,
     ) -> Result<(), NoMemory> {
-        self.seal();
-        self.reserve(frame.len(), usize::MAX, pool, grant)?;
+        self.reserve(ws::MAX_HEADER_LEN + frame.len(), limit, pool, charge)?;
+        self.open_message(frame.len());
         self.bytes.extend_from_slice(frame);
         Ok(())
     }
 
-    /// Returns all that waits, as it goes on the wire. Say with [`Outbox::advance`] how much went.
+    /// Returns all bytes as they go on the wire. Report with [`Outbox::advance`] how many are written.
     pub(crate) fn sealed(&mut self) -> &[u8] {
         self.seal();
         &self.bytes[self.head as usize..]
     }
 
-    /// Takes note that the first `len` bytes of [`Outbox::sealed`] are written.
+    /// Removes the first `len` bytes of [`Outbox::sealed`], which are written.
     pub(crate) fn advance(&mut self, len: usize, pool: &mut BufferPool) {
         self.head += len as u32;
         if self.is_empty() {
@@ -99,30 +129,28 @@ impl Outbox {
         }
     }
 
-    /// Forgets all that waits.
+    /// Drops all bytes.
     pub(crate) fn clear(&mut self, pool: &mut BufferPool) {
         pool.give_back(mem::take(&mut self.bytes));
         self.head = 0;
-        self.batch = None;
+        if let Messages::Open(_) = self.messages {
+            self.messages = Messages::Closed;
+        }
     }
 
-    /// Gives back memory that what waits does not need, for it may have to wait for long.
+    /// Gives back memory that the bytes do not need: they may have to wait for long.
     pub(crate) fn shrink(&mut self) {
         if self.bytes.capacity() / 2 > self.bytes.len().max(BufferPool::NEW_CAPACITY) {
             self.bytes.shrink_to(BufferPool::NEW_CAPACITY);
         }
     }
 
-    pub(crate) fn framing(&self) -> Framing {
-        self.framing
-    }
-
-    /// Returns how many bytes of memory it holds.
+    /// Returns how many bytes of memory the outbox holds.
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Returns how many bytes wait, those around the frames included.
+    /// Returns how many bytes are not written yet, WebSocket headers included.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.head as usize
     }
@@ -131,14 +159,15 @@ impl Outbox {
         self.len() == 0
     }
 
-    /// Makes room for `more` bytes: borrows a buffer, moves what waits to the front, or grows.
+    /// Makes room for `more` bytes: borrows a buffer, moves the bytes to the front, or grows.
     fn reserve(
         &mut self,
         more: usize,
         limit: usize,
         pool: &mut BufferPool,
-        mut grant: impl FnMut(usize) -> Result<(), NoMemory>,
+        mut charge: Option<&mut Charge>,
     ) -> Result<(), NoMemory> {
+        let mut grant = |more| charge.as_mut().map_or(Ok(()), |charge| charge.grow(more));
         if self.bytes.capacity() == 0 {
             let lent = pool.lend();
             if let Err(refused) = grant(lent.capacity()) {
@@ -155,15 +184,15 @@ impl Outbox {
         if head >= self.bytes.len() / 4 {
             self.bytes.drain(..head);
             self.head = 0;
-            if let Some(batch) = &mut self.batch {
+            if let Messages::Open(batch) = &mut self.messages {
                 batch.start -= head as u32;
             }
             if self.bytes.capacity() - self.bytes.len() >= more {
                 return Ok(());
             }
         }
-        // Doubling, but not beyond what may wait and the quarter that may be written of it: so the
-        // bound on what waits bounds the memory too.
+        // The capacity doubles, but not beyond the limit and the quarter that may be written of it.
+        // So the limit on bytes bounds the memory too.
         let most = limit.saturating_add(limit / 3);
         let capacity = (self.bytes.capacity() * 2).min(most).max(self.bytes.len() + more);
         let growth = capacity.saturating_sub(self.bytes.capacity());
@@ -179,23 +208,28 @@ impl Outbox {
         Ok(())
     }
 
-    /// Goes on with the open batch, or opens one, for a frame of that length.
-    fn make_room_in_batch(&mut self, frame_len: usize) {
-        if let Some(Batch { start, room }) = self.batch {
-            let batch_len = self.bytes.len() - (start + room) as usize;
-            if batch_len + frame_len <= ws::MAX_SHORT_MESSAGE {
-                return;
+    /// Makes sure that a frame of that length can go into an open message, if there are messages.
+    fn open_message(&mut self, frame_len: usize) {
+        match self.messages {
+            Messages::None => return,
+            Messages::Closed => {}
+            Messages::Open(Batch { start, room }) => {
+                let batch_len = self.bytes.len() - (start + room) as usize;
+                if batch_len + frame_len <= ws::MAX_SHORT_MESSAGE {
+                    return;
+                }
+                self.seal();
             }
-            self.seal();
         }
         let room = ws::header_room(frame_len);
-        self.batch = Some(Batch { start: self.bytes.len() as u32, room: room as u32 });
+        self.messages = Messages::Open(Batch { start: self.bytes.len() as u32, room: room as u32 });
         self.bytes.resize(self.bytes.len() + room, 0);
     }
 
-    /// Writes the header of the open batch into the room before it.
+    /// Closes the open message: writes its header into the room before it.
     fn seal(&mut self) {
-        let Some(Batch { start, room }) = self.batch.take() else { return };
+        let Messages::Open(Batch { start, room }) = self.messages else { return };
+        self.messages = Messages::Closed;
         let (start, room) = (start as usize, room as usize);
         let payload = start + room;
         let header = ws::Header::binary(self.bytes.len() - payload);
@@ -209,26 +243,14 @@ impl Outbox {
     }
 }
 
-/// Why an outbox does not take a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// The peer has so much waiting already that the frame does not fit.
-    Full,
-    /// All outboxes together hold so much that this one may not hold more.
-    NoMemory,
-}
-
-impl From<NoMemory> for Refused {
-    fn from(NoMemory: NoMemory) -> Self {
-        Self::NoMemory
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forward::budget::Budget;
 
-    const GRANT: fn(usize) -> Result<(), NoMemory> = |_| Ok(());
+    fn push(outbox: &mut Outbox, frame: &[u8], limit: usize) -> Result<(), DropReason> {
+        outbox.push(Item::Frame(frame), limit, &mut BufferPool::default(), None)
+    }
 
     fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
         let mut pool = BufferPool::default();
@@ -244,34 +266,31 @@ mod tests {
 
     #[test]
     fn raw_frames_are_the_stream() {
-        let mut pool = BufferPool::default();
         let mut outbox = Outbox::new(Framing::Raw);
-        outbox.push(b"one", 100, &mut pool, GRANT).unwrap();
-        outbox.push(b"two", 100, &mut pool, GRANT).unwrap();
+        push(&mut outbox, b"one", 100).unwrap();
+        push(&mut outbox, b"two", 100).unwrap();
         assert_eq!(drain(&mut outbox, 2), b"onetwo");
         assert_eq!(outbox.bytes.capacity(), 0, "an empty outbox owns no memory");
     }
 
     #[test]
     fn frames_that_pile_up_share_a_message() {
-        let mut pool = BufferPool::default();
         let mut outbox = Outbox::new(Framing::WebSocket);
-        outbox.push(b"one", 100, &mut pool, GRANT).unwrap();
-        outbox.push(b"two", 100, &mut pool, GRANT).unwrap();
+        push(&mut outbox, b"one", 100).unwrap();
+        push(&mut outbox, b"two", 100).unwrap();
         assert_eq!(outbox.sealed(), b"\x82\x06onetwo");
-        outbox.push(b"three", 100, &mut pool, GRANT).unwrap();
-        outbox.push_control(b"\x89\x00", &mut pool, GRANT).unwrap();
-        outbox.push(b"four", 100, &mut pool, GRANT).unwrap();
+        push(&mut outbox, b"three", 100).unwrap();
+        outbox.push(Item::Control(b"\x89\x00"), 0, &mut BufferPool::default(), None).unwrap();
+        push(&mut outbox, b"four", 100).unwrap();
         assert_eq!(drain(&mut outbox, 3), b"\x82\x06onetwo\x82\x05three\x89\x00\x82\x04four");
     }
 
     #[test]
     fn messages_of_every_length_get_the_shortest_header() {
         for len in [1, 125, 126, 65_535, 65_536, 65_537] {
-            let mut pool = BufferPool::default();
             let mut outbox = Outbox::new(Framing::WebSocket);
             let frame = vec![7; len];
-            outbox.push(&frame, 1 << 20, &mut pool, GRANT).unwrap();
+            push(&mut outbox, &frame, 1 << 20).unwrap();
             let header = ws::Header::binary(len);
             assert_eq!(drain(&mut outbox, 10_000), [&header, &frame[..]].concat(), "{len}");
         }
@@ -279,22 +298,20 @@ mod tests {
 
     #[test]
     fn a_message_does_not_grow_beyond_the_short_form() {
-        let mut pool = BufferPool::default();
         let mut outbox = Outbox::new(Framing::WebSocket);
         let frame = vec![7; 40_000];
-        outbox.push(&frame, 1 << 20, &mut pool, GRANT).unwrap();
-        outbox.push(&frame, 1 << 20, &mut pool, GRANT).unwrap();
+        push(&mut outbox, &frame, 1 << 20).unwrap();
+        push(&mut outbox, &frame, 1 << 20).unwrap();
         let header = ws::Header::binary(40_000);
         assert_eq!(drain(&mut outbox, 777), [&header, &frame[..], &header, &frame[..]].concat());
     }
 
     #[test]
     fn what_does_not_fit_is_refused_and_the_rest_stays() {
-        let mut pool = BufferPool::default();
         let mut outbox = Outbox::new(Framing::Raw);
-        outbox.push(&[1; 60], 100, &mut pool, GRANT).unwrap();
-        assert_eq!(outbox.push(&[2; 60], 100, &mut pool, GRANT), Err(Refused::Full));
-        outbox.push(&[3; 40], 100, &mut pool, GRANT).unwrap();
+        push(&mut outbox, &[1; 60], 100).unwrap();
+        assert_eq!(push(&mut outbox, &[2; 60], 100), Err(DropReason::OutboxFull));
+        push(&mut outbox, &[3; 40], 100).unwrap();
         assert_eq!(drain(&mut outbox, 100), [vec![1; 60], vec![3; 40]].concat());
     }
 
@@ -307,7 +324,7 @@ mod tests {
             let mut pushed = 0_usize;
             let mut taken = 0_usize;
             for round in 0..10_000 {
-                if outbox.push(&[0; 997], limit, &mut pool, GRANT).is_ok() {
+                if push(&mut outbox, &[0; 997], limit).is_ok() {
                     pushed += 1;
                 }
                 if round % 3 == 0 {
@@ -330,21 +347,16 @@ mod tests {
         for framing in [Framing::Raw, Framing::WebSocket] {
             let mut pool = BufferPool::default();
             let mut outbox = Outbox::new(framing);
-            let mut granted = 0;
+            let budget = Budget::new(1_200_000);
+            let mut charge = budget.charge(1).unwrap();
             let mut refusals = 0;
-            for round in 0..1000 {
-                let may_have = if round < 500 { 20_000 } else { 300_000 };
-                let pushed = outbox.push(&[0; 777], 1 << 20, &mut pool, |growth| {
-                    if granted + growth > may_have {
-                        return Err(NoMemory);
-                    }
-                    granted += growth;
-                    Ok(())
-                });
-                refusals += u32::from(pushed == Err(Refused::NoMemory));
-                assert_eq!(outbox.capacity(), granted, "{framing:?}");
+            for _ in 0..1000 {
+                let item = Item::Frame(&[0; 777]);
+                let pushed = outbox.push(item, 1 << 20, &mut pool, Some(&mut charge));
+                refusals += u32::from(pushed == Err(DropReason::NoMemory));
+                assert_eq!(outbox.capacity(), charge.bytes() - 1, "{framing:?}");
             }
-            assert!(refusals > 500 && granted > 200_000, "{framing:?}");
+            assert!(refusals > 500 && charge.bytes() > 100_000, "{framing:?}: {refusals}");
         }
     }
 
@@ -352,11 +364,21 @@ mod tests {
     fn one_that_was_refused_its_first_memory_owns_none() {
         let mut pool = BufferPool::default();
         let mut outbox = Outbox::new(Framing::Raw);
-        for may_have in [0, BufferPool::NEW_CAPACITY] {
-            let grant = |growth| if growth > may_have { Err(NoMemory) } else { Ok(()) };
-            let pushed = outbox.push(&[0; 5000], 1 << 20, &mut pool, grant);
-            assert_eq!((pushed, outbox.capacity()), (Err(Refused::NoMemory), 0));
+        for limit in [100, 5 * BufferPool::NEW_CAPACITY] {
+            let budget = Budget::new(limit);
+            let mut charge = budget.charge(1).unwrap();
+            let pushed =
+                outbox.push(Item::Frame(&[0; 5000]), 1 << 20, &mut pool, Some(&mut charge));
+            assert_eq!((pushed, outbox.capacity()), (Err(DropReason::NoMemory), 0));
         }
+    }
+
+    #[test]
+    fn a_greeting_fits_whatever_the_limit() {
+        let mut outbox = Outbox::new(Framing::Raw);
+        let greeting = Item::Greeting(b"greeting");
+        outbox.push(greeting, 0, &mut BufferPool::default(), None).unwrap();
+        assert_eq!(drain(&mut outbox, 100), b"greeting");
     }
 
     #[test]
@@ -364,7 +386,7 @@ mod tests {
         let mut pool = BufferPool::default();
         pool.give_back(Vec::with_capacity(BufferPool::MAX_CAPACITY));
         let mut outbox = Outbox::new(Framing::Raw);
-        outbox.push(b"short", 1 << 20, &mut pool, GRANT).unwrap();
+        outbox.push(Item::Frame(b"short"), 1 << 20, &mut pool, None).unwrap();
         assert_eq!(outbox.capacity(), BufferPool::MAX_CAPACITY);
         outbox.shrink();
         assert_eq!(outbox.capacity(), BufferPool::NEW_CAPACITY);

@@ -1,56 +1,82 @@
-//! What became of the frames of one read.
+//! Counts of the frames of one read.
 
-use waddell_core::Instant;
+use waddell_core::{Instant, Rejected};
 
+use crate::forward::fate::{DropReason, Fate};
 use crate::forward::peer::Peer;
 use crate::metrics::WorkerMetrics;
 
-/// What became of the frames of one read; added to the counters once.
+/// Counts of the frames of one read. They are added to the metrics once.
 #[derive(Debug)]
 pub(crate) struct ReadCounts {
     pub(crate) read_at: Instant,
-    pub(crate) frames_in: u64,
-    pub(crate) bytes_in: u64,
-    pub(crate) keep_alives: u64,
-    pub(crate) forwarded: u64,
-    pub(crate) bytes_forwarded: u64,
-    pub(crate) rejected_short: u64,
-    pub(crate) rejected_reserved: u64,
-    pub(crate) dropped_unknown: u64,
-    pub(crate) dropped_full: u64,
-    pub(crate) dropped_memory: u64,
+    pub(crate) frames: u64,
+    bytes: u64,
+    keep_alives: u64,
+    forwarded: u64,
+    bytes_forwarded: u64,
+    rejected_short: u64,
+    rejected_reserved: u64,
+    dropped: [u64; DropReason::ALL.len()],
 }
 
 impl ReadCounts {
-    /// Begins a counts of what was read at that moment.
+    /// Makes the counts of a read at that time, all of which are 0.
     pub(crate) fn new(read_at: Instant) -> Self {
         Self {
             read_at,
-            frames_in: 0,
-            bytes_in: 0,
+            frames: 0,
+            bytes: 0,
             keep_alives: 0,
             forwarded: 0,
             bytes_forwarded: 0,
             rejected_short: 0,
             rejected_reserved: 0,
-            dropped_unknown: 0,
-            dropped_full: 0,
-            dropped_memory: 0,
+            dropped: [0; DropReason::ALL.len()],
         }
     }
 
-    /// Adds it to the counters of the worker, and of the peer that was read from.
+    /// Counts a whole frame, prefix included.
+    pub(crate) fn frame(&mut self, len: usize) {
+        self.frames += 1;
+        self.bytes += len as u64;
+    }
+
+    pub(crate) fn keep_alive(&mut self) {
+        self.keep_alives += 1;
+    }
+
+    pub(crate) fn rejected(&mut self, rejected: Rejected) {
+        match rejected {
+            Rejected::ShortFrame { .. } => self.rejected_short += 1,
+            Rejected::ReservedRecipient => self.rejected_reserved += 1,
+        }
+    }
+
+    /// Counts the fate of a frame of that length.
+    pub(crate) fn fate(&mut self, fate: Fate, len: usize) {
+        match fate {
+            Fate::Forwarded => {
+                self.forwarded += 1;
+                self.bytes_forwarded += len as u64;
+            }
+            Fate::Dropped(reason) => self.dropped[reason as usize] += 1,
+        }
+    }
+
+    /// Adds the counts to the metrics of the worker, and to those of the peer that was read from.
     pub(crate) fn commit(self, metrics: &WorkerMetrics, from: &Peer) {
-        from.count_in(self.frames_in, self.bytes_in);
-        metrics.frames_in.add(self.frames_in);
-        metrics.bytes_in.add(self.bytes_in);
+        let [unknown, full, memory] = self.dropped;
+        from.count_in(self.frames, self.bytes);
+        metrics.frames_in.add(self.frames);
+        metrics.bytes_in.add(self.bytes);
         metrics.keep_alives.add(self.keep_alives);
         metrics.frames_forwarded.add(self.forwarded);
         metrics.bytes_forwarded.add(self.bytes_forwarded);
         metrics.frames_rejected_short.add(self.rejected_short);
         metrics.frames_rejected_reserved.add(self.rejected_reserved);
-        metrics.frames_dropped_unknown.add(self.dropped_unknown);
-        metrics.frames_dropped_full.add(self.dropped_full);
-        metrics.frames_dropped_memory.add(self.dropped_memory);
+        metrics.frames_dropped_unknown.add(unknown);
+        metrics.frames_dropped_full.add(full);
+        metrics.frames_dropped_memory.add(memory);
     }
 }

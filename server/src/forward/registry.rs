@@ -1,8 +1,7 @@
-//! Who is connected: the only state that all connections share.
+//! The connected peers by id. Every frame finds its recipient here.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use std::mem;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use waddell_core::PeerId;
@@ -10,10 +9,10 @@ use waddell_core::PeerId;
 use crate::forward::peer::Peer;
 use crate::ids::{self, IdHasher};
 
-/// Maps peer ids to connected peers.
+/// The connected peers by id.
 ///
-/// Routing goes through [`Registry::get`] alone, which is where peers on other nodes would be
-/// found too.
+/// [`Registry::get`] is the only way from an id to a peer. A peer that is connected to another
+/// machine would be found here too.
 #[derive(Debug)]
 pub(crate) struct Registry {
     shards: Box<[RwLock<Shard>]>,
@@ -29,17 +28,17 @@ impl Registry {
         Self { shards: (0..SHARDS).map(|_| RwLock::default()).collect() }
     }
 
-    /// Returns the peer of that id, if it is connected.
+    /// Returns the peer with that id, if it is connected.
     pub(crate) fn get(&self, id: PeerId) -> Option<Arc<Peer>> {
         self.read(id).get(&id).cloned()
     }
 
-    /// Files a peer under its id until the registration ends.
-    pub(crate) fn register(self: &Arc<Self>, peer: Peer) -> Registration {
+    /// Lists a peer under its id until the registration ends.
+    pub(crate) fn register(self: &Arc<Self>, id: PeerId, peer: Peer) -> Registration {
         let peer = Arc::new(peer);
-        let before = self.write(peer.id()).insert(peer.id(), Arc::clone(&peer));
-        debug_assert!(before.is_none(), "ids are random and never met again");
-        Registration { registry: Arc::clone(self), peer, listed: true }
+        let before = self.write(id).insert(id, Arc::clone(&peer));
+        debug_assert!(before.is_none(), "ids are random and never drawn twice");
+        Registration { registry: Some(Arc::clone(self)), id, peer }
     }
 
     /// Returns how many peers are connected.
@@ -50,17 +49,18 @@ impl Registry {
             .sum()
     }
 
-    /// Returns all peers, a shard at a time; each is locked only while it is copied.
-    pub(crate) fn shards(&self) -> impl Iterator<Item = Vec<Arc<Peer>>> {
+    /// Returns all peers, a shard at a time. A shard is locked only while it is copied.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = Vec<(PeerId, Arc<Peer>)>> {
         self.shards.iter().map(|shard| {
-            shard.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            shard.iter().map(|(id, peer)| (*id, Arc::clone(peer))).collect()
         })
     }
 
     fn remove(&self, id: PeerId) {
         let mut shard = self.write(id);
         shard.remove(&id);
-        // After a peak the memory goes back; a quarter of slack keeps it from flapping.
+        // Memory goes back after a peak; the slack keeps the capacity from flapping.
         if shard.capacity() > 64 && shard.len() * 4 < shard.capacity() {
             let wanted = shard.len() * 2;
             shard.shrink_to(wanted);
@@ -80,23 +80,28 @@ impl Registry {
     }
 }
 
-/// A peer's place in the registry; dropping it removes the peer from there.
+/// A peer's place in the registry. Dropping it removes the peer.
 #[derive(Debug)]
 pub(crate) struct Registration {
-    registry: Arc<Registry>,
+    /// `None` once the peer is removed.
+    registry: Option<Arc<Registry>>,
+    id: PeerId,
     peer: Arc<Peer>,
-    listed: bool,
 }
 
 impl Registration {
+    pub(crate) fn id(&self) -> PeerId {
+        self.id
+    }
+
     pub(crate) fn peer(&self) -> &Arc<Peer> {
         &self.peer
     }
 
-    /// Removes the peer from the registry: nobody can reach it from here on.
+    /// Removes the peer from the registry. From then on no frame reaches it.
     pub(crate) fn end(&mut self) {
-        if mem::take(&mut self.listed) {
-            self.registry.remove(self.peer.id());
+        if let Some(registry) = self.registry.take() {
+            registry.remove(self.id);
         }
     }
 }

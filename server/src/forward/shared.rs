@@ -7,9 +7,8 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::ServerConfig;
-use crate::forward::memory::Memory;
+use crate::forward::budget::Budget;
 use crate::forward::registry::Registry;
-use crate::forward::unfinished::Unfinished;
 use crate::labels::AddressClaim;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
@@ -22,8 +21,10 @@ pub(crate) struct Shared {
     config: watch::Sender<Arc<ServerConfig>>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Metrics,
-    pub(crate) memory: Memory,
-    pub(crate) unfinished: Unfinished,
+    /// Memory for outboxes whose socket takes no more bytes.
+    pub(crate) outboxes: Arc<Budget>,
+    /// Memory for incoming frames that are incomplete.
+    pub(crate) partial_frames: Arc<Budget>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -36,8 +37,8 @@ impl Shared {
             config: watch::Sender::new(Arc::new(config)),
             registry: Arc::new(Registry::new()),
             metrics: Metrics::default(),
-            memory: Memory::new(outbox_total),
-            unfinished: Unfinished::new(outbox_total),
+            outboxes: Budget::with_reserve(outbox_total),
+            partial_frames: Budget::new(outbox_total),
             shutdown: Shutdown::new(clock),
         }
     }

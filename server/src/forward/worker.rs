@@ -18,14 +18,14 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
-use waddell_core::PeerId;
+use tokio::time::{Instant as TokioInstant, sleep_until};
+use waddell_core::{Instant, PeerId};
 
 use crate::config::ServerConfig;
+use crate::forward::fate::{DropReason, Fate};
 use crate::forward::link::Pushed;
-use crate::forward::outbox::Refused;
 use crate::forward::peer::Peer;
-use crate::forward::read_counts::ReadCounts;
+use crate::forward::reclaim::reclaim;
 use crate::forward::shared::Shared;
 use crate::forward::worker_buffers::WorkerBuffers;
 use crate::metrics::WorkerMetrics;
@@ -65,7 +65,12 @@ impl Scratch {
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, load: Load) -> Self {
         let metrics = shared.metrics.add_worker();
-        let buffers = WorkerBuffers::new(Arc::clone(&shared), Arc::clone(&metrics));
+        let buffers = WorkerBuffers::new(
+            shared.clock,
+            shared.config().limits.outbox_bytes,
+            Arc::clone(&shared.outboxes),
+            Arc::clone(&metrics),
+        );
         let scratch = Scratch {
             wire: vec![0; Scratch::LEN].into_boxed_slice(),
             plain: vec![0; Scratch::LEN].into_boxed_slice(),
@@ -102,47 +107,35 @@ impl Worker {
         }
     }
 
-    /// Puts a frame into its recipient's outbox, and counts what became of it.
+    /// Puts a frame that was read at that time into its recipient's outbox.
     ///
-    /// `recent` is the recipient of the frame before: frames to the same peer tend to come in rows.
+    /// `recent` is the recipient of the frame before: frames to one peer tend to come in rows.
     pub(crate) fn forward(
         &self,
         to: PeerId,
         frame: &[u8],
-        recent: &mut Option<Arc<Peer>>,
-        counts: &mut ReadCounts,
-    ) {
-        if recent.as_ref().is_none_or(|peer| peer.id() != to) {
-            *recent = self.shared.registry.get(to);
+        read_at: Instant,
+        recent: &mut Option<(PeerId, Arc<Peer>)>,
+    ) -> Fate {
+        if recent.as_ref().is_none_or(|(id, _)| *id != to) {
+            *recent = self.shared.registry.get(to).map(|peer| (to, peer));
         }
-        let Some(peer) = recent else {
-            counts.dropped_unknown += 1;
-            return;
+        let Some((_, peer)) = recent else {
+            return Fate::Dropped(DropReason::UnknownRecipient);
         };
-        match peer.push(frame, counts.read_at, &mut self.buffers.borrow_mut()) {
-            Ok(Pushed::Flush) => self.flush_soon(peer),
-            Ok(Pushed::Waits | Pushed::Written) => {}
-            Ok(Pushed::Gone) => {
-                counts.dropped_unknown += 1;
-                return;
-            }
-            Err(Refused::Full) => {
-                counts.dropped_full += 1;
-                return;
-            }
-            Err(Refused::NoMemory) => {
-                counts.dropped_memory += 1;
-                return;
-            }
+        let pushed = self.with_buffers(|buffers| peer.link().push(frame, read_at, buffers));
+        match pushed {
+            Ok(Pushed::NeedsFlush) => self.flush_soon(peer),
+            Ok(Pushed::Handled) => {}
+            Err(reason) => return Fate::Dropped(reason),
         }
-        counts.forwarded += 1;
-        counts.bytes_forwarded += frame.len() as u64;
+        Fate::Forwarded
     }
 
-    /// Sends a WebSocket control frame, unless so much waits already that it makes no difference.
+    /// Sends a WebSocket control frame, unless the peer's outbox is full.
     pub(crate) fn send_control(&self, peer: &Arc<Peer>, frame: &[u8]) {
         let pushed = self.with_buffers(|buffers| peer.link().push_control(frame, buffers));
-        if pushed == Pushed::Flush {
+        if pushed == Pushed::NeedsFlush {
             self.flush_soon(peer);
         }
     }
@@ -178,7 +171,7 @@ impl Worker {
             std::mem::swap(&mut list, &mut self.to_flush.borrow_mut());
             let mut buffers = self.buffers.borrow_mut();
             for peer in list.drain(..) {
-                peer.flush(&mut buffers);
+                peer.link().flush(&mut buffers);
             }
             buffers.measure_written();
             Poll::<()>::Pending
@@ -190,7 +183,7 @@ impl Worker {
     /// time, and so rarely that an idle server stays idle.
     async fn keep_house(self: Rc<Self>) {
         loop {
-            let due = Instant::now() + HOUSEKEEPING_INTERVAL;
+            let due = TokioInstant::now() + HOUSEKEEPING_INTERVAL;
             sleep_until(due).await;
             self.metrics.lag.observe(due.elapsed());
             if self.with_buffers(|buffers| buffers.pool.trim()) {
@@ -210,9 +203,9 @@ impl Worker {
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let crowd_out = |peer: &Peer| {
-                worker.with_buffers(|buffers| peer.crowd_out(buffers));
+                worker.with_buffers(|buffers| peer.link().crowd_out(buffers));
             };
-            worker.shared.memory.reclaim(&worker.shared.registry, crowd_out).await;
+            reclaim(&worker.shared.outboxes, &worker.shared.registry, crowd_out).await;
         });
     }
 

@@ -200,8 +200,8 @@ impl shutdown::Steps for ShutdownSteps<'_> {
 
     fn wake_peers(&self) {
         for shard in self.entrance.shared.registry.shards() {
-            for peer in shard {
-                peer.wake_owner();
+            for (_, peer) in shard {
+                peer.link().wake_owner();
             }
         }
     }

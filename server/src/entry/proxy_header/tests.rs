@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::forward::proxy_watch::ProxyWatch;
 
 const SIGNATURE: &str = "0d0a0d0a000d0a515549540a";
 
@@ -128,22 +129,22 @@ fn other_streams_are_told_at_the_first_byte_that_differs() {
 fn a_watch_finds_headers_and_nothing_else_in_any_pieces() {
     for (bytes, _) in headers() {
         for piece in [1, 3, 5, bytes.len()] {
-            let mut watch = Watch::new();
+            let mut watch = ProxyWatch::new();
             let found = bytes.chunks(piece).filter(|bytes| watch.finds_header(bytes)).count();
             assert_eq!(found, 1, "{} by {piece}", bytes.escape_ascii());
         }
-        let mut late = Watch::new();
+        let mut late = ProxyWatch::new();
         assert!(!late.finds_header(b"x") && !late.finds_header(&bytes));
-        assert!(!Watch::default().finds_header(&bytes));
+        assert!(!ProxyWatch::default().finds_header(&bytes));
     }
     for other in [&b"PROXY UNKNELL"[..], b"PROXY T", b"PROXY\0TCP4", b"\r\n\r\n\0\r\nQUIT\r"] {
-        assert!(!Watch::new().finds_header(other), "{}", other.escape_ascii());
+        assert!(!ProxyWatch::new().finds_header(other), "{}", other.escape_ascii());
     }
 }
 
 #[test]
 fn no_frame_to_a_random_id_begins_as_a_header() {
-    for tell in Watch::TELLS {
+    for tell in ProxyWatch::SIGNS {
         // Where the version of a UUID and its variant are in the first frame of a stream.
         let version = tell.get(2 + 6).map(|byte| byte >> 4);
         let variant = tell.get(2 + 8).map(|byte| byte >> 6);

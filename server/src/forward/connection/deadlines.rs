@@ -1,68 +1,109 @@
-//! What a connection has to do by when.
+//! When a connection has to act although nothing arrives.
 
-use std::rc::Rc;
-use std::task::Context;
+use waddell_core::Instant;
 
-use waddell_core::{Instant, Liveness};
+/// When a connection has to act although nothing arrives; `None` for what does not apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Deadlines {
+    /// The peer has taken no byte for the write timeout.
+    pub(super) stall: Option<Instant>,
+    /// The shutdown closes this peer.
+    pub(super) close: Option<Instant>,
+    /// The peer has sent no frame for the idle timeout.
+    pub(super) idle: Option<Instant>,
+    /// The frame that the peer has begun is not complete in time.
+    pub(super) frame: Option<Instant>,
+    /// The peer has not answered a ping.
+    pub(super) pong: Option<Instant>,
+    /// The peer is to be pinged.
+    pub(super) ping: Option<Instant>,
+}
 
-use super::Connection;
-use super::end::End;
-use super::pings::Beat;
-use crate::forward::transport::ws;
+/// A deadline that has passed; see the field of that name in [`Deadlines`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Stall,
+    Close,
+    Idle,
+    Frame,
+    Pong,
+    Ping,
+}
 
-impl Connection {
-    /// Does what is due, and sees to it that the task is woken for what is due next.
-    pub(super) fn poll_timer(
-        &mut self,
-        cx: &mut Context<'_>,
-        stalled_since: Option<Instant>,
-        close_at: Option<Instant>,
-    ) -> Option<End> {
-        let shared = &self.worker.shared;
-        let worker = Rc::clone(&self.worker);
-        let timeouts = &worker.config().timeouts;
-        loop {
-            let stalled_at = stalled_since.map(|since| since + timeouts.write);
-            let idle_at = self.inbound.state.poll_timeout();
-            let ping_at = self.inbound.websocket.as_ref().map(|ws| ws.pings.due());
-            let frame_at = self.inbound.frame_due(timeouts.frame);
-            let dues = [stalled_at, idle_at, ping_at, frame_at, close_at];
-            let Some(due) = dues.into_iter().flatten().min() else {
-                self.timer.rest();
-                return None;
-            };
-            if self.timer.poll_until(cx, shared.clock.timer(due)).is_pending() {
-                return None;
-            }
-            let now = shared.clock.now();
-            if stalled_at.is_some_and(|at| at <= now) {
-                return Some(End::Stalled);
-            }
-            if close_at.is_some_and(|at| at <= now) {
-                return None;
-            }
-            match self.inbound.state.handle_timeout(now) {
-                Liveness::Alive => {}
-                Liveness::Expired => return Some(End::TimedOut),
-            }
-            if frame_at.is_some_and(|at| at <= now) {
-                return Some(End::TimedOut);
-            }
-            let Some(websocket) = &mut self.inbound.websocket else { continue };
-            let pings = &mut websocket.pings;
-            // Behind much that waits a ping would come too late to ask anything, and a peer that is
-            // not read from cannot answer.
-            let paused = self.inbound.state.paused_until(now).is_some();
-            let unasked = paused || stalled_since.is_some();
-            if unasked {
-                pings.heard();
-            }
-            match pings.beat(timeouts, self.inbound.state.id(), now) {
-                Beat::Wait => {}
-                Beat::Ping if unasked => pings.heard(),
-                Beat::Ping => self.worker.send_control(self.registration.peer(), &ws::ping()),
-                Beat::Dead => return Some(End::TimedOut),
-            }
+impl Deadlines {
+    /// Returns the first deadline.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.all().into_iter().filter_map(|(at, _)| at).min()
+    }
+
+    /// Returns a deadline that has passed: of several, the one that makes the others pointless.
+    pub(super) fn expired(&self, now: Instant) -> Option<Due> {
+        let passed = |(at, _): &(Option<Instant>, Due)| at.is_some_and(|at| at <= now);
+        self.all().into_iter().find(passed).map(|(_, due)| due)
+    }
+
+    /// Returns all deadlines, those first that end the connection.
+    fn all(&self) -> [(Option<Instant>, Due); 6] {
+        let Self { stall, close, idle, frame, pong, ping } = *self;
+        [
+            (stall, Due::Stall),
+            (close, Due::Close),
+            (idle, Due::Idle),
+            (frame, Due::Frame),
+            (pong, Due::Pong),
+            (ping, Due::Ping),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::since_epoch(Duration::from_secs(seconds))
+    }
+
+    /// One deadline after the other, the least important first.
+    fn all() -> Deadlines {
+        Deadlines {
+            stall: Some(at(6)),
+            close: Some(at(5)),
+            idle: Some(at(4)),
+            frame: Some(at(3)),
+            pong: Some(at(2)),
+            ping: Some(at(1)),
         }
+    }
+
+    #[test]
+    fn without_deadlines_there_is_nothing_to_wait_for() {
+        assert_eq!(Deadlines::default().next(), None);
+        assert_eq!(Deadlines::default().expired(at(1 << 40)), None);
+    }
+
+    #[test]
+    fn the_first_is_next_wherever_it_stands() {
+        assert_eq!(all().next(), Some(at(1)));
+        assert_eq!(Deadlines { stall: Some(at(0)), ..all() }.next(), Some(at(0)));
+        assert_eq!(Deadlines { frame: Some(at(0)), ..all() }.next(), Some(at(0)));
+    }
+
+    #[test]
+    fn a_deadline_expires_when_its_time_has_come_and_no_earlier() {
+        let deadlines = Deadlines { idle: Some(at(10)), ..Deadlines::default() };
+        assert_eq!(deadlines.expired(at(9)), None);
+        assert_eq!(deadlines.expired(at(10)), Some(Due::Idle));
+    }
+
+    #[test]
+    fn of_several_that_have_passed_the_most_important_counts() {
+        let expected = [Due::Ping, Due::Pong, Due::Frame, Due::Idle, Due::Close, Due::Stall];
+        for (seconds, due) in (1..).zip(expected) {
+            assert_eq!(all().expired(at(seconds)), Some(due));
+        }
+        assert_eq!(all().expired(at(0)), None);
     }
 }

@@ -1,128 +1,93 @@
-//! The end of a connection: what waits is delivered, and both sides hang up.
+//! The end of a connection: its outbox is written, then both sides close.
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, ReadBuf};
 use waddell_core::Instant;
 
+use super::READS_PER_TURN;
 use super::end::End;
-use super::{Connection, READS_PER_TURN};
-use crate::forward::link::LinkStatus;
-use crate::forward::transport::ws;
+use super::io::Io;
+use crate::forward::link::Lost;
 
-/// What is left to do once there is a reason to end.
+/// The rest of a connection's life, after it has a reason to end.
 #[derive(Debug)]
 pub(super) struct Finish {
     pub(super) end: End,
     deadline: Instant,
-    /// All is written and the peer knows that nothing more comes.
+    /// The outbox is written, and the peer is told that no more bytes follow.
     shut_down: bool,
 }
 
-/// Longest time for a peer that was told of the end to hang up too.
+/// Longest time for a peer to close its side after the server has closed its own.
 const LINGER: Duration = Duration::from_secs(2);
 
-impl Connection {
-    /// Takes nothing more for the peer, and sets about delivering what waits.
-    pub(super) fn begin_finish(&mut self, end: End) -> Box<Finish> {
-        self.end_last_read();
-        self.registration.end();
-        let shared = &self.worker.shared;
-        self.inbound.close(&shared.unfinished);
-        match end {
-            End::Closed(_) | End::Broken | End::Shutdown => {}
-            End::Stalled => shared.metrics.peers_stalled.increment(),
-            End::TimedOut => shared.metrics.peers_timed_out.increment(),
-            End::CrowdedOut => shared.metrics.peers_crowded_out.increment(),
-            End::Misbehaved(_) => shared.metrics.peers_misbehaved.increment(),
-        }
-        let mut link = self.peer().link();
-        link.close();
-        if self.kind.is_websocket()
-            && let Some(close) = end.close()
-        {
-            self.worker.with_buffers(|buffers| link.push_control(&ws::close(close), buffers));
-        }
-        let deadline = shared.clock.now() + self.worker.config().timeouts.write;
-        Box::new(Finish { end, deadline, shut_down: false })
+impl Finish {
+    pub(super) fn new(end: End, io: &Io) -> Self {
+        let deadline = io.now() + io.worker.config().timeouts.write;
+        Self { end, deadline, shut_down: false }
     }
 
-    /// Delivers what waits, says that nothing more comes, and gives the peer time to hang up too:
-    /// a socket that is closed with unread bytes in it takes back what was just delivered.
-    pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>, finish: &mut Finish) -> Poll<()> {
-        match finish.end {
+    /// Writes the outbox, ends the stream, and gives the peer time to close its side. If a socket is
+    /// closed with unread bytes in it, the system discards the bytes that were just written.
+    pub(super) fn poll(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<()> {
+        match self.end {
             End::Broken | End::Stalled | End::TimedOut | End::CrowdedOut => return Poll::Ready(()),
             End::Closed(_) | End::Misbehaved(_) | End::Shutdown => {}
         }
-        if !finish.shut_down {
-            match self.poll_deliver(cx, &mut finish.deadline) {
+        if !self.shut_down {
+            match self.poll_deliver(io, cx) {
                 Poll::Pending => {}
-                Poll::Ready(Err(Undeliverable)) => return Poll::Ready(()),
-                Poll::Ready(Ok(())) if finish.end == End::Closed(None) => return Poll::Ready(()),
+                Poll::Ready(Err(_lost)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if self.end == End::Closed(None) => return Poll::Ready(()),
                 Poll::Ready(Ok(())) => {
-                    finish.shut_down = true;
-                    finish.deadline = finish.deadline.min(self.worker.shared.clock.now() + LINGER);
+                    self.shut_down = true;
+                    self.deadline = self.deadline.min(io.now() + LINGER);
                 }
             }
         }
-        if finish.shut_down && self.poll_hung_up(cx).is_ready() {
+        if self.shut_down && poll_closed(io, cx).is_ready() {
             return Poll::Ready(());
         }
-        self.timer.poll_until(cx, self.worker.shared.clock.timer(finish.deadline))
+        io.poll_until(cx, self.deadline)
     }
 
-    /// Writes all that waits, then ends the stream towards the peer. The deadline moves whenever
-    /// the peer takes something.
-    fn poll_deliver(
-        &mut self,
-        cx: &mut Context<'_>,
-        deadline: &mut Instant,
-    ) -> Poll<Result<(), Undeliverable>> {
-        let write_timeout = self.worker.config().timeouts.write;
-        let mut link = self.peer().link();
-        self.worker.with_buffers(|buffers| {
+    /// Writes the outbox, then ends the stream towards the peer. The deadline moves whenever the
+    /// peer takes a byte.
+    fn poll_deliver(&mut self, io: &Io, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        let write_timeout = io.worker.config().timeouts.write;
+        let mut link = io.peer().link();
+        io.worker.with_buffers(|buffers| {
             link.write_now(buffers);
-            match link.poll_blocked(cx, write_timeout, buffers) {
-                LinkStatus::Stalled(since) => {
-                    *deadline = since + write_timeout;
-                    return Poll::Pending;
-                }
-                LinkStatus::Broken | LinkStatus::CrowdedOut => {
-                    return Poll::Ready(Err(Undeliverable));
-                }
-                LinkStatus::Flowing => {}
+            if let Some(since) = link.poll_blocked(cx, write_timeout, buffers)? {
+                self.deadline = since + write_timeout;
+                return Poll::Pending;
             }
             if let Some(tls) = &mut link.tls {
                 tls.send_close_notify();
-                // If this does not fit, the peer is told by the end of the stream alone.
+                // If this does not fit, the end of the stream alone tells the peer.
                 link.write_now(buffers);
             }
             link.shut_down();
             Poll::Ready(Ok(()))
         })
     }
-
-    /// Throws away what the peer still sends, until it hangs up.
-    fn poll_hung_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let worker = Rc::clone(&self.worker);
-        worker.with_scratch(|scratch| {
-            for _ in 0..READS_PER_TURN {
-                let mut buffer = ReadBuf::new(&mut scratch.wire);
-                let result = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer));
-                if result.is_err() || buffer.filled().is_empty() {
-                    return Poll::Ready(());
-                }
-            }
-            if self.socket.as_ref().poll_read_ready(cx).is_ready() {
-                cx.waker().wake_by_ref();
-            }
-            Poll::Pending
-        })
-    }
 }
 
-/// The socket broke before all was delivered.
-struct Undeliverable;
+/// Discards the peer's bytes until it closes its side.
+fn poll_closed(io: &mut Io, cx: &mut Context<'_>) -> Poll<()> {
+    let worker = Rc::clone(&io.worker);
+    worker.with_scratch(|scratch| {
+        for _ in 0..READS_PER_TURN {
+            match ready!(io.poll_read(cx, &mut scratch.wire)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        if io.poll_readable(cx) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+}

@@ -1,100 +1,103 @@
-//! What a peer sends, on its way to becoming frames.
+//! From the bytes that a peer sends to frames.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use waddell_core::{Decision, FrameDecoder, Instant, Rejected, ServerConnection};
+use waddell_core::{Decision, FrameDecoder, Instant, ServerConnection};
 
 use super::end::End;
 use super::pings::Pings;
-use crate::forward::memory::NoMemory;
+use crate::forward::budget::{Budget, Charge, NoMemory};
 use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
 use crate::forward::transport::ws;
-use crate::forward::unfinished::Unfinished;
 use crate::forward::worker::Worker;
 
-/// What the peer sends, on its way to becoming frames.
+/// From the bytes that a peer sends to frames.
 #[derive(Debug)]
 pub(super) struct Inbound {
+    /// Set if the peer speaks WebSocket. Boxed, because most of a connection is the same without.
     pub(super) websocket: Option<Box<WebSocket>>,
-    pub(super) frames: FrameDecoder,
-    /// When the frame began that is not finished.
-    pub(super) begun_at: Option<Instant>,
+    frames: FrameDecoder,
+    /// Set while a frame is incomplete. Boxed, because that is for microseconds usually.
+    partial: Option<Box<PartialFrame>>,
     pub(super) state: ServerConnection,
 }
 
-/// What a WebSocket peer needs besides; boxed, since most of a connection is the same without.
+/// The part of the state that only WebSocket peers have.
 #[derive(Debug)]
 pub(super) struct WebSocket {
-    pub(super) decoder: ws::Decoder,
+    decoder: ws::Decoder,
     pub(super) pings: Pings,
-    pub(super) surplus: Surplus,
+    surplus: Surplus,
 }
 
-/// How many WebSocket frames are not charged to the peer's rate yet.
-///
-/// A peer is charged for each frame of waddell. It is to pay for WebSocket frames that carry none
-/// as well, such as pings, and for no message twice: so for WebSocket frames as far as they are
-/// more. One may be open, for the frame in it need not be whole yet.
-#[derive(Debug, Default)]
-pub(super) struct Surplus {
-    open: usize,
-}
-
-impl Surplus {
-    /// Takes note of WebSocket frames, and of waddell's that were charged; returns how many of the
-    /// former are to be charged besides.
-    fn charge(&mut self, websocket: usize, waddell: usize) -> usize {
-        let uncharged = (self.open + websocket).saturating_sub(waddell);
-        self.open = uncharged.min(1);
-        uncharged - self.open
-    }
+/// A frame of which some bytes have arrived.
+#[derive(Debug)]
+struct PartialFrame {
+    /// When its first byte was read.
+    begun_at: Instant,
+    charge: Charge,
 }
 
 impl Inbound {
-    /// The peer has sent something: it lives.
+    pub(super) fn new(state: ServerConnection, max_frame_len: u16, pings: Option<Pings>) -> Self {
+        let websocket = pings.map(|pings| {
+            let (decoder, surplus) = (ws::Decoder::default(), Surplus::default());
+            Box::new(WebSocket { decoder, pings, surplus })
+        });
+        let frames = FrameDecoder::with_max_len(max_frame_len);
+        Self { websocket, frames, partial: None, state }
+    }
+
+    /// Records that the peer has sent something.
     pub(super) fn heard(&mut self) {
         if let Some(websocket) = &mut self.websocket {
             websocket.pings.heard();
         }
     }
 
-    /// Takes note of whether there is an unfinished frame after what was read, and since when.
-    pub(super) fn note_unfinished(&mut self, counts: &ReadCounts) {
-        if self.frames.buffered() == 0 {
-            self.begun_at = None;
-        } else if self.begun_at.is_none() || counts.frames_in > 0 {
-            self.begun_at = Some(counts.read_at);
-        }
-    }
-
-    /// Returns when the frame that has begun is to be finished; `None` if there is none.
+    /// Returns when the frame that has begun has to be complete; `None` if there is none.
     pub(super) fn frame_due(&self, timeout: Duration) -> Option<Instant> {
-        let begun_at = self.begun_at?;
-        // A peer that is not read from cannot finish it.
+        let begun_at = self.partial.as_ref()?.begun_at;
+        // A peer that is not read from cannot complete it.
         let from = self.state.paused_until(begun_at).unwrap_or(begun_at);
         Some(from + timeout)
     }
 
-    /// Accounts for what an unfinished frame holds, which was so much `before`.
-    pub(super) fn account(&mut self, before: usize, unfinished: &Unfinished) -> Result<(), End> {
-        let after = self.frames.held();
-        if after == before {
+    /// Charges the memory of a frame that is incomplete after a read.
+    pub(super) fn charge_partial(
+        &mut self,
+        counts: &ReadCounts,
+        budget: &Arc<Budget>,
+    ) -> Result<(), End> {
+        let held = self.frames.held();
+        if held == 0 {
+            self.partial = None;
             return Ok(());
         }
-        unfinished.change(before, after).map_err(|NoMemory| {
-            self.frames = FrameDecoder::new();
-            unfinished.release(before);
+        let charged = match &mut self.partial {
+            Some(partial) => {
+                if counts.frames > 0 {
+                    partial.begun_at = counts.read_at;
+                }
+                let before = partial.charge.bytes();
+                partial.charge.grow(held.saturating_sub(before)).map(|()| partial.charge.set(held))
+            }
+            None => budget.charge(held).map(|charge| {
+                self.partial = Some(Box::new(PartialFrame { begun_at: counts.read_at, charge }));
+            }),
+        };
+        charged.map_err(|NoMemory| {
+            self.close();
             End::CrowdedOut
         })
     }
 
-    /// Takes nothing more: what has begun stays unfinished.
-    pub(super) fn close(&mut self, unfinished: &Unfinished) {
-        unfinished.release(self.frames.held());
+    /// Drops the incomplete frame; no bytes are taken from then on.
+    pub(super) fn close(&mut self) {
         self.frames = FrameDecoder::new();
-        self.begun_at = None;
+        self.partial = None;
     }
 
     /// Takes bytes as they are inside TLS.
@@ -103,17 +106,16 @@ impl Inbound {
         mut bytes: &mut [u8],
         peer: &Arc<Peer>,
         worker: &Worker,
-        now: Instant,
         counts: &mut ReadCounts,
     ) -> Result<(), End> {
         let Some(websocket) = &mut self.websocket else {
-            return take_frames(&mut self.frames, &mut self.state, bytes, worker, now, counts);
+            return take_frames(&mut self.frames, &mut self.state, bytes, worker, counts);
         };
-        let frames_before = counts.frames_in;
+        let frames_before = counts.frames;
         while let Some(event) = websocket.decoder.next(&mut bytes).map_err(End::Misbehaved)? {
             match event {
                 ws::Event::Bytes(bytes) => {
-                    take_frames(&mut self.frames, &mut self.state, bytes, worker, now, counts)?;
+                    take_frames(&mut self.frames, &mut self.state, bytes, worker, counts)?;
                 }
                 ws::Event::Ping(payload) => worker.send_control(peer, &ws::pong(&payload)),
                 // Any byte counts as a sign of life; see `Inbound::heard`.
@@ -123,9 +125,9 @@ impl Inbound {
         }
         let overhead = websocket.decoder.take_overhead();
         if self.state.is_limited() {
-            let frames = (counts.frames_in - frames_before) as usize;
+            let frames = (counts.frames - frames_before) as usize;
             let surplus = websocket.surplus.charge(overhead.frames, frames);
-            self.state.charge(surplus, overhead.bytes, now);
+            self.state.charge(surplus, overhead.bytes, counts.read_at);
         }
         Ok(())
     }
@@ -137,21 +139,41 @@ fn take_frames(
     state: &mut ServerConnection,
     mut bytes: &mut [u8],
     worker: &Worker,
-    now: Instant,
     counts: &mut ReadCounts,
 ) -> Result<(), End> {
     let mut recent = None;
     while let Some(mut frame) = frames.next_frame(&mut bytes)? {
-        counts.frames_in += 1;
-        counts.bytes_in += frame.as_bytes().len() as u64;
-        match state.handle_frame(&mut frame, now) {
-            Decision::Forward(to) => worker.forward(to, frame.as_bytes(), &mut recent, counts),
-            Decision::KeepAlive => counts.keep_alives += 1,
-            Decision::Reject(Rejected::ShortFrame { .. }) => counts.rejected_short += 1,
-            Decision::Reject(Rejected::ReservedRecipient) => counts.rejected_reserved += 1,
+        counts.frame(frame.as_bytes().len());
+        match state.handle_frame(&mut frame, counts.read_at) {
+            Decision::Forward(to) => {
+                let fate = worker.forward(to, frame.as_bytes(), counts.read_at, &mut recent);
+                counts.fate(fate, frame.as_bytes().len());
+            }
+            Decision::KeepAlive => counts.keep_alive(),
+            Decision::Reject(rejected) => counts.rejected(rejected),
         }
     }
     Ok(())
+}
+
+/// Counts the WebSocket frames that are not charged to the peer's rate yet.
+///
+/// A peer is charged for each waddell frame. It has to pay for WebSocket frames without a waddell
+/// frame too, such as pings, but not twice for one message. So it is charged for the WebSocket frames
+/// in excess of the waddell frames. One may be open: the waddell frame in it can be incomplete.
+#[derive(Debug, Default)]
+struct Surplus {
+    open: usize,
+}
+
+impl Surplus {
+    /// Records WebSocket frames, and waddell frames that are charged. Returns how many WebSocket
+    /// frames have to be charged besides.
+    fn charge(&mut self, websocket: usize, waddell: usize) -> usize {
+        let uncharged = (self.open + websocket).saturating_sub(waddell);
+        self.open = uncharged.min(1);
+        uncharged - self.open
+    }
 }
 
 #[cfg(test)]
@@ -168,12 +190,12 @@ mod tests {
     }
 
     #[test]
-    fn websocket_frames_without_any_of_waddells_are_charged() {
+    fn websocket_frames_without_a_waddell_frame_are_charged() {
         let mut surplus = Surplus::default();
         let charged: usize = (0..100).map(|_| surplus.charge(1, 0)).sum();
         assert_eq!(charged, 99);
         assert_eq!(surplus.charge(50, 0), 50);
-        // What came in a row with others pays for those alone.
+        // Of eleven frames two carry waddell frames.
         assert_eq!(surplus.charge(11, 2), 9);
         assert_eq!(surplus.charge(0, 30), 0);
         assert_eq!(surplus.charge(1, 0) + surplus.charge(1, 0), 1);

@@ -1,4 +1,4 @@
-//! Whether a WebSocket peer lives.
+//! When a WebSocket peer is pinged, and when it has to answer.
 
 use std::time::Duration;
 
@@ -7,50 +7,73 @@ use waddell_core::{Instant, PeerId};
 use crate::config::Timeouts;
 use crate::ids;
 
-/// Finds out whether a WebSocket peer lives.
+/// When a WebSocket peer is pinged, and when it has to answer.
 #[derive(Debug)]
 pub(super) struct Pings {
-    ping_at: Instant,
-    /// When to give up unless something is heard before.
+    next: Instant,
+    /// Set while the answer to a ping is outstanding.
     pong_by: Option<Instant>,
 }
 
-pub(super) enum Beat {
-    Wait,
-    Ping,
-    Dead,
-}
-
 impl Pings {
-    pub(super) fn new(interval: Duration, peer: PeerId, now: Instant) -> Self {
-        Self { ping_at: now + Self::interval(interval, peer), pong_by: None }
+    pub(super) fn new(timeouts: &Timeouts, peer: PeerId, now: Instant) -> Self {
+        Self { next: now + interval(timeouts, peer), pong_by: None }
     }
 
-    /// The time between two pings of one peer: the configured one, give or take a tenth, so that
-    /// peers that came together do not stay together.
-    fn interval(interval: Duration, peer: PeerId) -> Duration {
-        interval * (921 + (ids::spread(peer) >> 24)) / 1024
+    /// Returns when the next ping is due.
+    pub(super) fn next(&self) -> Instant {
+        self.next
     }
 
-    /// The peer has sent something: it lives.
+    /// Returns when the peer counts as gone, unless it sends anything before.
+    pub(super) fn pong_by(&self) -> Option<Instant> {
+        self.pong_by
+    }
+
+    /// Records that the peer is alive: it has sent something, or cannot be expected to.
     pub(super) fn heard(&mut self) {
         self.pong_by = None;
     }
 
-    pub(super) fn due(&self) -> Instant {
-        self.pong_by.map_or(self.ping_at, |by| by.min(self.ping_at))
+    /// Records that the peer is pinged.
+    pub(super) fn pinged(&mut self, timeouts: &Timeouts, peer: PeerId, now: Instant) {
+        self.next = now + interval(timeouts, peer);
+        // A ping while an answer is outstanding does not extend the time for the answer.
+        self.pong_by.get_or_insert(now + timeouts.pong);
+    }
+}
+
+/// Returns the time between two pings of one peer: the configured one, give or take a tenth, so that
+/// peers that connected together are not pinged together.
+fn interval(timeouts: &Timeouts, peer: PeerId) -> Duration {
+    let random = ids::spread(peer) >> 24;
+    timeouts.ping_interval * (921 + random) / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_of_peers_differ_by_a_tenth_at_most() {
+        let timeouts = Timeouts::default();
+        let of = |first| interval(&timeouts, PeerId::from_bytes([first; 16]));
+        let tenth = timeouts.ping_interval / 10;
+        assert!(of(0) < timeouts.ping_interval && of(0xff) > timeouts.ping_interval);
+        assert!((0..=0xff).all(|first| of(first).abs_diff(timeouts.ping_interval) <= 2 * tenth));
+        assert!(of(0xff) - of(0) <= timeouts.ping_interval / 4);
     }
 
-    pub(super) fn beat(&mut self, timeouts: &Timeouts, peer: PeerId, now: Instant) -> Beat {
-        if self.pong_by.is_some_and(|by| by <= now) {
-            return Beat::Dead;
-        }
-        if now < self.ping_at {
-            return Beat::Wait;
-        }
-        self.ping_at = now + Self::interval(timeouts.ping_interval, peer);
-        // A ping that is due while an answer is awaited does not put off the end.
-        self.pong_by = self.pong_by.or(Some(now + timeouts.pong));
-        Beat::Ping
+    #[test]
+    fn a_second_ping_does_not_extend_the_time_for_the_answer() {
+        let (timeouts, peer) = (Timeouts::default(), PeerId::NIL);
+        let mut pings = Pings::new(&timeouts, peer, Instant::EPOCH);
+        let first = pings.next();
+        pings.pinged(&timeouts, peer, first);
+        assert_eq!(pings.pong_by(), Some(first + timeouts.pong));
+        pings.pinged(&timeouts, peer, pings.next());
+        assert_eq!(pings.pong_by(), Some(first + timeouts.pong));
+        pings.heard();
+        assert_eq!(pings.pong_by(), None);
     }
 }

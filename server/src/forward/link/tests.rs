@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
-use waddell_core::PeerId;
 
 use super::*;
 use crate::config::ServerConfig;
@@ -24,7 +24,7 @@ const FRAMES: u32 = 300;
 /// Far longer than a round takes, even on a busy machine: what runs into it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A frame that says who pushed it, and as the how manieth.
+/// A frame that carries its thread and its number.
 fn frame(pusher: u8, number: u32) -> Vec<u8> {
     // From a few bytes to more than the socket's buffer.
     let len = 5 + (number as usize * 37 + usize::from(pusher) * 11) % 3000;
@@ -34,19 +34,24 @@ fn frame(pusher: u8, number: u32) -> Vec<u8> {
     frame
 }
 
+fn buffers(shared: &Shared) -> WorkerBuffers {
+    let limit = shared.config().limits.outbox_bytes;
+    let budget = Arc::clone(&shared.outboxes);
+    WorkerBuffers::new(shared.clock, limit, budget, shared.metrics.add_worker())
+}
+
 /// Pushes all frames, those again that are refused; flushes as workers do, at the end of a turn.
 fn push_all(peer: &Peer, shared: &Arc<Shared>, pusher: u8) {
-    let mut buffers = WorkerBuffers::new(Arc::clone(shared), shared.metrics.add_worker());
+    let mut buffers = buffers(shared);
     for number in 0..FRAMES {
         let frame = frame(pusher, number);
         let mut to_flush = false;
         loop {
-            match peer.push(&frame, shared.clock.now(), &mut buffers) {
-                Ok(Pushed::Flush) => to_flush = true,
-                Ok(Pushed::Waits | Pushed::Written) => {}
-                Ok(Pushed::Gone) => panic!("the peer is there"),
-                // The outbox is full.
-                Err(_) => {
+            match peer.link().push(&frame, shared.clock.now(), &mut buffers) {
+                Ok(Pushed::NeedsFlush) => to_flush = true,
+                Ok(Pushed::Handled) => {}
+                Err(DropReason::UnknownRecipient) => panic!("the link has not ended"),
+                Err(DropReason::OutboxFull | DropReason::NoMemory) => {
                     thread::yield_now();
                     continue;
                 }
@@ -56,7 +61,7 @@ fn push_all(peer: &Peer, shared: &Arc<Shared>, pusher: u8) {
         if to_flush {
             // Others push in the meantime.
             thread::yield_now();
-            peer.flush(&mut buffers);
+            peer.link().flush(&mut buffers);
         }
     }
 }
@@ -80,19 +85,19 @@ fn read_all(mut client: std::net::TcpStream) -> Vec<u8> {
 
 /// Waits for the socket as a connection's task does, until nothing waits and nothing will.
 async fn own(peer: &Peer, shared: &Arc<Shared>, all_pushed: &AtomicBool) -> usize {
-    let mut buffers = WorkerBuffers::new(Arc::clone(shared), shared.metrics.add_worker());
+    let mut buffers = buffers(shared);
     let mut stalls = 0;
     poll_fn(|cx| {
         let mut link = peer.link();
         match link.poll_blocked(cx, PATIENCE, &mut buffers) {
-            LinkStatus::Flowing => {}
-            LinkStatus::Stalled(_) => {
+            Ok(None) => {}
+            Ok(Some(_since)) => {
                 stalls += 1;
                 return Poll::Pending;
             }
-            status => panic!("the socket works, but the link is {status:?}"),
+            Err(lost) => panic!("the socket works, but the link is lost: {lost:?}"),
         }
-        if all_pushed.load(Ordering::Acquire) && link.flow == Flow::Idle {
+        if all_pushed.load(Ordering::Acquire) && matches!(link.flow, Flow::Idle) {
             assert!(link.outbox.is_empty());
             link.shut_down();
             return Poll::Ready(());
@@ -118,9 +123,8 @@ fn what_several_workers_push_is_written_once_in_order_and_never_forgotten() {
             SockRef::from(&client).set_recv_buffer_size(16 * 1024).unwrap();
             let (socket, _) = listener.accept().await.unwrap();
             let (_reader, writer) = socket.into_split();
-            let id = PeerId::from_random([round as u8; 16]);
             let now = shared.clock.now();
-            let peer = Peer::new(id, writer, None, Framing::Raw, now);
+            let peer = Peer::new(writer, None, Framing::Raw, now);
             let (all_pushed, pushing) =
                 (AtomicBool::new(false), AtomicUsize::new(usize::from(PUSHERS)));
             // The threads end by themselves once the owner has ended the stream, so what is read is
@@ -136,7 +140,7 @@ fn what_several_workers_push_is_written_once_in_order_and_never_forgotten() {
                     push_all(&peer, &shared, pusher);
                     if pushing.fetch_sub(1, Ordering::AcqRel) == 1 {
                         all_pushed.store(true, Ordering::Release);
-                        peer.wake_owner();
+                        peer.link().wake_owner();
                     }
                 });
             }
@@ -159,5 +163,5 @@ fn what_several_workers_push_is_written_once_in_order_and_never_forgotten() {
         assert_eq!(arrived, pushed.collect(), "round {round}");
     }
     assert!(stalls > ROUNDS, "the owner had to wait {stalls} times only");
-    assert_eq!((shared.memory.held(), shared.memory.waiting()), (0, 0));
+    assert_eq!((shared.outboxes.held(), shared.outboxes.charges()), (0, 0));
 }

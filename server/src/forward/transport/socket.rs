@@ -1,36 +1,73 @@
-//! Writes to a socket without waiting.
+//! The writing half of a socket, as a link needs it.
 
 use std::io::{self, IoSlice, Write};
+use std::net::Shutdown;
+use std::task::{Context, Poll};
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
 
-/// Writes to a socket without waiting.
-pub(crate) struct NonBlocking<'a> {
-    pub(crate) socket: &'a TcpStream,
-    pub(crate) asking: Asking,
+/// The writing half of a socket, as a link needs it. No method waits.
+pub(crate) trait WriteHalf {
+    /// Writes to the socket; fails with [`io::ErrorKind::WouldBlock`] if that has no room.
+    type Writer<'a>: Write
+    where
+        Self: 'a;
+
+    fn writer(&mut self, attempt: Attempt) -> Self::Writer<'_>;
+
+    /// Returns whether the socket has room; if not, the task is woken when it has.
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ends the stream towards the peer, after all bytes that were written.
+    fn shut_down(&mut self);
 }
 
-/// When the system is asked whether a socket has room.
+/// When a write is attempted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Asking {
-    /// Unless it has said that there is none, and not yet that there is some again.
-    WhenReady,
+pub(crate) enum Attempt {
+    /// Unless the socket had no room and has not announced any since.
+    IfReady,
+    /// In any case.
     Always,
 }
 
-impl Write for NonBlocking<'_> {
+impl WriteHalf for OwnedWriteHalf {
+    type Writer<'a> = TcpWriter<'a>;
+
+    fn writer(&mut self, attempt: Attempt) -> TcpWriter<'_> {
+        TcpWriter { socket: (*self).as_ref(), attempt }
+    }
+
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (*self).as_ref().poll_write_ready(cx)
+    }
+
+    fn shut_down(&mut self) {
+        // Fails if the peer has closed the connection already.
+        let _ = SockRef::from((*self).as_ref()).shutdown(Shutdown::Write);
+    }
+}
+
+/// Writes to a TCP socket without waiting.
+pub(crate) struct TcpWriter<'a> {
+    socket: &'a TcpStream,
+    attempt: Attempt,
+}
+
+impl Write for TcpWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.asking {
-            Asking::WhenReady => self.socket.try_write(bytes),
-            Asking::Always => SockRef::from(self.socket).send(bytes),
+        match self.attempt {
+            Attempt::IfReady => self.socket.try_write(bytes),
+            Attempt::Always => SockRef::from(self.socket).send(bytes),
         }
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self.asking {
-            Asking::WhenReady => self.socket.try_write_vectored(parts),
-            Asking::Always => SockRef::from(self.socket).send_vectored(parts),
+        match self.attempt {
+            Attempt::IfReady => self.socket.try_write_vectored(parts),
+            Attempt::Always => SockRef::from(self.socket).send_vectored(parts),
         }
     }
 

@@ -6,15 +6,14 @@ use rustls::ServerConnection;
 
 use crate::forward::buffer_pool::BufferPool;
 use crate::forward::outbox::Outbox;
-use crate::forward::transport::socket::NonBlocking;
 
-/// Most bytes that TLS holds of what it was given to write, about: rustls's own limit, to which it
-/// is filled before anything waits in the outbox. How much it is just then rustls does not say.
-pub(crate) const MOST_HELD: usize = 64 * 1024;
+/// Most bytes of output that TLS buffers, about: rustls's own limit. TLS is filled up to it before
+/// anything stays in the outbox. rustls does not say how much it holds at a given time.
+pub(crate) const MAX_HELD: usize = 64 * 1024;
 
-/// Writes what waits until nothing does or the socket takes no more.
+/// Writes the outbox through TLS until it is empty or the socket has no room.
 pub(crate) fn write(
-    socket: &mut NonBlocking<'_>,
+    socket: &mut impl Write,
     tls: &mut ServerConnection,
     outbox: &mut Outbox,
     pool: &mut BufferPool,
@@ -36,15 +35,15 @@ pub(crate) fn write(
     }
 }
 
-/// What came of bytes from the socket.
+/// The outcome of decrypting bytes from the socket.
 pub(crate) struct Decrypted {
-    /// How many bytes of plain text there are.
+    /// Length of the plain text, in bytes.
     pub(crate) len: usize,
-    /// The peer has said that nothing more comes.
+    /// The peer has announced the end of its stream.
     pub(crate) closed: bool,
 }
 
-/// Decrypts until the input is used up or the space for plain text is.
+/// Decrypts until the input is used up or the plain text fills its space.
 pub(crate) fn decrypt(
     tls: &mut ServerConnection,
     wire: &mut &[u8],
@@ -74,11 +73,11 @@ pub(crate) fn decrypt(
     }
 }
 
-/// Input that leaves rustls's buffer as it is when idle, in bytes: it reads that much at a time.
+/// Longest input that does not make rustls's buffer grow, in bytes: it reads that much at a time.
 const SHORT: usize = 4096;
 
-/// Has rustls give back what its buffer grew by for long records: it shrinks the buffer when it
-/// is about to read, and the next read may be hours away.
+/// Makes rustls give back the memory by which its buffer grew for long records. It shrinks the buffer
+/// when it is about to read, and the next read may be hours away.
 fn release_buffer(tls: &mut ServerConnection) {
     struct Nothing;
     impl Read for Nothing {

@@ -2,6 +2,7 @@
 
 use super::page::Page;
 use crate::entry::entrance::Entrance;
+use crate::forward::fate::DropReason;
 use crate::forward::shared::Shared;
 use crate::histogram::HistogramSnapshot;
 use crate::labels::AddressClaim;
@@ -150,26 +151,26 @@ pub(super) fn page(entrance: &Entrance) -> String {
         "Frames that could not be delivered, by reason.",
         "reason",
         &[
-            ("unknown recipient", frames_dropped_unknown),
-            ("outbox full", frames_dropped_full),
-            ("no memory", frames_dropped_memory),
+            (DropReason::UnknownRecipient.as_str(), frames_dropped_unknown),
+            (DropReason::OutboxFull.as_str(), frames_dropped_full),
+            (DropReason::NoMemory.as_str(), frames_dropped_memory),
         ],
     );
     page.gauge(
         "outboxes_waiting",
         "Peers for which something waits that their socket does not take.",
-        shared.memory.waiting() as u64,
+        shared.outboxes.charges() as u64,
     );
     page.gauge(
         "outbox_bytes",
         "Memory held by what waits for those peers; --outbox-total limits it. A peer over TLS \
          counts 65536 more, which is what TLS may hold.",
-        shared.memory.held() as u64,
+        shared.outboxes.held() as u64,
     );
     page.gauge(
         "unfinished_frames_bytes",
         "Memory held by frames that peers have begun to send; limited as outbox_bytes is.",
-        shared.unfinished.held() as u64,
+        shared.partial_frames.held() as u64,
     );
     measured(&mut page, shared);
     page.labelled(

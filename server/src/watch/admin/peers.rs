@@ -36,7 +36,7 @@ pub(super) async fn peers(shared: &Shared, query: Option<&str>) -> Result<String
     let mut peers = Vec::new();
     for shard in shared.registry.shards() {
         connected += shard.len();
-        peers.extend(shard.iter().map(|peer| peer.report(now)));
+        peers.extend(shard.iter().map(|(id, peer)| peer.report(*id, now)));
         peers.sort_unstable_by_key(|peer| {
             Reverse((peer.link.outbox_bytes, peer.bytes_in + peer.link.bytes_out))
         });

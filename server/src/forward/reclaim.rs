@@ -1,0 +1,41 @@
+//! Disconnects peers that do not read when the outboxes' budget is short.
+
+use std::cmp::Reverse;
+
+use crate::forward::budget::Budget;
+use crate::forward::peer::Peer;
+use crate::forward::registry::Registry;
+
+/// Waits until the budget is short, calls `crowd_out` for the peers with the fullest outboxes until
+/// it has room, and begins again.
+pub(crate) async fn reclaim(budget: &Budget, registry: &Registry, crowd_out: impl Fn(&Peer)) {
+    loop {
+        budget.short().await;
+        let mut waiting = Vec::new();
+        for shard in registry.shards() {
+            for (_, peer) in shard {
+                let bytes = peer.link().charged();
+                if bytes > 0 {
+                    waiting.push((bytes, peer));
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        waiting.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
+        let mut count = 0;
+        for (_, peer) in waiting {
+            if budget.has_room() {
+                break;
+            }
+            crowd_out(&peer);
+            count += 1;
+        }
+        if count > 0 {
+            tracing::warn!(
+                peers = count,
+                "the outboxes hold as much as outbox-total allows; disconnected the peers with the \
+                 fullest"
+            );
+        }
+    }
+}
