@@ -1,7 +1,6 @@
 //! What a run found, as a line of JSON.
 
 use serde::{Deserialize, Serialize};
-
 use waddell_tests::histogram::Histogram;
 
 /// Figures of one run. Those that a scenario does not have are absent.

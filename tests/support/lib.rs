@@ -4,6 +4,7 @@ pub mod checks;
 pub mod histogram;
 pub mod rng;
 pub mod simulation;
+pub mod stamp;
 pub mod vectors;
 
 /// The README's examples, which have to compile.

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use waddell_tests::histogram::Histogram;
 
 use super::{Measurement, QUIET, Run, Scenario, Tally};
 use crate::body::Stamp;
 use crate::net::{Event, Out};
 use crate::outcome::Outcome;
-use waddell_tests::histogram::Histogram;
 
 pub(super) fn run(run: &Run) -> Result<Outcome> {
     let peers = 2 * usize::from(run.pairs);

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use waddell_tests::histogram::Histogram;
 
 use super::{Measurement, Run};
 use crate::net::Event;
 use crate::outcome::Outcome;
-use waddell_tests::histogram::Histogram;
 
 pub(super) fn run(run: &Run) -> Result<Outcome> {
     let slots = usize::from(run.pairs);

@@ -5,12 +5,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use waddell_tests::histogram::Histogram;
 
 use super::{Measurement, QUIET, Run, Tally, round};
 use crate::body::Stamp;
 use crate::net::{Event, Net};
 use crate::outcome::Outcome;
-use waddell_tests::histogram::Histogram;
 
 pub(super) fn run(run: &Run) -> Result<Outcome> {
     let server = run.server().context("slow measures a process: say which with --server-pid")?;

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use waddell_core::{MessageIn, PeerId, TopicId};
-
-use crate::stamp::Stamp;
+use waddell_tests::stamp::Stamp;
 
 /// What one peer has received so far.
 #[derive(Debug)]

@@ -6,7 +6,6 @@
 //! ```text
 //!   process   the server: starts it, asks /metrics and /proc, ends it
 //!   peer      one connection of any transport
-//!   stamp     bodies that say who sent them to whom, and the how manieth they are
 //!   arrivals  whether what one peer receives is what it may receive
 //!   healthy   pairs that lose nothing and never wait long
 //!   wild      peers that stall, vanish, send rubbish and come back
@@ -23,7 +22,6 @@ mod process;
 mod prometheus;
 mod rubbish;
 mod soak;
-mod stamp;
 mod wild;
 mod world;
 

@@ -9,11 +9,11 @@ use tokio::time::timeout;
 use waddell_core::{PeerId, TopicId};
 use waddell_tests::histogram::Histogram;
 use waddell_tests::rng::Rng;
+use waddell_tests::stamp::{Numbers, Stamp};
 
 use crate::arrivals::{Arrivals, Violation};
 use crate::peer::{Peer, Via};
 use crate::process::Process;
-use crate::stamp::{Numbers, Stamp};
 
 /// What all peers of a run share; they live on one thread.
 pub(crate) struct World {

@@ -8,9 +8,9 @@ use anyhow::Result;
 use tokio::task::JoinSet;
 use waddell_core::{PeerId, TopicId};
 use waddell_tests::rng::Rng;
+use waddell_tests::stamp::Stamp;
 
 use crate::peer::{Dial, Peer, Via};
-use crate::stamp::Stamp;
 use crate::world::World;
 
 /// A few senders are more than two processors can serve.

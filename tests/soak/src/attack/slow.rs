@@ -9,11 +9,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use waddell_core::TopicId;
+use waddell_tests::stamp::Stamp;
 
 use super::{PATIENCE, until};
 use crate::peer::{Dial, Peer, Via};
 use crate::rubbish::client_hello;
-use crate::stamp::Stamp;
 use crate::world::World;
 
 /// Time between two bytes: they look busy.

@@ -15,22 +15,25 @@ use waddell_core::{HEADER_LEN, PREFIX_LEN, PeerId, TopicId};
 
 /// What a body says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    pub(crate) sender: PeerId,
-    pub(crate) recipient: PeerId,
-    pub(crate) topic: TopicId,
+pub struct Stamp {
+    /// Peer that sent the message.
+    pub sender: PeerId,
+    /// Peer that the message is for.
+    pub recipient: PeerId,
+    /// Topic of the message.
+    pub topic: TopicId,
     /// Counts, from 1, what this sender has sent to this recipient on this topic.
-    pub(crate) number: u64,
+    pub number: u64,
     /// When it was sent, in nanoseconds since the run began.
-    pub(crate) time: u64,
+    pub time: u64,
 }
 
 impl Stamp {
     /// Length of the shortest body that has room for a stamp.
-    pub(crate) const LEN: usize = 64;
+    pub const LEN: usize = 64;
 
     /// Returns the whole frame with a body of that length, or of the shortest.
-    pub(crate) fn frame(&self, body_len: usize) -> Vec<u8> {
+    pub fn frame(&self, body_len: usize) -> Vec<u8> {
         let body_len = body_len.max(Self::LEN);
         let len = u16::try_from(HEADER_LEN + body_len).expect("the body is no longer than allowed");
         let mut frame = Vec::with_capacity(PREFIX_LEN + usize::from(len));
@@ -52,7 +55,7 @@ impl Stamp {
     }
 
     /// Returns the stamp of a body that is undamaged.
-    pub(crate) fn read(body: &[u8]) -> Option<Self> {
+    pub fn read(body: &[u8]) -> Option<Self> {
         let (expected, rest) = body.split_first_chunk()?;
         if body.len() < Self::LEN || u64::from_le_bytes(*expected) != check(rest) {
             return None;
@@ -71,10 +74,11 @@ impl Stamp {
 
 /// The numbers of what one peer sends.
 #[derive(Debug, Default)]
-pub(crate) struct Numbers(HashMap<(PeerId, TopicId), u64>);
+pub struct Numbers(HashMap<(PeerId, TopicId), u64>);
 
 impl Numbers {
-    pub(crate) fn next(&mut self, recipient: PeerId, topic: TopicId) -> u64 {
+    /// Returns the number of the next message to this recipient on this topic.
+    pub fn next(&mut self, recipient: PeerId, topic: TopicId) -> u64 {
         let number = self.0.entry((recipient, topic)).or_default();
         *number += 1;
         *number
