@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use waddell_tests::histogram::Histogram;
+use waddell_tests::rng::Rng;
 
 use super::{Measurement, QUIET, Run, Scenario, Tally};
 use crate::body::Stamp;
@@ -66,7 +67,7 @@ struct Traffic {
     /// What each peer has sent.
     numbers: Vec<u32>,
     times: Histogram,
-    random: u64,
+    random: Rng,
     /// Nothing more is sent.
     over: bool,
 }
@@ -83,7 +84,7 @@ impl Traffic {
             tally: Tally::new(peers, columns),
             numbers: vec![0; peers],
             times: Histogram::new(),
-            random: 0x2545_f491_4f6c_dd1d,
+            random: Rng::new(1),
             over: false,
         }
     }
@@ -121,19 +122,15 @@ impl Traffic {
         if self.over {
             return;
         }
-        let recipient = if self.scenario == Scenario::Mesh { self.pick() } else { sender ^ 1 };
+        let recipient = if self.scenario == Scenario::Mesh {
+            self.random.between(0..=self.peers - 1) as u32
+        } else {
+            sender ^ 1
+        };
         let number = &mut self.numbers[sender as usize];
         out.send(Stamp { time, number: *number, sender, recipient });
         *number += 1;
         self.tally.sent += 1;
-    }
-
-    /// Picks any peer (xorshift64).
-    fn pick(&mut self) -> u32 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random % self.peers as u64) as u32
     }
 }
 
