@@ -3,7 +3,6 @@
 mod body;
 mod net;
 mod outcome;
-mod process;
 mod protocol;
 mod report;
 mod scenario;

@@ -6,16 +6,17 @@ mod idle;
 mod open_loop;
 mod slow;
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use waddell_core::MAX_BODY_LEN;
+use waddell_tests::usage::Usage;
 
 use crate::body::{Bodies, Stamp};
 use crate::net::Net;
 use crate::outcome::Outcome;
-use crate::process::Process;
 use crate::target::Target;
 
 /// One run of one scenario.
@@ -113,8 +114,8 @@ impl Run {
         Net::new(&self.url, usize::from(self.size), self.resume)
     }
 
-    fn server(&self) -> Option<Process> {
-        self.server_pid.map(|pid| Process { pid })
+    fn server(&self) -> Option<Usage> {
+        self.server_pid.map(Usage::of)
     }
 
     fn warm_up(&self) -> Duration {
@@ -129,14 +130,14 @@ impl Run {
 /// The part of a run that counts: what was delivered, and what CPU it took.
 struct Measurement {
     began: Instant,
-    server: Option<(Process, f64)>,
+    server: Option<(Usage, f64)>,
     own: f64,
 }
 
 impl Measurement {
-    fn begin(server: Option<Process>) -> Result<Self> {
-        let server = server.map(|process| Ok::<_, anyhow::Error>((process, process.cpu()?)));
-        let own = own_cpu()?;
+    fn begin(server: Option<Usage>) -> Result<Self> {
+        let server = server.map(|server| Ok::<_, io::Error>((server, server.cpu()?)));
+        let own = Usage::own().cpu()?;
         Ok(Self { server: server.transpose()?, own, began: Instant::now() })
     }
 
@@ -151,11 +152,11 @@ impl Measurement {
             seconds: round(seconds),
             messages,
             per_second: round(messages as f64 / seconds),
-            own_cpu_percent: round((own_cpu()? - self.own) / seconds * 100.0),
+            own_cpu_percent: round((Usage::own().cpu()? - self.own) / seconds * 100.0),
             ..Outcome::default()
         };
-        if let Some((process, before)) = self.server {
-            let cpu = process.cpu()? - before;
+        if let Some((server, before)) = self.server {
+            let cpu = server.cpu()? - before;
             outcome.cpu_percent = Some(round(cpu / seconds * 100.0));
             outcome.cpu_us = (messages > 0).then(|| round(cpu * 1e6 / messages as f64));
         }
@@ -202,11 +203,6 @@ impl Tally {
         outcome.misordered = self.misordered;
         outcome.damaged = self.damaged;
     }
-}
-
-/// Returns the CPU time of this process, in seconds.
-fn own_cpu() -> Result<f64> {
-    Process { pid: std::process::id() }.cpu()
 }
 
 /// Rounds to four digits, for lines that people read too.

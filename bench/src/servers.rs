@@ -2,15 +2,16 @@
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use waddell_tests::process::{Process, ServerProcess};
 
 use crate::target::Target;
 
@@ -40,7 +41,8 @@ pub(crate) struct Listening {
     /// Where, and by which scheme.
     urls: Vec<(String, String)>,
     pub(crate) pid: Option<u32>,
-    child: Option<Child>,
+    /// Unless it ran before.
+    _process: Option<Process>,
 }
 
 /// Certificates for the servers that are started here.
@@ -88,16 +90,6 @@ impl Listening {
     }
 }
 
-impl Drop for Listening {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // It may have ended by itself; there is nobody to tell.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
 fn start_waddell(
     program: &Path,
     pin: Option<&str>,
@@ -111,28 +103,17 @@ fn start_waddell(
     command.arg("--cert").arg(&certificate.cert).arg("--key").arg(&certificate.key);
     // All load comes from one address.
     command.args(["--max-connections-per-address", "0", "--log", "error"]);
-    let mut child = spawn(command.stdout(Stdio::piped()))?;
-    let stdout = child.stdout.take().context("no standard output")?;
-    let pid = Some(child.id());
-    let mut listening = Listening { urls: Vec::new(), pid, child: Some(child) };
-    for line in BufReader::new(stdout).lines() {
-        let line = line?;
-        let url = line.strip_prefix("listening on ").context("not a listener's line")?;
-        let scheme = url.split(':').next().unwrap_or_default();
-        listening.urls.push((scheme.to_owned(), url.to_owned()));
-        if listening.urls.len() == schemes.len() {
-            return Ok(listening);
-        }
-    }
-    bail!("{} ended before it listened", program.display())
+    let server = ServerProcess::start(command.stdin(Stdio::null()), schemes.len())?;
+    let urls = server.urls().iter().map(|url| (scheme_of(url), url.clone())).collect();
+    let process = server.process;
+    Ok(Listening { urls, pid: Some(process.id()), _process: Some(process) })
 }
 
 fn start_nats(program: &Path, pin: Option<&str>, dir: &Path) -> Result<Listening> {
     let mut command = pinned(program, pin);
     command.args(["--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir"]).arg(dir);
-    let child = spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
-    let pid = child.id();
-    let mut listening = Listening { urls: Vec::new(), pid: Some(pid), child: Some(child) };
+    let process = spawn_silent(&mut command)?;
+    let pid = process.id();
     let file = dir.join(format!("nats-server_{pid}.ports"));
     let began = Instant::now();
     while began.elapsed() < START_TIMEOUT {
@@ -141,8 +122,8 @@ fn start_nats(program: &Path, pin: Option<&str>, dir: &Path) -> Result<Listening
             && let Some(url) = ports["nats"][0].as_str()
             && TcpStream::connect(url.trim_start_matches("nats://")).is_ok()
         {
-            listening.urls.push(("tcp".to_owned(), url.to_owned()));
-            return Ok(listening);
+            let urls = vec![("tcp".to_owned(), url.to_owned())];
+            return Ok(Listening { urls, pid: Some(pid), _process: Some(process) });
         }
         sleep(Duration::from_millis(20));
     }
@@ -151,30 +132,31 @@ fn start_nats(program: &Path, pin: Option<&str>, dir: &Path) -> Result<Listening
 
 fn start_other(other: &Other, pin: Option<&str>) -> Result<Listening> {
     let Other { target, pid, command, .. } = other;
-    let scheme = target.url.split(':').next().unwrap_or_default().to_owned();
-    let mut listening =
-        Listening { urls: vec![(scheme, target.url.clone())], pid: *pid, child: None };
-    let Some((program, args)) = command.split_first() else { return Ok(listening) };
+    let urls = vec![(scheme_of(&target.url), target.url.clone())];
+    let Some((program, args)) = command.split_first() else {
+        return Ok(Listening { urls, pid: *pid, _process: None });
+    };
     if TcpStream::connect(target.address).is_ok() {
         bail!("{}: another server listens there already", target.url);
     }
     let mut command = pinned(Path::new(program), pin);
-    let child = spawn(command.args(args).stdout(Stdio::null()).stderr(Stdio::null()))?;
-    listening.pid = Some(child.id());
-    listening.child = Some(child);
+    let process = spawn_silent(command.args(args))?;
     let began = Instant::now();
     while began.elapsed() < START_TIMEOUT {
         if TcpStream::connect(target.address).is_ok() {
-            return Ok(listening);
+            return Ok(Listening { urls, pid: Some(process.id()), _process: Some(process) });
         }
         sleep(Duration::from_millis(20));
     }
     bail!("{program} does not listen on {}", target.url)
 }
 
-fn spawn(command: &mut Command) -> Result<Child> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))
+fn spawn_silent(command: &mut Command) -> io::Result<Process> {
+    Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))
+}
+
+fn scheme_of(url: &str) -> String {
+    url.split(':').next().unwrap_or_default().to_owned()
 }
 
 /// Prepares a call of a program, on those processors where that can be had.

@@ -2,9 +2,11 @@
 
 pub mod checks;
 pub mod histogram;
+pub mod process;
 pub mod rng;
 pub mod simulation;
 pub mod stamp;
+pub mod usage;
 pub mod vectors;
 
 /// The README's examples, which have to compile.

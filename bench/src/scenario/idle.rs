@@ -4,18 +4,18 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use waddell_tests::usage::Usage;
 
 use super::{Measurement, QUIET, Run, Tally, round};
 use crate::body::Stamp;
 use crate::net::{Event, Net};
 use crate::outcome::Outcome;
-use crate::process::Process;
 
 pub(super) fn run(run: &Run) -> Result<Outcome> {
     let peers = usize::from(run.pairs);
     let server = run.server().context("idle measures a process: say which with --server-pid")?;
     let before = server.resident()?;
-    let per_connection = |server: Process| -> Result<Option<f64>> {
+    let per_connection = |server: Usage| -> Result<Option<f64>> {
         let grown = server.resident()? as f64 - before as f64;
         Ok(Some(round(grown / peers as f64)))
     };
