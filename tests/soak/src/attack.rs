@@ -178,7 +178,7 @@ async fn run(attack: Attack, siege: &Siege) -> Result<Cost> {
     })
     .await?;
 
-    let before = world.server.resident()?;
+    let before = world.server.usage().resident()?;
     let received_before = world.counts.healthy_received.get();
     world.latency.take();
     let begin = Instant::now();
@@ -188,7 +188,7 @@ async fn run(attack: Attack, siege: &Siege) -> Result<Cost> {
         error = watch(&world, &memory) => return Err(error),
     };
     let seconds = begin.elapsed().as_secs_f64();
-    let peak = memory.borrow().max().max(world.server.resident()?);
+    let peak = memory.borrow().max().max(world.server.usage().resident()?);
     let latency = world.latency.take();
     let healthy_messages = world.counts.healthy_received.get() - received_before;
 
@@ -202,7 +202,7 @@ async fn run(attack: Attack, siege: &Siege) -> Result<Cost> {
     };
     until("all peers are gone", all_gone).await?;
     world.server.metrics().await?.check_sum()?;
-    let after = world.server.resident()?;
+    let after = world.server.usage().resident()?;
     let world = Rc::into_inner(world).context("a healthy peer has not left")?;
     if let [first, ..] = &world.violations()[..] {
         bail!("{first}");
@@ -245,9 +245,9 @@ async fn make(attack: Attack, world: &Rc<World>, siege: &Siege) -> Result<u64> {
 /// Watches the server's size until something goes wrong.
 async fn watch(world: &World, memory: &RefCell<Memory>) -> anyhow::Error {
     loop {
-        match world.server.resident() {
+        match world.server.usage().resident() {
             Ok(bytes) => memory.borrow_mut().record(bytes),
-            Err(error) => return error,
+            Err(error) => return error.into(),
         }
         if let [first, ..] = &world.violations()[..] {
             return anyhow::anyhow!("{first}");

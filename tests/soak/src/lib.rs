@@ -26,5 +26,5 @@ mod wild;
 mod world;
 
 pub use attack::{Attack, Cost, Siege, attack};
-pub use process::{Launch, Process};
+pub use process::Launch;
 pub use soak::{Plan, Report, soak};

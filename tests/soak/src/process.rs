@@ -1,11 +1,9 @@
 //! The server, as a process of its own.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +13,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use waddell_tests::process::ServerProcess;
+use waddell_tests::usage::Usage;
 
 use crate::prometheus::Reading;
 
@@ -31,9 +31,8 @@ pub struct Launch {
 
 /// A running server with a listener of each kind; dropping it ends it.
 #[derive(Debug)]
-pub struct Process {
-    child: Child,
-    listeners: BTreeMap<String, SocketAddr>,
+pub(crate) struct Process {
+    server: ServerProcess,
     admin: SocketAddr,
     /// For clients that trust its certificate and no other.
     pub(crate) tls: Arc<ClientConfig>,
@@ -51,7 +50,7 @@ impl Process {
     /// # Errors
     ///
     /// It does not start, or says something other than where it listens.
-    pub fn start(launch: &Launch) -> Result<Self> {
+    pub(crate) fn start(launch: &Launch) -> Result<Self> {
         let folder = TempDir::new()?;
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
         let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
@@ -79,41 +78,14 @@ impl Process {
         }
         command.args(["--admin", "127.0.0.1:0", "--log", "error"]);
         command.arg("--cert").arg(&cert).arg("--key").arg(&key).args(&launch.flags);
-        let program = launch.program.display();
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
-        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut this = Self {
-            child,
-            listeners: BTreeMap::new(),
-            admin: unknown,
-            tls: Arc::new(tls),
-            _folder: folder,
-        };
-        let stdout = this.child.stdout.take().context("its output is piped")?;
-        for line in BufReader::new(stdout).lines() {
-            let line = line?;
-            if let Some(address) = line.strip_prefix("admin on http://") {
-                this.admin = address.parse()?;
-                ensure!(
-                    this.listeners.len() == SCHEMES.len(),
-                    "{program} does not listen everywhere"
-                );
-                return Ok(this);
-            }
-            let url = line.strip_prefix("listening on ").context("not a listener's line")?;
-            let (scheme, address) = url.split_once("://").context("not a URL")?;
-            this.listeners.insert(scheme.to_owned(), address.parse()?);
-        }
-        bail!("{program} ended before it listened")
+        let mut server = ServerProcess::start(command.stdin(Stdio::null()), SCHEMES.len())?;
+        let admin = server.read_admin()?;
+        Ok(Self { server, admin, tls: Arc::new(tls), _folder: folder })
     }
 
-    /// Returns where a scheme is spoken.
+    /// Returns the address of the listener of a scheme.
     pub(crate) fn address(&self, scheme: &str) -> SocketAddr {
-        *self.listeners.get(scheme).expect("there is a listener of each kind")
+        self.server.address(scheme)
     }
 
     /// Reads `/metrics`.
@@ -131,25 +103,9 @@ impl Process {
         Reading::parse(body)
     }
 
-    /// Returns the resident memory, in bytes.
-    ///
-    /// # Errors
-    ///
-    /// The process is gone.
-    pub fn resident(&self) -> Result<u64> {
-        let status = fs::read_to_string(self.proc("status")).context("the server is gone")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmRSS")?;
-        Ok(kib.parse::<u64>()? * 1024)
-    }
-
-    /// Returns the number of open descriptors.
-    ///
-    /// # Errors
-    ///
-    /// The process is gone.
-    pub fn descriptors(&self) -> Result<usize> {
-        Ok(fs::read_dir(self.proc("fd")).context("the server is gone")?.count())
+    /// Returns what measures the server's memory and descriptors.
+    pub(crate) fn usage(&self) -> Usage {
+        self.server.process.usage()
     }
 
     /// Tells it to shut down, and waits until it has; it has to say that all is well.
@@ -157,30 +113,16 @@ impl Process {
     /// # Errors
     ///
     /// It does not end, or not in order.
-    pub async fn terminate(mut self) -> Result<()> {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status().context("no kill")?;
-        ensure!(status.success(), "cannot signal the server");
+    pub(crate) async fn terminate(mut self) -> Result<()> {
+        self.server.process.signal("TERM")?;
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.server.process.try_wait()? {
                 ensure!(status.success(), "the server ended with {status}");
                 return Ok(());
             }
             sleep(Duration::from_millis(20)).await;
         }
         bail!("the server does not end")
-    }
-
-    fn proc(&self, name: &str) -> String {
-        format!("/proc/{}/{name}", self.child.id())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself; there is nobody to tell.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

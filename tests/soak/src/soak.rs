@@ -94,7 +94,7 @@ async fn run(plan: &Plan) -> Result<Report> {
     let server = Process::start(&launch)?;
     // Once it answers it has opened all that it needs for itself.
     server.metrics().await?;
-    let descriptors_before = server.descriptors()?;
+    let descriptors_before = server.usage().descriptors()?;
     let world = Rc::new(World::new(server));
     let mut peers = spawn_all(&world, plan);
 
@@ -156,7 +156,7 @@ impl Run<'_> {
         while talked < self.plan.duration {
             let resumed = Instant::now();
             sleep(Duration::from_millis(500)).await;
-            self.memory.record(self.world.server.resident()?);
+            self.memory.record(self.world.server.usage().resident()?);
             talked += resumed.elapsed();
             if begin.elapsed() >= said_at + Duration::from_secs(10) {
                 said_at = begin.elapsed();
@@ -234,7 +234,7 @@ impl Run<'_> {
             let reading = self.world.server.metrics().await?;
             let peers = reading.sum("waddell_peers")?;
             // The one that just asked for the metrics may still be there.
-            let descriptors = self.world.server.descriptors()?;
+            let descriptors = self.world.server.usage().descriptors()?;
             if peers == 0 && descriptors <= descriptors_before + 1 {
                 return Ok(reading);
             }
@@ -293,8 +293,8 @@ impl Run<'_> {
                 mib(late)
             ));
         }
-        let resident = world.server.resident()?;
-        let descriptors = [descriptors_before, world.server.descriptors()?];
+        let resident = world.server.usage().resident()?;
+        let descriptors = [descriptors_before, world.server.usage().descriptors()?];
         let mut report = Report {
             seed: plan.seed,
             seconds: plan.duration.as_secs_f64(),

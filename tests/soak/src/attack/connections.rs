@@ -32,11 +32,12 @@ pub(super) async fn idle(world: &Rc<World>, descriptors: usize) -> Result<u64> {
     })
     .await?;
     // Those who are in are served meanwhile.
-    let (received, open) = (world.counts.healthy_received.get(), world.server.descriptors()?);
+    let (received, open) =
+        (world.counts.healthy_received.get(), world.server.usage().descriptors()?);
     sleep(Duration::from_secs(2)).await;
     ensure!(world.counts.healthy_received.get() > received, "those who are in are not served");
     // Operators may have had one of them.
-    ensure!(world.server.descriptors()? + 1 >= open, "some of the idle were hung up");
+    ensure!(world.server.usage().descriptors()? + 1 >= open, "some of the idle were hung up");
     let count = idle.len() as u64;
     drop(idle);
     come_in(&world.server).await.context("once there are descriptors again")?;
