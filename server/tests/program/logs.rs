@@ -1,7 +1,7 @@
 //! What stands in the log, what does not, and how often.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
@@ -12,8 +12,7 @@ use crate::support::{PATIENCE, PROGRAM, Running, greeting, message, metric, unti
 
 /// Connects from an address that nothing but this client has.
 fn connect_from_afar(server: &Running, index: usize) -> TcpStream {
-    let (_, address) = server.urls[index].split_once("://").expect("it is a URL");
-    let address: SocketAddr = address.parse().expect("it is an address");
+    let address: SocketAddr = server.address(index).parse().expect("it is an address");
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are descriptors");
     let from = SocketAddr::from(([127, 0, 0, 99], 0));
     socket.bind(&from.into()).expect("the whole network is this machine's");
@@ -73,11 +72,8 @@ fn a_flood_of_connections_is_summed_up() {
     const COUNT: u64 = 5_000;
     let mut server = Running::start(&["--listen=tcp://127.0.0.1:0", "--log-format=json"], 1);
     // The log may be longer than the pipe has room for.
-    let mut stderr = server.child.stderr.take().expect("it is piped");
-    let reader = std::thread::spawn(move || {
-        let mut log = String::new();
-        stderr.read_to_string(&mut log).map(|_| log)
-    });
+    let log = server.log();
+    let reader = std::thread::spawn(move || log.collect::<Result<Vec<_>, _>>());
     for _ in 0..COUNT {
         greeting(&mut server.connect(0));
     }
@@ -85,8 +81,8 @@ fn a_flood_of_connections_is_summed_up() {
     assert_eq!(server.exit_code(), Some(0));
     let log = reader.join().expect("it does not panic").expect("it is text");
     let (mut said, mut summed_up, mut reasons) = ([0; 2], [0; 2], Vec::new());
-    for line in log.lines() {
-        let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+    for line in log {
+        let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
         let fields = &line["fields"];
         let index = |message: &Value| match message.as_str() {
             Some("connected") => Some(0),
@@ -133,9 +129,9 @@ fn a_log_that_nobody_reads_stops_nobody() {
     let id = greeting(&mut peer);
     peer.write_all(&message(id, b"still here")).expect("it is connected");
     peer.read_exact(&mut [0; 30]).expect("who comes is served");
-    until(|| metric(&admin, "waddell_log_lines_dropped_total") > 0);
+    until(|| metric(admin, "waddell_log_lines_dropped_total") > 0);
     // Somebody reads again: what is missing is said, and the end is there.
-    let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
+    let mut log = server.log();
     let said = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("log lines dropped")));
     assert!(said.is_some_and(|line| line.is_ok_and(|line| line.contains("WARN"))));
     server.signal("TERM");
@@ -190,7 +186,7 @@ fn an_ipv4_address_is_shown_as_one_on_a_socket_for_both_kinds() {
         return;
     }
     let mut server = Running::start(&["--listen=tcp://[::]:0"], 1);
-    let port = server.urls[0].rsplit(':').next().expect("there is one");
+    let port = server.urls()[0].rsplit(':').next().expect("there is one");
     let address = format!("127.0.0.1:{port}");
     greeting(&mut TcpStream::connect(address).expect("it listens to both kinds"));
     server.signal("TERM");

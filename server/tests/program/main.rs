@@ -21,8 +21,8 @@ fn it_says_where_it_listens_and_ends_in_order_on_either_signal() {
     for signal in ["TERM", "INT"] {
         let mut server =
             Running::start(&["--listen", "tcp://127.0.0.1:0", "--listen", "ws://127.0.0.1:0"], 2);
-        assert!(server.urls[0].starts_with("tcp://127.0.0.1:"), "{:?}", server.urls);
-        assert!(server.urls[1].starts_with("ws://127.0.0.1:"), "{:?}", server.urls);
+        assert!(server.urls()[0].starts_with("tcp://127.0.0.1:"), "{:?}", server.urls());
+        assert!(server.urls()[1].starts_with("ws://127.0.0.1:"), "{:?}", server.urls());
         let mut one = server.connect(0);
         let mut other = server.connect(0);
         greeting(&mut one);
@@ -57,7 +57,7 @@ fn a_second_signal_ends_it_at_once() {
     server.signal("TERM");
     // The sender is told; the other one is waited for.
     assert_eq!(sender.read(&mut [0]).expect("it ends in order"), 0);
-    assert!(server.child.try_wait().expect("it is our child").is_none());
+    assert!(server.exited().is_none());
     server.signal("TERM");
     let (code, log) = server.ended();
     assert_eq!(code, Some(1), "{log}");
@@ -168,7 +168,7 @@ fn a_check_says_nothing_if_all_is_well() {
             .env("WADDELL_MAX_FRAME", "50"),
         1,
     );
-    assert!(server.urls[0].starts_with("tcp://"), "{:?}", server.urls);
+    assert!(server.urls()[0].starts_with("tcp://"), "{:?}", server.urls());
     let mut peer = server.connect(0);
     let id = greeting(&mut peer);
     peer.write_all(&message(id, &[0; 82])).expect("it is connected");
@@ -230,7 +230,7 @@ fn every_usual_form_of_certificate_and_key_is_taken() {
             ],
             1,
         );
-        assert!(server.urls[0].starts_with("tls://127.0.0.1:"), "{:?}", server.urls);
+        assert!(server.urls()[0].starts_with("tls://127.0.0.1:"), "{:?}", server.urls());
         let shown = shown_certificates(&server);
         assert_eq!(shown.len(), read(cert).matches("BEGIN CERTIFICATE").count(), "{cert} {key}");
         assert!(read(cert).contains(&shown[0]), "{cert} {key}");
@@ -239,9 +239,8 @@ fn every_usual_form_of_certificate_and_key_is_taken() {
 
 /// The certificates that a server shows, as PEM.
 fn shown_certificates(server: &Running) -> Vec<String> {
-    let (_, address) = server.urls[0].split_once("://").expect("it is a URL");
     let output = Command::new("openssl")
-        .args(["s_client", "-showcerts", "-connect", address])
+        .args(["s_client", "-showcerts", "-connect", server.address(0)])
         .stdin(Stdio::null())
         .output()
         .expect("openssl is installed");
@@ -261,7 +260,7 @@ fn sighup_reads_the_certificate_again() {
         &["--listen", "tls://127.0.0.1:0", "--cert", text(&cert), "--key", text(&key)],
         1,
     );
-    let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
+    let mut log = server.log();
     let first = shown_certificates(&server);
     // Half of a pair: the old one stays in use.
     let renewed = tempfile::tempdir().expect("there is room");
@@ -287,7 +286,7 @@ fn sighup_reads_the_file_again_and_says_what_needs_a_restart() {
     };
     write("");
     let mut server = Running::start(&["--config", text(&file)], 2);
-    let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
+    let mut log = server.log();
     let mut logged = |words: &str| {
         log.find_map(|line| line.ok().filter(|line| line.contains(words))).expect("it is said")
     };
@@ -354,7 +353,7 @@ fn connections_for_which_there_are_no_descriptors_are_refused() {
         1,
     );
     let admin = server.admin();
-    let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
+    let mut log = server.log();
     let mut logged = |words: &str| {
         log.find_map(|line| line.ok().filter(|line| line.contains(words))).expect("it is said")
     };
@@ -365,9 +364,9 @@ fn connections_for_which_there_are_no_descriptors_are_refused() {
     assert!(logged("connections refused").contains("LimitNOFILE"));
     let refused = "waddell_connections_refused_total";
     let accepted = "waddell_connections_accepted_total";
-    until(|| metric(&admin, refused) + metric(&admin, accepted) == 301);
-    assert!(metric(&admin, accepted) > 50);
-    assert_eq!(metric(&admin, "waddell_accept_errors_total"), 0);
+    until(|| metric(admin, refused) + metric(admin, accepted) == 301);
+    assert!(metric(admin, accepted) > 50);
+    assert_eq!(metric(admin, "waddell_accept_errors_total"), 0);
     first.write_all(&message(id, b"still here")).expect("it is connected");
     first.read_exact(&mut [0; 30]).expect("those who are in are served");
     drop(crowd);

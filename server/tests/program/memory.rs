@@ -56,9 +56,9 @@ fn files_that_nobody_reads_cost_little() {
         client
     };
     let _first = ask();
-    let before = resident(&server);
+    let before = server.resident();
     let _unread: Vec<_> = (0..COUNT).map(|_| ask()).collect();
-    let grown = resident(&server).saturating_sub(before);
+    let grown = server.resident().saturating_sub(before);
     assert!(grown < COUNT as u64 * 1024, "{grown} KiB");
 }
 
@@ -82,7 +82,7 @@ fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
 
     // One connection first: what is made once, at the first need, is no connection's.
     drop(open(&server, scheme, &tls));
-    let before = resident(&server);
+    let before = server.resident();
     let connections: Vec<_> = thread::scope(|scope| {
         let open = |count| {
             let (server, tls) = (&server, &tls);
@@ -93,28 +93,28 @@ fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
         [one, other].into_iter().flat_map(|part| part.join().expect("all are served")).collect()
     });
     assert_eq!(connections.len(), count);
-    let peak = resident(&server);
+    let peak = server.resident();
     let begin = Instant::now();
     drop(connections);
     until(|| server.descriptors() < count / 2);
-    let closed = resident(&server);
-    while resident(&server) > before + LEFT {
+    let closed = server.resident();
+    while server.resident() > before + LEFT {
         assert!(
             begin.elapsed() < PATIENCE,
             "{scheme}, {count} connections: {before} KiB before, {peak} KiB at the peak, {} KiB left",
-            resident(&server)
+            server.resident()
         );
         thread::sleep(Duration::from_millis(10));
     }
     println!(
         "{scheme}, {count} connections: {before} KiB before, {peak} KiB at the peak, {closed} KiB when \
          closed, {} KiB left after {:?}",
-        resident(&server),
+        server.resident(),
         begin.elapsed()
     );
     if env::var_os("WADDELL_TEST_CONNECTIONS").is_some() {
         thread::sleep(Duration::from_secs(10).saturating_sub(begin.elapsed()));
-        println!("{scheme}: {} KiB left after {:?}", resident(&server), begin.elapsed());
+        println!("{scheme}: {} KiB left after {:?}", server.resident(), begin.elapsed());
     }
     assert!(peak > before, "there was a peak");
 }
@@ -125,14 +125,6 @@ fn descriptors_allowed() -> usize {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let soft = line.and_then(|line| line.split_whitespace().next()).expect("it is there");
     soft.parse().unwrap_or(usize::MAX)
-}
-
-/// How much memory a server has that is not swapped out, in KiB.
-fn resident(server: &Running) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id()));
-    let status = status.expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is there");
-    line.trim().trim_end_matches(" kB").parse().expect("it is a number")
 }
 
 /// Connects, is greeted, and has its own message back.

@@ -137,16 +137,16 @@ fn a_socket_that_is_passed_serves_the_listener_of_its_address() {
     // Its unit's name, which says nothing; and another listener, which is bound as ever.
     let arguments = ["--listen", &url, "--listen", "ws://127.0.0.1:0"];
     let server = Running::start_command(&mut passing(&socket, "waddell.socket", &arguments), 2);
-    assert_eq!(server.urls[0], url);
+    assert_eq!(server.urls()[0], url);
     greeting(&mut server.connect(0));
-    assert_ne!(server.urls[1], format!("ws://{address}"));
+    assert_ne!(server.urls()[1], format!("ws://{address}"));
 }
 
 #[test]
 fn a_socket_whose_name_is_a_scheme_needs_no_listener_of_its_own() {
     let (socket, address) = bound();
     let server = Running::start_command(&mut passing(&socket, "ws", &[]), 1);
-    assert_eq!(server.urls, [format!("ws://{address}")]);
+    assert_eq!(server.urls(), [format!("ws://{address}")]);
     let mut stream = server.connect(0);
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("it is connected");
     let mut answer = [0; 12];
@@ -175,7 +175,7 @@ fn sockets_for_another_process_are_left_alone() {
     let descriptor = OwnedFd::from(socket.try_clone().expect("there are descriptors left"));
     command.env("LISTEN_FDS", "1").env("LISTEN_PID", "1").stdin(Stdio::from(descriptor));
     let server = Running::start_command(command.args(["--listen", "tcp://127.0.0.1:0"]), 1);
-    assert_ne!(server.urls[0], format!("tcp://{address}"));
+    assert_ne!(server.urls()[0], format!("tcp://{address}"));
 }
 
 /// Clients that connect all the time, each waiting for its greeting, while one server after the
