@@ -11,6 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use waddell_tests::certificate::Certificate;
 use waddell_tests::process::{Process, ServerProcess};
 
 use crate::target::Target;
@@ -43,12 +44,6 @@ pub(crate) struct Listening {
     pub(crate) pid: Option<u32>,
     /// Unless it ran before.
     _process: Option<Process>,
-}
-
-/// Certificates for the servers that are started here.
-pub(crate) struct Certificate {
-    pub(crate) cert: PathBuf,
-    pub(crate) key: PathBuf,
 }
 
 impl Server {
@@ -178,27 +173,18 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     dirs.map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
-impl Certificate {
-    /// Makes a certificate with an ECDSA key (P-256), or an RSA key of 2048 bits by openssl.
-    pub(crate) fn make(dir: &Path, rsa: bool) -> Result<Self> {
-        let made = Self { cert: dir.join("cert.pem"), key: dir.join("key.pem") };
-        if rsa {
-            let mut command = Command::new("openssl");
-            command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]);
-            command.args(["-subj", "/CN=localhost", "-out"]).arg(&made.cert);
-            let output = command.arg("-keyout").arg(&made.key).output();
-            let output = output.context("an RSA key is made by openssl, which is missing")?;
-            if !output.status.success() {
-                bail!("openssl failed: {}", String::from_utf8_lossy(&output.stderr));
-            }
-        } else {
-            let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-            let certified = rcgen::generate_simple_self_signed(names)?;
-            fs::write(&made.cert, certified.cert.pem())?;
-            fs::write(&made.key, certified.signing_key.serialize_pem())?;
-        }
-        Ok(made)
+/// Makes a certificate with an RSA key of 2048 bits.
+pub(crate) fn make_rsa_certificate(folder: &Path) -> Result<Certificate> {
+    let files = Certificate::in_folder(folder);
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]);
+    command.args(["-subj", "/CN=localhost", "-out"]).arg(&files.cert);
+    let output = command.arg("-keyout").arg(&files.key).output();
+    let output = output.context("--rsa needs the openssl command")?;
+    if !output.status.success() {
+        bail!("openssl failed: {}", String::from_utf8_lossy(&output.stderr));
     }
+    Ok(files)
 }
 
 impl FromStr for Other {

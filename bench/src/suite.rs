@@ -11,11 +11,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use waddell_tests::certificate::Certificate;
 
 use crate::outcome::Outcome;
 use crate::report;
 use crate::scenario::parse_seconds;
-use crate::servers::{Certificate, Other, Server, find, pinned};
+use crate::servers::{Other, Server, find, make_rsa_certificate, pinned};
 
 /// Which runs, against which servers.
 #[derive(Args)]
@@ -164,7 +165,11 @@ impl Suite {
         machine.print();
 
         let dir = tempfile::tempdir()?;
-        let certificate = Certificate::make(dir.path(), self.rsa)?;
+        let certificate = if self.rsa {
+            make_rsa_certificate(dir.path())?
+        } else {
+            Certificate::make(dir.path())?
+        };
         let stage = Stage { own: &own, pins, certificate, dir: dir.path() };
         let path = self.out_path(&own, machine.time);
         fs::create_dir_all(path.parent().context("no folder for the raw lines")?)?;

@@ -5,13 +5,11 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
 use waddell_server::{Identity, Scheme, self_signed};
+use waddell_tests::certificate::trust;
 
 use crate::support::peer::Peer;
 use crate::support::server::{TestServer, Via};
@@ -33,13 +31,7 @@ fn replace(old: &Path, new: &Path) {
 
 /// Whether a client that trusts this certificate and no other gets through.
 async fn shows(server: &TestServer, cert: &Path) -> bool {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(cert).expect("it is there")).expect("it is one");
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("there are suites for them")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = trust(cert).expect("it is a certificate");
     let name = ServerName::try_from("localhost").expect("it is a name");
     let stream = server.connect(Scheme::Tls).await;
     soon(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.is_ok()

@@ -1,5 +1,7 @@
 //! What the tests of this workspace share.
 
+#[cfg(feature = "certificate")]
+pub mod certificate;
 pub mod checks;
 pub mod histogram;
 pub mod process;

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use rustls::pki_types::ServerName;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tempfile::TempDir;
+use waddell_tests::certificate::trust;
 
-use crate::support::{PATIENCE, Running, message, until};
+use crate::support::{PATIENCE, Running, certificate, message, text, until};
 
 /// What may be left, in KiB.
 const LEFT: u64 = 10 * 1024;
@@ -68,17 +68,12 @@ fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
         .map_or(count, |count| count.parse().expect("WADDELL_TEST_CONNECTIONS is a number"))
         .min(descriptors_allowed() - 100);
     let folder = TempDir::new().expect("there is room");
-    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
-    let certificate = certificate.expect("the name is valid");
-    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    fs::write(&cert, certificate.cert.pem()).expect("there is room");
-    fs::write(&key, certificate.signing_key.serialize_pem()).expect("there is room");
+    let (cert, key) = certificate(folder.path());
     let url = format!("{scheme}://127.0.0.1:0");
-    let (cert, key) = (cert.to_str().expect("it is text"), key.to_str().expect("it is text"));
-    let arguments = ["--listen", &url, "--cert", cert, "--key", key, "--log", "warn"];
+    let arguments = ["--listen", &url, "--cert", text(&cert), "--key", text(&key), "--log", "warn"];
     let unlimited = ["--max-connections", "0", "--max-connections-per-address", "0"];
     let server = Running::start(&[&arguments[..], &unlimited].concat(), 1);
-    let tls = client_config(cert);
+    let tls = Arc::new(trust(&cert).expect("it is a certificate"));
 
     // One connection first: what is made once, at the first need, is no connection's.
     drop(open(&server, scheme, &tls));
@@ -174,19 +169,6 @@ fn receive(connection: &mut impl Read, is_websocket: bool, len: usize) -> Vec<u8
     let mut bytes = vec![0; header + len];
     connection.read_exact(&mut bytes).expect("the connection goes on");
     bytes.split_off(header)
-}
-
-fn client_config(cert: &str) -> Arc<ClientConfig> {
-    let cert = rustls::pki_types::CertificateDer::from_pem_file(cert).expect("it is there");
-    let mut roots = RootCertStore::empty();
-    roots.add(cert).expect("it is a certificate");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("there are suites for them")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
 }
 
 trait Connection: Read + Write + Send {}

@@ -7,6 +7,7 @@ use std::process::{ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use waddell_tests::certificate::Certificate;
 use waddell_tests::process::ServerProcess;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_waddell-server");
@@ -158,10 +159,6 @@ pub(crate) fn openssl(folder: &Path, arguments: &str) {
 
 /// Makes `cert.pem` and `key.pem` for localhost.
 pub(crate) fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
-    openssl(
-        folder,
-        "req -x509 -nodes -days 2 -subj /CN=localhost -newkey ec \
-         -pkeyopt ec_paramgen_curve:prime256v1 -keyout key.pem -out cert.pem",
-    );
-    (folder.join("cert.pem"), folder.join("key.pem"))
+    let Certificate { cert, key } = Certificate::make(folder).expect("there is room");
+    (cert, key)
 }

@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
@@ -18,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 use waddell_server::{
     Identity, ListenUrl, MetricsSnapshot, Scheme, Server, ServerConfig, ServerHandle, self_signed,
 };
+use waddell_tests::certificate::trust;
 
 use super::soon;
 
@@ -183,15 +182,7 @@ impl TestServer {
         alpn: &[&[u8]],
         stream: S,
     ) -> io::Result<TlsStream<S>> {
-        let cert = CertificateDer::from_pem_file(&self.identity.cert).expect("it is there");
-        let mut roots = RootCertStore::empty();
-        roots.add(cert).expect("it is a certificate");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has suites for them")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = trust(&self.identity.cert).expect("it is a certificate");
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = ServerName::try_from("localhost").expect("it is a name");
         TlsConnector::from(Arc::new(config)).connect(name, stream).await

@@ -1,6 +1,5 @@
 //! The server, as a process of its own.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -8,11 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use waddell_tests::certificate::{Certificate, trust};
 use waddell_tests::process::ServerProcess;
 use waddell_tests::usage::Usage;
 
@@ -52,17 +52,8 @@ impl Process {
     /// It does not start, or says something other than where it listens.
     pub(crate) fn start(launch: &Launch) -> Result<Self> {
         let folder = TempDir::new()?;
-        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-        let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-        fs::write(&cert, certified.cert.pem())?;
-        fs::write(&key, certified.signing_key.serialize_pem())?;
-        let mut roots = RootCertStore::empty();
-        roots.add(certified.cert.der().clone())?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let certificate = Certificate::make(folder.path())?;
+        let tls = trust(&certificate.cert)?;
 
         let mut command = match launch.descriptors {
             None => Command::new(&launch.program),
@@ -77,7 +68,8 @@ impl Process {
             command.args(["--listen", &format!("{scheme}://127.0.0.1:0")]);
         }
         command.args(["--admin", "127.0.0.1:0", "--log", "error"]);
-        command.arg("--cert").arg(&cert).arg("--key").arg(&key).args(&launch.flags);
+        command.arg("--cert").arg(&certificate.cert).arg("--key").arg(&certificate.key);
+        command.args(&launch.flags);
         let mut server = ServerProcess::start(command.stdin(Stdio::null()), SCHEMES.len())?;
         let admin = server.read_admin()?;
         Ok(Self { server, admin, tls: Arc::new(tls), _folder: folder })
