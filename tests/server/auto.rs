@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use waddell_core::{KEEP_ALIVE_FRAME, TopicId};
-use waddell_server::Scheme;
+use waddell_tests::transport::Via;
 
 use crate::support::http::{UPGRADE, ask};
 use crate::support::peer::{Peer, message};
-use crate::support::server::{Duplex, TestServer, Via};
+use crate::support::server::{Duplex, TestServer};
 use crate::support::soon;
 
 /// Sends bytes one at a time, each a segment of its own.
@@ -48,7 +48,7 @@ async fn a_silent_client_is_greeted_after_the_silence() {
     let server = TestServer::start_with(|config| {
         config.auto_silence = Duration::from_millis(20);
     });
-    let socket = server.connect(Scheme::Auto).await;
+    let socket = server.connect("auto").await;
     let mut silent = Peer::over(Box::new(socket), Via::Tcp).await;
     silent.echo().await;
 }
@@ -57,7 +57,7 @@ async fn a_silent_client_is_greeted_after_the_silence() {
 async fn a_client_that_is_silent_within_tls_is_greeted_there() {
     // Longer than a busy machine needs for a handshake; it passes twice.
     let server = TestServer::start_with(|config| config.auto_silence = Duration::from_secs(3));
-    let socket = server.connect(Scheme::Auto).await;
+    let socket = server.connect("auto").await;
     let stream = soon(server.tls(&[], socket)).await.expect("it shakes hands");
     let mut silent = Peer::over(Box::new(stream), Via::Tls).await;
     silent.echo().await;
@@ -79,7 +79,7 @@ async fn first_bytes_may_come_one_at_a_time() {
 #[tokio::test]
 async fn alpn_says_http_or_nothing() {
     let server = TestServer::start();
-    for scheme in [Scheme::Wss, Scheme::Auto] {
+    for scheme in ["wss", "auto"] {
         for offer in [&[][..], &[&b"http/1.1"[..]], &[b"h2", b"http/1.1"]] {
             let socket = server.connect(scheme).await;
             let mut stream = soon(server.tls(offer, socket)).await.expect("it shakes hands");
@@ -93,7 +93,7 @@ async fn alpn_says_http_or_nothing() {
         assert!(refused.is_err(), "{scheme:?} speaks no h2");
     }
     // A plain TLS listener does not mind what is offered.
-    let socket = server.connect(Scheme::Tls).await;
+    let socket = server.connect("tls").await;
     let stream = soon(server.tls(&[b"h2"], socket)).await.expect("it shakes hands");
     Peer::over(Box::new(stream), Via::Tls).await.echo().await;
 }
@@ -107,7 +107,7 @@ async fn frames_that_look_like_something_else_for_a_byte_are_told_apart() {
         let body = vec![1; usize::from(first_byte) - 18];
         let frame = message(recipient.id, 1, &body);
         assert_eq!(frame[0], first_byte);
-        let mut socket = server.connect(Scheme::Auto).await;
+        let mut socket = server.connect("auto").await;
         for byte in frame {
             soon(socket.write_all(&[byte])).await.expect("it is connected");
         }
@@ -119,9 +119,9 @@ async fn frames_that_look_like_something_else_for_a_byte_are_told_apart() {
 async fn a_client_that_leaves_without_a_word_is_no_loss() {
     let server = TestServer::start();
     for _ in 0..10 {
-        drop(server.connect(Scheme::Auto).await);
+        drop(server.connect("auto").await);
     }
-    let mut socket = server.connect(Scheme::Auto).await;
+    let mut socket = server.connect("auto").await;
     soon(socket.write_all(KEEP_ALIVE_FRAME)).await.expect("it is connected");
     Peer::over(Box::new(socket), Via::Tcp).await.echo().await;
     crate::support::until(|| {

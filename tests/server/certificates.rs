@@ -8,11 +8,12 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
-use waddell_server::{Identity, Scheme, self_signed};
+use waddell_server::{Identity, self_signed};
 use waddell_tests::certificate::trust;
+use waddell_tests::transport::Via;
 
 use crate::support::peer::Peer;
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{soon, until};
 
 /// A pair that no server has yet, in a folder of its own.
@@ -33,7 +34,7 @@ fn replace(old: &Path, new: &Path) {
 async fn shows(server: &TestServer, cert: &Path) -> bool {
     let config = trust(cert).expect("it is a certificate");
     let name = ServerName::try_from("localhost").expect("it is a name");
-    let stream = server.connect(Scheme::Tls).await;
+    let stream = server.connect("tls").await;
     soon(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.is_ok()
 }
 

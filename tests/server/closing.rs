@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 use waddell_core::TopicId;
-use waddell_server::Scheme;
+use waddell_tests::transport::Via;
 
 use crate::support::peer::{Peer, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{pattern, soon, until};
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn what_was_sent_before_a_close_is_delivered() {
             let message = recipient.receive().await;
             assert_eq!((message.from, message.topic), (peer.id, TopicId(number)), "{via:?}");
         }
-        assert_eq!(peer.receiver.rest().await, [], "{via:?}");
+        assert_eq!(peer.rest().await, [], "{via:?}");
         drop(peer);
         until(|| server.handle.peers() == 1).await;
     }
@@ -42,7 +42,7 @@ async fn a_frame_that_a_close_cuts_short_is_not_delivered() {
         peer.send_bytes(&[&frame[..], &frame[..frame.len() - 1]].concat()).await;
         peer.finish().await;
         assert_eq!(recipient.receive().await.body, &b"whole"[..], "{via:?}");
-        assert_eq!(peer.receiver.rest().await, [], "{via:?}");
+        assert_eq!(peer.rest().await, [], "{via:?}");
         recipient.echo().await;
     }
 }
@@ -61,13 +61,13 @@ async fn who_says_that_nothing_more_comes_still_gets_what_waits() {
         sender.echo().await;
         peer.finish().await;
         until(|| server.handle.peers() == 1).await;
-        let messages = peer.receiver.rest().await;
+        let messages = peer.rest().await;
         assert_eq!(messages.len(), usize::from(COUNT), "{via:?}");
         for (number, message) in (0..).zip(messages) {
             assert_eq!(message.topic, TopicId(number), "{via:?}");
             assert!(message.body == pattern(60_000, 1), "{via:?}");
         }
-        assert_eq!(peer.receiver.close_code, via.is_websocket().then_some(None), "{via:?}");
+        assert_eq!(peer.close_code(), via.is_websocket().then_some(None), "{via:?}");
     }
 }
 
@@ -92,7 +92,7 @@ async fn who_reads_steadily_gets_what_waits_however_long_it_takes() {
         assert_eq!(peer.receive().await.topic, TopicId(number));
         sleep(write_timeout * 3 / 2 / u32::from(COUNT)).await;
     }
-    assert_eq!(peer.receiver.rest().await, []);
+    assert_eq!(peer.rest().await, []);
 }
 
 #[tokio::test]
@@ -115,9 +115,8 @@ async fn a_peer_that_breaks_off_is_gone_and_what_it_sent_is_delivered() {
 #[tokio::test]
 async fn a_client_that_closes_at_once_is_greeted_all_the_same() {
     let server = TestServer::start();
-    let mut socket = server.connect(Scheme::Tcp).await;
+    let mut socket = server.connect("tcp").await;
     soon(socket.shutdown()).await.expect("it is connected");
-    let peer = Peer::over(Box::new(socket), Via::Tcp).await;
-    let Peer { mut receiver, .. } = peer;
-    assert_eq!(receiver.rest().await, []);
+    let mut peer = Peer::over(Box::new(socket), Via::Tcp).await;
+    assert_eq!(peer.rest().await, []);
 }

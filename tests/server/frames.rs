@@ -1,9 +1,10 @@
 //! What the server makes of each kind of frame, and that it counts it.
 
 use waddell_core::{HEADER_LEN, KEEP_ALIVE_FRAME, PeerId};
+use waddell_tests::transport::Via;
 
 use crate::support::peer::{Peer, frame, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::until;
 
 #[tokio::test]
@@ -77,9 +78,9 @@ async fn a_frame_beyond_the_limit_hangs_up() {
         peer.send(recipient.id, 1, &[1; 82]).await;
         assert_eq!(recipient.receive().await.body, &[1; 82][..], "{via:?}: the longest");
         peer.send(recipient.id, 2, &[2; 83]).await;
-        assert_eq!(peer.receiver.rest().await, [], "{via:?}");
+        assert_eq!(peer.rest().await, [], "{via:?}");
         let code = via.is_websocket().then_some(Some(1009));
-        assert_eq!(peer.receiver.close_code, code, "{via:?}");
+        assert_eq!(peer.close_code(), code, "{via:?}");
         drop(peer);
         until(|| server.metrics().peers_disconnected == round).await;
     }
@@ -110,7 +111,7 @@ async fn a_peer_that_sends_nothing_for_long_is_hung_up_if_the_operator_wants_it_
     });
     let mut idle = Peer::connect(&server, Via::Tcp).await;
     let mut busy = Peer::connect(&server, Via::Tcp).await;
-    let rest = idle.receiver.rest();
+    let rest = idle.rest();
     let keep_alives = async {
         loop {
             busy.send_bytes(KEEP_ALIVE_FRAME).await;

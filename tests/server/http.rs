@@ -4,9 +4,10 @@ use std::fs;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waddell_server::Www;
+use waddell_tests::transport::Via;
 
 use crate::support::http::{UPGRADE, ask};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{pattern, soon};
 
 #[tokio::test]
@@ -172,7 +173,7 @@ async fn the_page_can_be_switched_off() {
 async fn what_is_no_http_is_answered_as_such_and_makes_no_peer() {
     let server = TestServer::start();
     for bytes in [&b"\x01\0k"[..], b"hello\r\n\r\n", &[0xff; 20_000]] {
-        let mut stream = server.connect(waddell_server::Scheme::Ws).await;
+        let mut stream = server.connect("ws").await;
         // The server may have hung up before it has taken all.
         let _ = soon(stream.write_all(bytes)).await;
         let mut answer = Vec::new();

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
-use waddell_server::{RateLimit, Scheme, ServerConfig};
+use waddell_server::{RateLimit, ServerConfig};
+use waddell_tests::transport::Via;
 
 use crate::support::peer::Peer;
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{soon, until};
 
 #[tokio::test]
@@ -17,11 +18,11 @@ async fn handshakes_that_take_too_long_are_cut_however_busy_they_look() {
         config.handshake_timeout = Duration::from_millis(300);
     });
     let mut slow = JoinSet::new();
-    for scheme in [Scheme::Tls, Scheme::Ws, Scheme::Wss, Scheme::Auto] {
+    for scheme in ["tls", "ws", "wss", "auto"] {
         // One says nothing, the others one byte at a time, for ever: a request's head, a hello.
         let hello: &[u8] = &[0x16, 3, 1, 1, 0];
         for words in [&b""[..], b"GET /ws HTTP/1.1\r\nx: ", hello] {
-            if scheme == Scheme::Auto && words.is_empty() {
+            if scheme == "auto" && words.is_empty() {
                 continue;
             }
             let mut socket = server.connect(scheme).await;
@@ -62,9 +63,9 @@ async fn there_are_no_more_connections_than_allowed() {
         let first = Peer::connect(&server, Via::Tcp).await;
         let mut second = Peer::connect(&server, Via::Wss).await;
         // A connection counts as soon as it is accepted.
-        let third = server.connect(Scheme::Tls).await;
+        let third = server.connect("tls").await;
         until(|| server.metrics().connections_accepted == 3).await;
-        let mut refused = server.connect(Scheme::Tcp).await;
+        let mut refused = server.connect("tcp").await;
         let mut heard = Vec::new();
         let _ = soon(refused.read_to_end(&mut heard)).await;
         assert_eq!(heard, b"", "whoever is too many is not greeted");

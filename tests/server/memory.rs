@@ -1,10 +1,11 @@
 //! A ceiling on what waits for all peers together, and who loses when it is reached.
 
 use waddell_server::MetricsSnapshot;
+use waddell_tests::transport::Via;
 
 use crate::support::admin::{read, serve_operators};
 use crate::support::peer::Peer;
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{pattern, until};
 
 const CEILING: usize = 8 << 20;

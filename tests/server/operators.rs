@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use waddell_core::PeerId;
+use waddell_tests::transport::Via;
 
 use crate::support::admin::{get, read, serve_operators, value};
 use crate::support::peer::Peer;
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::until;
 
 #[tokio::test]

@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use waddell_core::PeerId;
-use waddell_server::{Scheme, ServerConfig};
+use waddell_server::ServerConfig;
+use waddell_tests::transport::Via;
 
 use crate::support::admin::{by_label, serve_operators};
 use crate::support::http::{UPGRADE, ask};
 use crate::support::peer::{Peer, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{soon, until};
 
 /// A listed proxy, another one, and somebody else.
@@ -33,7 +34,7 @@ fn with_headers(config: &mut ServerConfig) {
     config.proxy_protocol = true;
 }
 
-async fn connect(server: &TestServer, scheme: Scheme, from: [u8; 4]) -> TcpStream {
+async fn connect(server: &TestServer, scheme: &str, from: [u8; 4]) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("there are descriptors left");
     socket.bind((IpAddr::from(from), 0).into()).expect("it is an address of this machine");
     socket.set_nodelay(true).expect("it is a socket");
@@ -60,7 +61,7 @@ async fn peer(server: &TestServer, via: Via, from: [u8; 4], first: &[u8]) -> Pee
 }
 
 /// Says something, and takes what comes until the server hangs up.
-async fn say(server: &TestServer, scheme: Scheme, from: [u8; 4], bytes: &[u8]) -> Vec<u8> {
+async fn say(server: &TestServer, scheme: &str, from: [u8; 4], bytes: &[u8]) -> Vec<u8> {
     let mut socket = connect(server, scheme, from).await;
     soon(socket.write_all(bytes)).await.expect("it is connected");
     let mut answer = Vec::new();
@@ -69,7 +70,7 @@ async fn say(server: &TestServer, scheme: Scheme, from: [u8; 4], bytes: &[u8]) -
 }
 
 async fn open_for(server: &TestServer, from: [u8; 4], forwarded: &str) -> (u16, TcpStream) {
-    let mut stream = connect(server, Scheme::Ws, from).await;
+    let mut stream = connect(server, "ws", from).await;
     let lines = forwarded.split('|').map(|line| format!("\nx-forwarded-for: {line}"));
     let response = ask(&mut stream, &format!("{UPGRADE}{}", lines.collect::<String>())).await;
     (response.status, stream)
@@ -103,7 +104,7 @@ async fn whoever_is_refused_is_told_and_the_place_comes_back() {
     let server = TestServer::start_with(one_each);
     let (_, held) = open_for(&server, PROXY, "203.0.113.1").await;
     // One connection of the proxy carries requests of several clients, one after another.
-    let mut stream = connect(&server, Scheme::Ws, PROXY).await;
+    let mut stream = connect(&server, "ws", PROXY).await;
     let request = |client| format!("{UPGRADE}\nx-forwarded-for: {client}");
     let refused = ask(&mut stream, &request("203.0.113.1")).await;
     assert_eq!(refused.status, 429);
@@ -136,7 +137,7 @@ async fn whoever_is_not_listed_is_not_believed() {
     let (status, _held) = open_for(&server, STRANGER, "203.0.113.1").await;
     assert_eq!(status, 101);
     // It counts for where it came from, and nothing that it says makes it another.
-    let mut refused = connect(&server, Scheme::Ws, STRANGER).await;
+    let mut refused = connect(&server, "ws", STRANGER).await;
     let mut heard = Vec::new();
     let _ = soon(refused.read_to_end(&mut heard)).await;
     assert_eq!(heard, b"");
@@ -173,7 +174,7 @@ async fn a_proxy_header_may_come_in_any_pieces_with_frames_right_behind() {
         let client = IpAddr::from([203, 0, 113, number]).to_string();
         for header in [version_1(&client), version_2([203, 0, 114, number]), LOCAL.to_vec()] {
             let stream = [&header[..], &frame].concat();
-            let mut socket = connect(&server, Scheme::Tcp, PROXY).await;
+            let mut socket = connect(&server, "tcp", PROXY).await;
             for bytes in stream.chunks(piece) {
                 soon(socket.write_all(bytes)).await.expect("it is connected");
             }
@@ -203,7 +204,7 @@ async fn a_proxy_without_a_header_that_can_be_read_is_cut_and_counted() {
         with_headers(config);
         config.handshake_timeout = Duration::from_millis(200);
     });
-    for scheme in [Scheme::Tcp, Scheme::Tls, Scheme::Ws, Scheme::Wss, Scheme::Auto] {
+    for scheme in ["tcp", "tls", "ws", "wss", "auto"] {
         for bytes in [
             &b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"[..],
             b"PROXY TCP4 nonsense\r\n",
@@ -237,7 +238,7 @@ async fn a_header_of_somebody_else_is_skipped_and_not_believed() {
         peer.echo().await;
         assert_eq!(server.metrics().proxy_headers_ignored, u64::from(number), "{via:?}");
         // It has the place of where it came from, and not that of whom it named.
-        let mut refused = connect(&server, Scheme::Tcp, stranger).await;
+        let mut refused = connect(&server, "tcp", stranger).await;
         assert_eq!(soon(refused.read(&mut [0])).await.unwrap_or(0), 0);
     }
     let ignored = by_label(&server, "waddell_claims_ignored_total").await;
@@ -250,7 +251,7 @@ async fn a_header_of_somebody_else_on_raw_tcp_hangs_up() {
     for (count, header) in (1..).zip([version_1("203.0.113.1"), version_2([203, 0, 113, 1])]) {
         for piece in [1, header.len()] {
             let stranger = [127, 2, count, piece as u8];
-            let mut socket = connect(&server, Scheme::Tcp, stranger).await;
+            let mut socket = connect(&server, "tcp", stranger).await;
             // The greeting is not kept back for anybody who is not listed.
             soon(socket.read_exact(&mut [0; 20])).await.expect("it is greeted");
             for bytes in header.chunks(piece) {
@@ -289,7 +290,7 @@ async fn whoever_is_not_listed_may_wait_for_its_greeting_on_an_auto_listener() {
         with_headers(config);
         config.auto_silence = Duration::from_millis(20);
     });
-    let silent = connect(&server, Scheme::Auto, STRANGER).await;
+    let silent = connect(&server, "auto", STRANGER).await;
     Peer::over(Box::new(silent), Via::Tcp).await.echo().await;
     assert_eq!(server.metrics().handshakes_failed, 0);
 }
@@ -298,7 +299,7 @@ async fn whoever_is_not_listed_may_wait_for_its_greeting_on_an_auto_listener() {
 async fn after_a_header_only_a_listed_address_can_speak_for_others() {
     let server = TestServer::start_with(with_headers);
     let open = async |client: &str, forwarded: &str| {
-        let mut stream = connect(&server, Scheme::Ws, PROXY).await;
+        let mut stream = connect(&server, "ws", PROXY).await;
         soon(stream.write_all(&version_1(client))).await.expect("it is connected");
         let request = format!("{UPGRADE}\nx-forwarded-for: {forwarded}");
         (ask(&mut stream, &request).await.status, stream)

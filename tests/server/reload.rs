@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use waddell_server::{Scheme, ServerConfig};
+use waddell_server::ServerConfig;
+use waddell_tests::transport::Via;
 
 use crate::support::peer::Peer;
-use crate::support::server::{LISTEN, TestServer, Via};
+use crate::support::server::{LISTEN, TestServer};
 use crate::support::soon;
 
 /// What the server is to do from here on; returns what it says needs a restart.
@@ -28,11 +29,11 @@ async fn those_who_are_there_keep_what_they_have_and_others_get_the_new() {
     let mut early = Peer::connect(&server, Via::Tcp).await;
     reload(&server, |config| config.idle_timeout = Some(Duration::from_millis(50)));
     let mut idle = Peer::connect(&server, Via::Tcp).await;
-    assert_eq!(idle.receiver.rest().await, [], "it is hung up");
+    assert_eq!(idle.rest().await, [], "it is hung up");
     reload(&server, |config| config.max_frame_len = 100);
     let mut long = Peer::connect(&server, Via::Ws).await;
     long.send(long.id, 1, &[0; 83]).await;
-    assert_eq!(long.receiver.rest().await, [], "one byte too many");
+    assert_eq!(long.rest().await, [], "one byte too many");
     early.send(early.id, 1, &[0; 60_000]).await;
     assert_eq!(early.receive().await.body.len(), 60_000);
 }
@@ -41,11 +42,11 @@ async fn those_who_are_there_keep_what_they_have_and_others_get_the_new() {
 async fn times_hold_at_once() {
     let server = TestServer::start();
     reload(&server, |config| config.handshake_timeout = Duration::from_millis(50));
-    let mut silent = server.connect(Scheme::Wss).await;
+    let mut silent = server.connect("wss").await;
     assert!(matches!(soon(silent.read(&mut [0; 1])).await, Ok(0) | Err(_)), "it is cut");
     reload(&server, |config| config.auto_silence = Duration::from_millis(1));
     // The greeting comes to one who says nothing.
-    let mut quiet = server.connect(Scheme::Auto).await;
+    let mut quiet = server.connect("auto").await;
     soon(quiet.read_exact(&mut [0; 20])).await.expect("it is greeted");
 }
 

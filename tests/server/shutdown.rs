@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use waddell_core::TopicId;
-use waddell_server::Scheme;
+use waddell_tests::transport::Via;
 
 use crate::support::http::ask;
 use crate::support::peer::{Peer, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{pattern, soon, until};
 
 #[tokio::test]
@@ -23,9 +23,9 @@ async fn peers_are_told_and_the_server_returns() {
     let addresses = Via::ALL.map(|via| server.address(via.scheme()));
     let stopping = server.stop();
     for (via, mut peer) in peers {
-        assert_eq!(peer.receiver.rest().await, [], "{via:?}: the stream ends in order");
+        assert_eq!(peer.rest().await, [], "{via:?}: the stream ends in order");
         let code = via.is_websocket().then_some(Some(1001));
-        assert_eq!(peer.receiver.close_code, code, "{via:?}");
+        assert_eq!(peer.close_code(), code, "{via:?}");
     }
     let handle = stopping.done().await;
     assert_eq!(handle.peers(), 0);
@@ -54,7 +54,7 @@ async fn messages_in_flight_are_delivered() {
     }
     let stopping = server.stop();
     for (via, mut recipient) in recipients {
-        let messages = recipient.receiver.rest().await;
+        let messages = recipient.rest().await;
         assert_eq!(messages.len(), usize::from(COUNT), "{via:?}");
         for (number, message) in (0..).zip(messages) {
             assert_eq!(message.topic, TopicId(number), "{via:?}");
@@ -79,8 +79,8 @@ async fn what_waits_is_delivered_to_those_who_take_it() {
     }
     sender.echo().await;
     let stopping = server.stop();
-    assert_eq!(sender.receiver.rest().await, []);
-    assert_eq!(stuck.receiver.rest().await.len(), 200);
+    assert_eq!(sender.rest().await, []);
+    assert_eq!(stuck.rest().await.len(), 200);
     drop((stuck, sender));
     stopping.done().await;
 }
@@ -123,7 +123,7 @@ async fn peers_are_hung_up_one_after_another() {
     let mut ends = tokio::task::JoinSet::new();
     for mut peer in peers {
         ends.spawn(async move {
-            assert_eq!(peer.receiver.rest().await, []);
+            assert_eq!(peer.rest().await, []);
             (peer.id, begin.elapsed())
         });
     }
@@ -143,7 +143,7 @@ async fn a_server_that_leaves_says_so_before_it_closes_its_listeners() {
     });
     let admin = server.admin.expect("it is configured");
     let mut early = Peer::connect(&server, Via::Tcp).await;
-    let address = server.address(Scheme::Tcp);
+    let address = server.address("tcp");
     let stopping = server.stop();
     let readiness = async || {
         let mut stream = soon(TcpStream::connect(admin)).await.expect("it listens");
@@ -165,7 +165,7 @@ async fn the_delay_ends_and_the_server_with_it() {
     let mut peer = Peer::connect(&server, Via::Wss).await;
     let begin = Instant::now();
     let stopping = server.stop();
-    assert_eq!(peer.receiver.rest().await, []);
+    assert_eq!(peer.rest().await, []);
     assert!(begin.elapsed() >= Duration::from_millis(50), "not before");
     drop(peer);
     stopping.done().await;
@@ -183,9 +183,9 @@ async fn clients_amid_their_handshakes_are_greeted_and_then_hung_up() {
     stop_accepting(&mut server, 7).await;
     for (via, socket) in clients {
         let mut peer = Peer::over(server.start_tls(via, socket).await, via).await;
-        assert_eq!(peer.receiver.rest().await, [], "{via:?}: the stream ends in order");
+        assert_eq!(peer.rest().await, [], "{via:?}: the stream ends in order");
         let code = via.is_websocket().then_some(Some(1001));
-        assert_eq!(peer.receiver.close_code, code, "{via:?}");
+        assert_eq!(peer.close_code(), code, "{via:?}");
     }
     let metrics = server.stop().done().await.metrics();
     assert_eq!(metrics.peers_disconnected, metrics.peers_connected);
@@ -195,9 +195,9 @@ async fn clients_amid_their_handshakes_are_greeted_and_then_hung_up() {
 async fn a_request_that_has_begun_is_answered_and_an_idle_connection_is_closed() {
     let mut server =
         TestServer::start_with(|config| config.drain_timeout = Duration::from_secs(3600));
-    let mut idle = server.connect(Scheme::Ws).await;
+    let mut idle = server.connect("ws").await;
     assert_eq!(ask(&mut idle, "GET /healthz").await.status, 200);
-    let mut half = server.connect(Scheme::Ws).await;
+    let mut half = server.connect("ws").await;
     half.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n").await.expect("it listens");
     stop_accepting(&mut server, 2).await;
     assert_eq!(soon(idle.read(&mut [0])).await.expect("it ends in order"), 0);
@@ -213,7 +213,7 @@ async fn a_request_that_has_begun_is_answered_and_an_idle_connection_is_closed()
 async fn clients_that_say_nothing_do_not_hold_the_server_up() {
     let mut server = TestServer::start_with(|config| config.drain_timeout = Duration::from_secs(5));
     let mut silent = Vec::new();
-    for scheme in [Scheme::Tls, Scheme::Ws, Scheme::Wss, Scheme::Auto] {
+    for scheme in ["tls", "ws", "wss", "auto"] {
         silent.push(server.connect(scheme).await);
     }
     stop_accepting(&mut server, 4).await;
@@ -225,7 +225,7 @@ async fn clients_that_say_nothing_do_not_hold_the_server_up() {
 /// Whoever tries may be let in until then.
 async fn stop_accepting(server: &mut TestServer, connections: u64) {
     until(|| server.metrics().connections_accepted == connections).await;
-    let address = server.address(Scheme::Tcp);
+    let address = server.address("tcp");
     server.begin_stop();
     while soon(TcpStream::connect(address)).await.is_ok() {}
 }
@@ -238,11 +238,11 @@ async fn dropping_the_server_ends_every_connection() {
         peers.push(Peer::connect(&server, via).await);
     }
     let handle = server.handle.clone();
-    let address = server.address(Scheme::Tcp);
+    let address = server.address("tcp");
     server.abort();
     for mut peer in peers {
         // With or without a word: it ends.
-        while let Ok(Some(_)) = soon(peer.receiver.next()).await {}
+        while let Ok(Some(_)) = soon(peer.try_receive()).await {}
     }
     until(|| handle.peers() == 0).await;
     let metrics = handle.metrics();

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use waddell_core::TopicId;
+use waddell_tests::transport::Via;
 
 use crate::support::peer::{Peer, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{pattern, until};
 
 /// Bytes that fit into the two sockets of a connection: far more than any system's default.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use waddell_core::{KEEP_ALIVE_FRAME, MAX_BODY_LEN, TopicId};
+use waddell_tests::transport::Via;
 
 use crate::support::peer::{Peer, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{pattern, soon};
 
 /// Every size at which something changes: small ones, powers of two, the borders between the
@@ -32,8 +33,8 @@ async fn bodies_of_every_size_arrive_intact_and_in_order_between_all_transports(
         recipients.push((via, Peer::connect(&server, via).await));
     }
     for (seed, from) in Via::ALL.into_iter().enumerate() {
-        let Peer { id: sender_id, mut sender, receiver: _receiver } =
-            Peer::connect(&server, from).await;
+        let mut sender = Peer::connect(&server, from).await;
+        let sender_id = sender.id;
         for (to, recipient) in &mut recipients {
             let recipient_id = recipient.id;
             let send = async {

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
+use waddell_tests::transport::Via;
 
 use crate::support::admin::{read, serve_operators};
 use crate::support::peer::{Peer, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{soon, until};
 
 const CEILING: usize = 4 << 20;
@@ -35,7 +36,7 @@ async fn any_number_of_unfinished_frames_holds_no_more_than_the_ceiling() {
     while server.metrics().peers_crowded_out < 8 {
         let mut peer = Peer::connect(&server, Via::DIRECT[greedy.len() % 4]).await;
         // Whoever is hung up for it may notice as it writes.
-        let _ = peer.sender.write(&begun()).await;
+        let _ = peer.try_send(&begun()).await;
         greedy.push(peer);
         // A healthy pair goes on as if nothing were.
         sender.send(reader.id, 1, b"meanwhile").await;
@@ -99,7 +100,7 @@ async fn a_frame_that_is_not_finished_in_time_ends_the_connection() {
         let mut peer = Peer::connect(&server, via).await;
         let timed_out = server.metrics().peers_timed_out;
         soon(async {
-            while peer.sender.write(&[0xff]).await.is_ok() {
+            while peer.try_send(&[0xff]).await.is_ok() {
                 sleep(Duration::from_millis(5)).await;
             }
         })

@@ -11,9 +11,10 @@ use std::time::Duration;
 use socket2::{SockFilter, SockRef};
 use waddell_core::PeerId;
 use waddell_server::ServerConfig;
+use waddell_tests::transport::Via;
 
 use crate::support::peer::Peer;
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::until;
 
 /// Longer than any test waits: what takes this long never happens.

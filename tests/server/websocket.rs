@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waddell_core::{RateLimit, TopicId};
 use waddell_tests::checks::split_frames;
+use waddell_tests::transport::Via;
 
 use crate::support::http::{UPGRADE, ask};
 use crate::support::peer::{Peer, message};
-use crate::support::server::{Stream, TestServer, Via};
+use crate::support::server::{Stream, TestServer};
 use crate::support::websocket::{
     BINARY, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, masked, read_frame, unmasked,
 };
@@ -276,7 +277,7 @@ async fn the_server_pings_and_hangs_up_on_those_who_stay_silent() {
         config.pong_timeout = Duration::from_secs(5);
     });
     let mut alive = Peer::connect(&server, Via::Ws).await;
-    let answers = tokio::spawn(async move { alive.receiver.next().await });
+    let answers = tokio::spawn(async move { alive.try_receive().await });
     let mut silent = open(&server, Via::Ws).await;
     assert_eq!(read_frame(&mut silent).await, (FIN | PING, vec![]));
     let mut rest = Vec::new();

@@ -4,10 +4,13 @@
 pub mod certificate;
 pub mod checks;
 pub mod histogram;
+#[cfg(feature = "peer")]
+pub mod peer;
 pub mod process;
 pub mod rng;
 pub mod simulation;
 pub mod stamp;
+pub mod transport;
 pub mod usage;
 pub mod vectors;
 

@@ -2,78 +2,22 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use waddell_server::{
-    Identity, ListenUrl, MetricsSnapshot, Scheme, Server, ServerConfig, ServerHandle, self_signed,
+    Identity, ListenUrl, MetricsSnapshot, Server, ServerConfig, ServerHandle, self_signed,
 };
 use waddell_tests::certificate::trust;
+use waddell_tests::peer::start_tls;
+use waddell_tests::transport::Via;
 
 use super::soon;
-
-/// How a peer reaches the server; the four after `Wss` over the one `auto` listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Via {
-    Tcp,
-    Tls,
-    Ws,
-    Wss,
-    AutoTcp,
-    AutoTls,
-    AutoWs,
-    AutoWss,
-}
-
-impl Via {
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Tcp,
-        Self::Tls,
-        Self::Ws,
-        Self::Wss,
-        Self::AutoTcp,
-        Self::AutoTls,
-        Self::AutoWs,
-        Self::AutoWss,
-    ];
-
-    /// Those with a listener of their own.
-    pub(crate) const DIRECT: [Self; 4] = [Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
-
-    /// Those that carry WebSocket messages.
-    pub(crate) const WEBSOCKETS: [Self; 4] = [Self::Ws, Self::Wss, Self::AutoWs, Self::AutoWss];
-
-    pub(crate) const fn scheme(self) -> Scheme {
-        match self {
-            Self::Tcp => Scheme::Tcp,
-            Self::Tls => Scheme::Tls,
-            Self::Ws => Scheme::Ws,
-            Self::Wss => Scheme::Wss,
-            Self::AutoTcp | Self::AutoTls | Self::AutoWs | Self::AutoWss => Scheme::Auto,
-        }
-    }
-
-    pub(crate) const fn is_encrypted(self) -> bool {
-        matches!(self, Self::Tls | Self::Wss | Self::AutoTls | Self::AutoWss)
-    }
-
-    pub(crate) const fn is_websocket(self) -> bool {
-        matches!(self, Self::Ws | Self::Wss | Self::AutoWs | Self::AutoWss)
-    }
-
-    /// What a client of that kind offers by ALPN.
-    fn alpn(self) -> &'static [&'static [u8]] {
-        if self.is_websocket() { &[b"http/1.1"] } else { &[] }
-    }
-}
 
 /// A connection before anything is said in it but the TLS handshake.
 pub(crate) type Stream = Box<dyn Duplex>;
@@ -144,8 +88,8 @@ impl TestServer {
         self.handle.metrics()
     }
 
-    pub(crate) fn address(&self, scheme: Scheme) -> SocketAddr {
-        let url = self.urls.iter().find(|url| url.scheme == scheme);
+    pub(crate) fn address(&self, scheme: &str) -> SocketAddr {
+        let url = self.urls.iter().find(|url| url.scheme.as_str() == scheme);
         url.expect("it listens there").address.parse().expect("it is an address")
     }
 
@@ -154,14 +98,14 @@ impl TestServer {
         self.start_tls(via, self.connect(via.scheme()).await).await
     }
 
-    pub(crate) async fn connect(&self, scheme: Scheme) -> TcpStream {
+    pub(crate) async fn connect(&self, scheme: &str) -> TcpStream {
         let stream = soon(TcpStream::connect(self.address(scheme))).await.expect("it listens");
         stream.set_nodelay(true).expect("it is a socket");
         stream
     }
 
     /// Dials with a small receive buffer, so that it does not take long until it is full.
-    pub(crate) async fn connect_narrow(&self, scheme: Scheme) -> TcpStream {
+    pub(crate) async fn connect_narrow(&self, scheme: &str) -> TcpStream {
         let socket = TcpSocket::new_v4().expect("there are descriptors left");
         socket.set_recv_buffer_size(4096).expect("it is a socket");
         soon(socket.connect(self.address(scheme))).await.expect("it listens")
@@ -182,10 +126,8 @@ impl TestServer {
         alpn: &[&[u8]],
         stream: S,
     ) -> io::Result<TlsStream<S>> {
-        let mut config = trust(&self.identity.cert).expect("it is a certificate");
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        let name = ServerName::try_from("localhost").expect("it is a name");
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        let config = trust(&self.identity.cert).expect("it is a certificate");
+        start_tls(&config, alpn, stream).await
     }
 
     /// Tells the server to shut down, and goes on being there for its clients.

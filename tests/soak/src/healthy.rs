@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::time::timeout;
 use waddell_core::TopicId;
 use waddell_tests::rng::Rng;
+use waddell_tests::transport::Via;
 
-use crate::peer::{Dial, Via};
+use crate::peer::Dial;
 use crate::world::{Heard, Member, Phase, World, count};
 
 /// Longest time that a message may take: far longer than one does even on a busy machine.

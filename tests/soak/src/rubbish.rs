@@ -5,14 +5,13 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use waddell_tests::rng::Rng;
-
-use crate::peer::Via;
+use waddell_tests::transport::Via;
 
 /// Returns what somebody says who never becomes a peer: noise, or half a handshake.
 pub(crate) fn instead_of_handshake(tls: &Arc<ClientConfig>, via: Via, rng: &mut Rng) -> Vec<u8> {
     let mut whole = match rng.between(0..=3) {
         0 => noise(rng, 4000),
-        1 if via.encrypted => client_hello(tls),
+        1 if via.is_encrypted() => client_hello(tls),
         1 => b"GET /ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n".to_vec(),
         2 => b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec(),
         _ => [&b"POST /ws HTTP/1.1\r\nx: "[..], &vec![b'y'; rng.between(1..=100_000)]].concat(),
@@ -25,7 +24,7 @@ pub(crate) fn instead_of_handshake(tls: &Arc<ClientConfig>, via: Via, rng: &mut 
 /// is no WebSocket frame, or noise.
 pub(crate) fn instead_of_frames(via: Via, rng: &mut Rng) -> Vec<u8> {
     let noise = noise(rng, 3000);
-    if !via.websocket {
+    if !via.is_websocket() {
         return match rng.between(0..=1) {
             // A length beyond what the server is set to take.
             0 => [&[0xff, 0xff], &noise[..]].concat(),

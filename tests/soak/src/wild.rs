@@ -8,8 +8,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use waddell_core::{KEEP_ALIVE_FRAME, PeerId, TopicId};
 use waddell_tests::rng::Rng;
+use waddell_tests::transport::Via;
 
-use crate::peer::{Dial, Via};
+use crate::peer::{Dial, reset};
 use crate::rubbish;
 use crate::world::{Heard, Member, Phase, World, count};
 
@@ -74,7 +75,7 @@ async fn session(world: &World, mut member: Member, rng: &mut Rng) -> io::Result
         2 => Ok(()),
         3 => {
             count(&world.counts.resets);
-            member.peer.reset()
+            reset(member.peer)
         }
         4 => {
             world.until_not_quiet().await;
@@ -94,7 +95,7 @@ async fn session(world: &World, mut member: Member, rng: &mut Rng) -> io::Result
             // Neither reads nor writes nor says so, and its end is not heard either.
             count(&world.counts.vanished);
             world.sleep(rng.up_to_ms(LONGEST_STALL_MS)).await;
-            member.peer.reset()
+            reset(member.peer)
         }
     }
 }

@@ -10,9 +10,10 @@ use waddell_core::{PeerId, TopicId};
 use waddell_tests::histogram::Histogram;
 use waddell_tests::rng::Rng;
 use waddell_tests::stamp::{Numbers, Stamp};
+use waddell_tests::transport::Via;
 
 use crate::arrivals::{Arrivals, Violation};
-use crate::peer::{Peer, Via};
+use crate::peer::Peer;
 use crate::process::Process;
 
 /// What all peers of a run share; they live on one thread.

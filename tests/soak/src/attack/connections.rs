@@ -6,9 +6,10 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Duration, sleep, timeout};
+use waddell_tests::transport::Via;
 
 use super::{PATIENCE, until};
-use crate::peer::{Dial, Via};
+use crate::peer::Dial;
 use crate::process::Process;
 use crate::world::World;
 
@@ -17,7 +18,7 @@ const BEYOND: usize = 100;
 
 /// Opens more connections than the server may have descriptors, and says nothing; then goes.
 pub(super) async fn idle(world: &Rc<World>, descriptors: usize) -> Result<u64> {
-    let dial = Dial::new(Via::TCP);
+    let dial = Dial::new(Via::Tcp);
     let mut idle = Vec::with_capacity(descriptors + BEYOND);
     while idle.len() < descriptors + BEYOND {
         idle.push(dial.socket(&world.server).await.context("a connection is refused")?);
@@ -79,7 +80,7 @@ pub(super) async fn flood(world: &Rc<World>, connections: usize, from: [u8; 4]) 
         come_in(&world.server).await.context("from an address that is not full")?;
     }
     drop(held);
-    let dial = Dial { from: from.into(), ..Dial::new(Via::TCP) };
+    let dial = Dial { from: from.into(), ..Dial::new(Via::Tcp) };
     until("there is room again", || async { Ok(dial.peer(&world.server).await.is_ok()) }).await?;
     Ok(attempts as u64)
 }
@@ -95,7 +96,7 @@ fn is_open(socket: &TcpStream) -> bool {
 /// Connects, and is greeted.
 async fn come_in(server: &Process) -> Result<()> {
     let come = async {
-        let mut socket = Dial::new(Via::TCP).socket(server).await?;
+        let mut socket = Dial::new(Via::Tcp).socket(server).await?;
         let mut greeting = [0; 20];
         socket.read_exact(&mut greeting).await
     };

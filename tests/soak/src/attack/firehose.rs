@@ -9,12 +9,13 @@ use tokio::task::JoinSet;
 use waddell_core::{PeerId, TopicId};
 use waddell_tests::rng::Rng;
 use waddell_tests::stamp::Stamp;
+use waddell_tests::transport::Via;
 
-use crate::peer::{Dial, Peer, Via};
+use crate::peer::{Dial, Peer};
 use crate::world::World;
 
 /// A few senders are more than two processors can serve.
-const VIAS: [Via; 4] = [Via::TCP, Via::TLS, Via::WS, Via::WSS];
+const VIAS: [Via; 4] = [Via::Tcp, Via::Tls, Via::Ws, Via::Wss];
 
 /// Frames that are sent in one go.
 const BATCH: usize = 64;

@@ -10,9 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use waddell_core::TopicId;
 use waddell_tests::stamp::Stamp;
+use waddell_tests::transport::Via;
 
 use super::{PATIENCE, until};
-use crate::peer::{Dial, Peer, Via};
+use crate::peer::{Dial, Peer};
 use crate::rubbish::client_hello;
 use crate::world::World;
 
@@ -23,9 +24,9 @@ const BYTE: Duration = Duration::from_millis(100);
 pub(super) async fn handshakes(world: &Rc<World>, connections: usize) -> Result<u64> {
     let hello = client_hello(&world.server.tls);
     let head = b"GET /ws HTTP/1.1\r\nhost: localhost\r\nx: ".to_vec();
-    let kinds = [(Via::TLS, &hello), (Via::WS, &head), (Via::WSS, &hello)];
-    let auto = Via::ALL.into_iter().filter(|via| via.scheme() == "auto" && via.websocket);
-    let auto = auto.map(|via| (via, if via.encrypted { &hello } else { &head }));
+    let kinds = [(Via::Tls, &hello), (Via::Ws, &head), (Via::Wss, &hello)];
+    let auto = Via::ALL.into_iter().filter(|via| via.is_auto() && via.is_websocket());
+    let auto = auto.map(|via| (via, if via.is_encrypted() { &hello } else { &head }));
     let kinds: Vec<_> = kinds.into_iter().chain(auto).collect();
     let mut slow = JoinSet::new();
     for (number, (via, words)) in (0..connections).zip(kinds.into_iter().cycle()) {
@@ -35,7 +36,7 @@ pub(super) async fn handshakes(world: &Rc<World>, connections: usize) -> Result<
             // The last byte of a hello never comes; a head goes on and on.
             let last = words.len() - 1;
             let words = words[..last].iter().copied();
-            let endless = std::iter::repeat_n(b'x', if via.encrypted { 0 } else { 1 << 20 });
+            let endless = std::iter::repeat_n(b'x', if via.is_encrypted() { 0 } else { 1 << 20 });
             say_slowly(socket, words.chain(endless)).await
         });
         if number % 50 == 49 {
@@ -48,7 +49,7 @@ pub(super) async fn handshakes(world: &Rc<World>, connections: usize) -> Result<
 /// Says a hello, or half of it, then nothing, until the server has enough of all.
 pub(super) async fn half_open_tls(world: &Rc<World>, connections: usize) -> Result<u64> {
     let hello = client_hello(&world.server.tls);
-    let vias = Via::ALL.into_iter().filter(|via| via.encrypted).cycle();
+    let vias = Via::ALL.into_iter().filter(|via| via.is_encrypted()).cycle();
     let mut silent = JoinSet::new();
     for (number, via) in (0..connections).zip(vias) {
         let mut socket = Dial::new(via).socket(&world.server).await?;
@@ -115,7 +116,7 @@ async fn send_slowly(mut peer: Peer, via: Via) {
     let own = peer.id;
     let stamp = Stamp { sender: own, recipient: own, topic: TopicId(1), number: 1, time: 0 };
     let frame = stamp.frame(65_000);
-    if via.websocket {
+    if via.is_websocket() {
         // Half of a WebSocket frame's header, then the rest of it.
         let mut header = vec![0x82, 0xff];
         header.extend_from_slice(&100_000_u64.to_be_bytes());
