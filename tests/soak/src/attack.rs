@@ -19,7 +19,7 @@ use waddell_tests::rng::Rng;
 
 use crate::healthy::{Manner, pair};
 use crate::memory::Memory;
-use crate::process::{Launch, Process};
+use crate::server::{Launch, Server};
 use crate::world::{Phase, World};
 
 /// A kind of abuse.
@@ -168,7 +168,7 @@ async fn run(attack: Attack, siege: &Siege) -> Result<Cost> {
     if attack == Attack::Idle {
         launch.descriptors = Some(siege.connections);
     }
-    let world = Rc::new(World::new(Process::start(&launch)?));
+    let world = Rc::new(World::new(Server::start(&launch)?));
     let mut pairs = JoinSet::new();
     for seed in 0..PAIRS {
         pairs.spawn_local(pair(Rc::clone(&world), Rng::new(seed as u64), MANNER));

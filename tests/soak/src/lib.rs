@@ -4,7 +4,7 @@
 //! those of its peers. All peers live on one thread of this one.
 //!
 //! ```text
-//!   process   the server: starts it, asks /metrics and /proc, ends it
+//!   server    the server: starts it, asks /metrics and /proc, ends it
 //!   peer      one connection of any transport
 //!   arrivals  whether what one peer receives is what it may receive
 //!   healthy   pairs that lose nothing and never wait long
@@ -18,13 +18,13 @@ mod attack;
 mod healthy;
 mod memory;
 mod peer;
-mod process;
 mod prometheus;
 mod rubbish;
+mod server;
 mod soak;
 mod wild;
 mod world;
 
 pub use attack::{Attack, Cost, Siege, attack};
-pub use process::Launch;
+pub use server::Launch;
 pub use soak::{Plan, Report, soak};

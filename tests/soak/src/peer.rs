@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 use waddell_tests::peer::start_tls;
 use waddell_tests::transport::Via;
 
-use crate::process::Process;
+use crate::server::Server;
 
 /// A connected peer.
 pub(crate) type Peer = waddell_tests::peer::Peer<Stream>;
@@ -33,7 +33,7 @@ impl Dial {
     }
 
     /// Connects, and does no more.
-    pub(crate) async fn socket(self, server: &Process) -> io::Result<TcpStream> {
+    pub(crate) async fn socket(self, server: &Server) -> io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         if self.narrow {
             socket.set_recv_buffer_size(4096)?;
@@ -47,7 +47,7 @@ impl Dial {
     }
 
     /// Connects and takes the greeting.
-    pub(crate) async fn peer(self, server: &Process) -> io::Result<Peer> {
+    pub(crate) async fn peer(self, server: &Server) -> io::Result<Peer> {
         let connect = async {
             let socket = self.socket(server).await?;
             let stream: Stream = if self.via.is_encrypted() {

@@ -13,8 +13,8 @@ use waddell_tests::rng::Rng;
 
 use crate::healthy::{Manner, pair};
 use crate::memory::Memory;
-use crate::process::{Launch, Process};
 use crate::prometheus::Reading;
+use crate::server::{Launch, Server};
 use crate::wild::wild;
 use crate::world::{Phase, World};
 
@@ -91,7 +91,7 @@ pub fn soak(plan: &Plan) -> Result<Report> {
 async fn run(plan: &Plan) -> Result<Report> {
     let mut launch = plan.launch.clone();
     launch.flags.splice(0..0, FLAGS.map(str::to_owned));
-    let server = Process::start(&launch)?;
+    let server = Server::start(&launch)?;
     // Once it answers it has opened all that it needs for itself.
     server.metrics().await?;
     let descriptors_before = server.usage().descriptors()?;

@@ -14,11 +14,11 @@ use waddell_tests::transport::Via;
 
 use crate::arrivals::{Arrivals, Violation};
 use crate::peer::Peer;
-use crate::process::Process;
+use crate::server::Server;
 
 /// What all peers of a run share; they live on one thread.
 pub(crate) struct World {
-    pub(crate) server: Process,
+    pub(crate) server: Server,
     begin: Instant,
     phase: watch::Sender<Phase>,
     /// Wild peers that can be written to.
@@ -65,7 +65,7 @@ pub(crate) fn count(cell: &Cell<u64>) {
 }
 
 impl World {
-    pub(crate) fn new(server: Process) -> Self {
+    pub(crate) fn new(server: Server) -> Self {
         Self {
             server,
             begin: Instant::now(),

@@ -10,7 +10,7 @@ use waddell_tests::transport::Via;
 
 use super::{PATIENCE, until};
 use crate::peer::Dial;
-use crate::process::Process;
+use crate::server::Server;
 use crate::world::World;
 
 /// Connections beyond those that the server has descriptors for.
@@ -94,7 +94,7 @@ fn is_open(socket: &TcpStream) -> bool {
 }
 
 /// Connects, and is greeted.
-async fn come_in(server: &Process) -> Result<()> {
+async fn come_in(server: &Server) -> Result<()> {
     let come = async {
         let mut socket = Dial::new(Via::Tcp).socket(server).await?;
         let mut greeting = [0; 20];

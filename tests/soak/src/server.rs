@@ -31,8 +31,8 @@ pub struct Launch {
 
 /// A running server with a listener of each kind; dropping it ends it.
 #[derive(Debug)]
-pub(crate) struct Process {
-    server: ServerProcess,
+pub(crate) struct Server {
+    inner: ServerProcess,
     admin: SocketAddr,
     /// For clients that trust its certificate and no other.
     pub(crate) tls: Arc<ClientConfig>,
@@ -44,7 +44,7 @@ const SCHEMES: [&str; 5] = ["tcp", "tls", "ws", "wss", "auto"];
 /// Longest time for an answer of the server about itself, or for its end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-impl Process {
+impl Server {
     /// Starts the server and waits until it listens.
     ///
     /// # Errors
@@ -70,14 +70,14 @@ impl Process {
         command.args(["--admin", "127.0.0.1:0", "--log", "error"]);
         command.arg("--cert").arg(&certificate.cert).arg("--key").arg(&certificate.key);
         command.args(&launch.flags);
-        let mut server = ServerProcess::start(command.stdin(Stdio::null()), SCHEMES.len())?;
-        let admin = server.read_admin()?;
-        Ok(Self { server, admin, tls: Arc::new(tls), _folder: folder })
+        let mut inner = ServerProcess::start(command.stdin(Stdio::null()), SCHEMES.len())?;
+        let admin = inner.read_admin()?;
+        Ok(Self { inner, admin, tls: Arc::new(tls), _folder: folder })
     }
 
     /// Returns the address of the listener of a scheme.
     pub(crate) fn address(&self, scheme: &str) -> SocketAddr {
-        self.server.address(scheme)
+        self.inner.address(scheme)
     }
 
     /// Reads `/metrics`.
@@ -97,7 +97,7 @@ impl Process {
 
     /// Returns what measures the server's memory and descriptors.
     pub(crate) fn usage(&self) -> Usage {
-        self.server.process.usage()
+        self.inner.process.usage()
     }
 
     /// Tells it to shut down, and waits until it has; it has to say that all is well.
@@ -106,10 +106,10 @@ impl Process {
     ///
     /// It does not end, or not in order.
     pub(crate) async fn terminate(mut self) -> Result<()> {
-        self.server.process.signal("TERM")?;
+        self.inner.process.signal("TERM")?;
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
-            if let Some(status) = self.server.process.try_wait()? {
+            if let Some(status) = self.inner.process.try_wait()? {
                 ensure!(status.success(), "the server ended with {status}");
                 return Ok(());
             }
