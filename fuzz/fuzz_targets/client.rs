@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use waddell_core::ClientConfig;
-
-#[allow(dead_code, reason = "each target calls one of the checks")]
-#[path = "../../tests/support/checks.rs"]
-mod checks;
+use waddell_tests::checks;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, data)) = data.split_first() else { return };

@@ -4,10 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-
-#[allow(dead_code, reason = "each target calls one of the checks")]
-#[path = "../../tests/support/checks.rs"]
-mod checks;
+use waddell_tests::checks;
 
 fuzz_target!(|data: &[u8]| {
     let Some((max_len, data)) = data.split_first_chunk() else { return };

@@ -5,10 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use waddell_core::PeerId;
-
-#[allow(dead_code, reason = "each target calls one of the checks")]
-#[path = "../../tests/support/checks.rs"]
-mod checks;
+use waddell_tests::checks;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&cut_count, data)) = data.split_first() else { return };
