@@ -1,21 +1,25 @@
 //! `waddell bench`
 
+mod load;
+mod report;
+
 use std::collections::VecDeque;
-use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::signal::ctrl_c;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, timeout};
-use waddell_client::{Client, InboxConfig, MAX_BODY_LEN, MessageIn, PeerId, Topic, TopicId};
+use tokio::time::Instant;
+use waddell_client::{InboxConfig, MAX_BODY_LEN};
 
-use crate::output::{Failure, Output, warn};
-use crate::ping::{millis, parse_seconds, percentile};
+use self::load::{MIN_SIZE, Pair, Part, Peer, body, run_part};
+use self::report::{
+    clear_progress, print_checks, print_round_trips, print_throughput, show_progress,
+};
+use crate::output::{Failure, Output};
+use crate::ping::parse_seconds;
 use crate::server::Server;
 
 /// Measures what a server carries: connects pairs of peers that write to one another.
@@ -75,7 +79,7 @@ impl Bench {
         let push = move |pair: Pair, part: Arc<Part>| pair.push(part, window);
         let (pairs, found) = run_part(&stream, pairs, push).await?;
         total += found.count;
-        self.print_throughput(output, &found)?;
+        print_throughput(output, &found, self.size, self.window)?;
         print_checks(output, total)?;
         for pair in pairs {
             tokio::join!(pair.one.client.close(), pair.other.client.close());
@@ -117,351 +121,6 @@ impl Bench {
         )?;
         Ok(pairs)
     }
-
-    fn print_throughput(&self, output: Output, found: &Found) -> Result<(), Failure> {
-        let per_second = found.per_second();
-        let megabytes = per_second * f64::from(self.size) / 1e6;
-        let window = self.window;
-        output.line(
-            format_args!(
-                "throughput   {per_second:.0} messages a second, {megabytes:.1} MB/s; \
-                 {window} on their way for each pair"
-            ),
-            [
-                ("event", "throughput".into()),
-                ("messages_per_second", per_second.into()),
-                ("megabytes_per_second", megabytes.into()),
-                ("size", self.size.into()),
-                ("window", window.into()),
-            ],
-        )
-    }
-}
-
-/// One of the two parts, as all pairs see it.
-struct Part {
-    name: &'static str,
-    began: Instant,
-    duration: Duration,
-    stop: Arc<AtomicBool>,
-    body: Bytes,
-    /// For the progress display.
-    delivered: AtomicU64,
-}
-
-impl Part {
-    fn new(
-        name: &'static str,
-        duration: Duration,
-        stop: &Arc<AtomicBool>,
-        body: Bytes,
-    ) -> Arc<Self> {
-        let (stop, delivered) = (Arc::clone(stop), AtomicU64::new(0));
-        Arc::new(Self { name, began: Instant::now(), duration, stop, body, delivered })
-    }
-
-    fn is_over(&self) -> bool {
-        self.began.elapsed() >= self.duration || self.stop.load(Ordering::Relaxed)
-    }
-
-    /// Shows how far it is, until it is dropped.
-    async fn show(&self) {
-        let mut ticks = interval(Duration::from_millis(250));
-        loop {
-            ticks.tick().await;
-            let (time, of) = (self.began.elapsed().as_secs(), self.duration.as_secs_f64());
-            let (name, count) = (self.name, self.delivered.load(Ordering::Relaxed));
-            show_progress(format_args!("{name}: {count} in {time} of {of} s"));
-        }
-    }
-}
-
-/// Lets every pair do its part, and adds up what they find.
-async fn run_part<F>(
-    part: &Arc<Part>,
-    pairs: Vec<Pair>,
-    task: impl Fn(Pair, Arc<Part>) -> F,
-) -> Result<(Vec<Pair>, Found), Failure>
-where
-    F: Future<Output = Result<(Pair, Found), Failure>> + Send + 'static,
-{
-    let mut tasks = JoinSet::new();
-    for pair in pairs {
-        tasks.spawn(task(pair, Arc::clone(part)));
-    }
-    let all = async {
-        let mut pairs = Vec::new();
-        let mut sum = Found::default();
-        while let Some(done) = tasks.join_next().await {
-            let (pair, found) = done.expect("no pair panics")?;
-            pairs.push(pair);
-            sum.add(found);
-        }
-        Ok((pairs, sum))
-    };
-    let result = tokio::select! {
-        result = all => result,
-        () = part.show() => unreachable!("it goes on until it is dropped"),
-    };
-    clear_progress();
-    result
-}
-
-/// Two peers.
-struct Pair {
-    one: Peer,
-    other: Peer,
-}
-
-struct Peer {
-    client: Client,
-    id: PeerId,
-    topic: Topic,
-    /// Number of the next message from this peer.
-    next: u64,
-}
-
-impl Peer {
-    fn new(client: Client) -> Result<Self, Failure> {
-        let lost = || Failure::Failed("the connection was lost at once".to_owned());
-        let id = client.id().ok_or_else(lost)?;
-        let topic = client.topic(TOPIC);
-        Ok(Self { client, id, topic, next: 0 })
-    }
-
-    /// Fails if the connection was lost: it is made anew, but under another id.
-    fn check_connection(&self) -> Result<(), Failure> {
-        if self.client.id() == Some(self.id) {
-            return Ok(());
-        }
-        Err(Failure::Failed("the connection of a peer was lost".to_owned()))
-    }
-
-    async fn send(&mut self, to: PeerId, body: &Bytes) -> Result<(), Failure> {
-        self.check_connection()?;
-        let number = self.next.to_le_bytes();
-        self.next += 1;
-        Ok(self.topic.send_parts(to, &[&number, &body[MIN_SIZE..]]).await?)
-    }
-}
-
-impl Pair {
-    /// Sends one message to and fro until the part is over.
-    async fn exchange(mut self, part: Arc<Part>) -> Result<(Self, Found), Failure> {
-        let mut found = Found::default();
-        let mut to = Direction::new(&self.one);
-        let mut fro = Direction::new(&self.other);
-        while !part.is_over() {
-            let start = Instant::now();
-            self.one.send(self.other.id, &part.body).await?;
-            found.count.sent += 1;
-            if !to.receive(&mut self.other, &part, &mut found.count).await? {
-                continue;
-            }
-            self.other.send(self.one.id, &part.body).await?;
-            found.count.sent += 1;
-            if fro.receive(&mut self.one, &part, &mut found.count).await? {
-                found.times.push(start.elapsed());
-            }
-        }
-        found.elapsed = part.began.elapsed();
-        found.delivered = found.times.len() as u64;
-        Ok((self, found))
-    }
-
-    /// Keeps messages on their way in one direction until the part is over.
-    async fn push(mut self, part: Arc<Part>, window: usize) -> Result<(Self, Found), Failure> {
-        let mut found = Found::default();
-        let mut to = Direction::new(&self.one);
-        let mut on_their_way = 0;
-        loop {
-            let over = part.is_over();
-            if over && found.elapsed.is_zero() {
-                found.elapsed = part.began.elapsed();
-                found.delivered = found.count.intact;
-            }
-            while !over && on_their_way < window {
-                self.one.send(self.other.id, &part.body).await?;
-                found.count.sent += 1;
-                on_their_way += 1;
-            }
-            if on_their_way == 0 {
-                return Ok((self, found));
-            }
-            if to.receive(&mut self.other, &part, &mut found.count).await? {
-                on_their_way -= 1;
-            } else {
-                on_their_way = 0;
-            }
-        }
-    }
-}
-
-/// What is expected next from one peer.
-struct Direction {
-    from: PeerId,
-    next: u64,
-}
-
-impl Direction {
-    fn new(from: &Peer) -> Self {
-        Self { from: from.id, next: from.next }
-    }
-
-    /// Receives and checks one message; `false` if none comes any more.
-    async fn receive(
-        &mut self,
-        at: &mut Peer,
-        part: &Part,
-        count: &mut Count,
-    ) -> Result<bool, Failure> {
-        let Ok(message) = timeout(LOST_AFTER, at.topic.recv()).await else {
-            at.check_connection()?;
-            return Ok(false);
-        };
-        let message = message?;
-        match number(&message, &part.body) {
-            Some(number) if message.from == self.from && number >= self.next => {
-                self.next = number + 1;
-                count.intact += 1;
-            }
-            Some(number) if message.from == self.from && number < self.next => {
-                count.misordered += 1;
-            }
-            Some(_) | None => count.damaged += 1,
-        }
-        part.delivered.fetch_add(1, Ordering::Relaxed);
-        Ok(true)
-    }
-}
-
-/// What became of messages.
-#[derive(Clone, Copy, Default)]
-struct Count {
-    sent: u64,
-    intact: u64,
-    misordered: u64,
-    damaged: u64,
-}
-
-impl Count {
-    fn lost(self) -> u64 {
-        self.sent.saturating_sub(self.intact + self.misordered + self.damaged)
-    }
-
-    /// Judges whether the server did what it promises; losing is allowed to it.
-    fn verdict(self) -> Result<(), Failure> {
-        if self.intact == 0 {
-            return Err(Failure::Failed("no message was delivered".to_owned()));
-        }
-        if self.misordered + self.damaged > 0 {
-            let text = "messages arrived changed or out of order, which a server must not do";
-            return Err(Failure::Failed(text.to_owned()));
-        }
-        if self.lost() > 0 {
-            warn("messages were lost: the server drops what its outbox has no room for");
-        }
-        Ok(())
-    }
-}
-
-impl std::ops::AddAssign for Count {
-    fn add_assign(&mut self, other: Self) {
-        self.sent += other.sent;
-        self.intact += other.intact;
-        self.misordered += other.misordered;
-        self.damaged += other.damaged;
-    }
-}
-
-/// What pairs found in one part.
-#[derive(Default)]
-struct Found {
-    count: Count,
-    /// Round trips or deliveries, in the time that counts.
-    delivered: u64,
-    elapsed: Duration,
-    times: Vec<Duration>,
-}
-
-impl Found {
-    fn add(&mut self, other: Self) {
-        self.count += other.count;
-        self.delivered += other.delivered;
-        self.elapsed = self.elapsed.max(other.elapsed);
-        self.times.extend(other.times);
-    }
-
-    fn per_second(&self) -> f64 {
-        self.delivered as f64 / self.elapsed.as_secs_f64()
-    }
-}
-
-fn print_round_trips(output: Output, mut found: Found) -> Result<(), Failure> {
-    found.times.sort_unstable();
-    let per_second = found.per_second();
-    let figure = |percent| percentile(&found.times, percent).map(millis);
-    let (min, median, p99) = (figure(0), figure(50), figure(99));
-    let text = match (min, median, p99) {
-        (Some(min), Some(median), Some(p99)) => format!(
-            "round trips  {per_second:.0} a second; min {min:.3} ms, median {median:.3} ms, \
-             p99 {p99:.3} ms"
-        ),
-        _none => "round trips  none".to_owned(),
-    };
-    output.line(
-        text,
-        [
-            ("event", "round_trips".into()),
-            ("per_second", per_second.into()),
-            ("min_ms", min.into()),
-            ("median_ms", median.into()),
-            ("p99_ms", p99.into()),
-        ],
-    )
-}
-
-fn print_checks(output: Output, count: Count) -> Result<(), Failure> {
-    let Count { sent, misordered, damaged, .. } = count;
-    let lost = count.lost();
-    output.line(
-        format_args!(
-            "checked      {sent} sent; {lost} lost, {misordered} misordered, {damaged} damaged"
-        ),
-        [
-            ("event", "checked".into()),
-            ("sent", sent.into()),
-            ("lost", lost.into()),
-            ("misordered", misordered.into()),
-            ("damaged", damaged.into()),
-        ],
-    )
-}
-
-/// Makes a body: room for a number, then bytes that are known.
-fn body(size: usize) -> Bytes {
-    let mut body = BytesMut::with_capacity(size);
-    body.put_bytes(0, MIN_SIZE);
-    body.extend((MIN_SIZE..size).map(|index| (index * 31 + 7) as u8));
-    body.freeze()
-}
-
-/// Returns the number of a message that arrived undamaged.
-fn number(message: &MessageIn, body: &Bytes) -> Option<u64> {
-    let (number, rest) = message.body.split_first_chunk()?;
-    (rest == &body[MIN_SIZE..]).then(|| u64::from_le_bytes(*number))
-}
-
-/// Shows a line that the next one overwrites, where somebody is watching.
-fn show_progress(text: impl std::fmt::Display) {
-    if stderr().is_terminal() {
-        // With standard error closed there is nobody left to tell.
-        let _ = write!(stderr(), "\r\x1b[K{text}");
-    }
-}
-
-fn clear_progress() {
-    show_progress("");
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -471,16 +130,8 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-const TOPIC: TopicId = TopicId(1);
-
-/// The number.
-const MIN_SIZE: usize = size_of::<u64>();
-
 /// Fewer than the accept queue of most servers.
 const MOST_CONNECTING: usize = 32;
-
-/// What has not come by then is lost.
-const LOST_AFTER: Duration = Duration::from_secs(2);
 
 const SHORTEST: Duration = Duration::from_millis(100);
 
@@ -498,34 +149,3 @@ With --json, one line for each of: {\"event\":\"connected\",\"peers\":N,\"per_se
 {\"event\":\"checked\",\"sent\":N,\"lost\":N,\"misordered\":N,\"damaged\":N}.
 Lost messages are no failure, but a server that is to carry this load should have an outbox with
 room for --window messages. Exit code 1 if any was changed or out of order, or none arrived.";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changed_bodies_have_no_number() {
-        let body = body(20);
-        let message = |body: &[u8]| MessageIn {
-            from: PeerId::NIL,
-            topic: TOPIC,
-            body: Bytes::copy_from_slice(body),
-        };
-        assert_eq!(number(&message(&body), &body), Some(0));
-        let mut changed = body.to_vec();
-        changed[19] ^= 1;
-        assert_eq!(number(&message(&changed), &body), None);
-        assert_eq!(number(&message(&body[..19]), &body), None);
-        assert_eq!(number(&message(b"short"), &body), None);
-    }
-
-    #[test]
-    fn servers_that_change_or_reorder_fail() {
-        let good = Count { sent: 10, intact: 9, ..Count::default() };
-        assert_eq!(good.lost(), 1);
-        good.verdict().unwrap();
-        Count { damaged: 1, ..good }.verdict().unwrap_err();
-        Count { misordered: 1, ..good }.verdict().unwrap_err();
-        Count { sent: 10, ..Count::default() }.verdict().unwrap_err();
-    }
-}
