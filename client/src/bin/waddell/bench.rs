@@ -1,4 +1,4 @@
-//! `waddell bench`
+//! `waddell bench`: the arguments, and the two phases of a run.
 
 mod load;
 mod report;
@@ -14,7 +14,7 @@ use tokio::signal::ctrl_c;
 use tokio::time::Instant;
 use waddell_client::{InboxConfig, MAX_BODY_LEN};
 
-use self::load::{MIN_SIZE, Pair, Part, Peer, body, run_part};
+use self::load::{MIN_SIZE, Pair, Peer, Phase, body, run_phase};
 use self::report::{
     clear_progress, print_checks, print_round_trips, print_throughput, show_progress,
 };
@@ -22,11 +22,11 @@ use crate::output::{Failure, Output};
 use crate::ping::parse_seconds;
 use crate::server::Server;
 
-/// Measures what a server carries: connects pairs of peers that write to one another.
+/// Measures the throughput of a server with pairs of peers that write to one another.
 ///
-/// First each pair has one message on its way, to and fro, then each first peer has --window
-/// messages on their way to the second. Every message is checked. The machine that runs this, and
-/// the network, are measured along with the server.
+/// In the first phase each pair sends one message to and fro. In the second phase the first peer of
+/// each pair keeps --window messages in flight to the second. Every message is checked. The figures
+/// include the network and the machine that runs this command.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Bench {
@@ -43,12 +43,12 @@ pub(crate) struct Bench {
           value_parser = clap::value_parser!(u32).range(MIN_SIZE as i64..=MAX_BODY_LEN as i64))]
     size: u32,
 
-    /// Messages on their way for each pair, in the second part
+    /// Messages in flight for each pair, in the second phase
     #[arg(long, value_name = "N", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..))]
     window: u16,
 
-    /// How long each of the two parts takes
+    /// Length of each of the two phases
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_duration)]
     duration: Duration,
 }
@@ -60,7 +60,7 @@ impl Bench {
         tokio::spawn({
             let stop = Arc::clone(&stop);
             async move {
-                // Fails where there are no signals, and then nobody can send one.
+                // Fails where there are no signals, and then there is none to wait for.
                 if ctrl_c().await.is_ok() {
                     stop.store(true, Ordering::Relaxed);
                 }
@@ -69,29 +69,29 @@ impl Bench {
 
         let pairs = self.connect(output).await?;
         let body = body(self.size as usize);
-        let part = |name| Part::new(name, self.duration, &stop, body.clone());
-        let round_trips = part("round trips");
-        let (pairs, found) = run_part(&round_trips, pairs, Pair::exchange).await?;
-        let mut total = found.count;
-        print_round_trips(output, found)?;
-        let stream = part("messages");
+        let phase = |name| Phase::new(name, self.duration, &stop, body.clone());
+        let round_trips = phase("round trips");
+        let (pairs, figures) = run_phase(&round_trips, pairs, Pair::ping_pong).await?;
+        let mut total = figures.count;
+        print_round_trips(output, figures)?;
+        let stream = phase("messages");
         let window = usize::from(self.window);
-        let push = move |pair: Pair, part: Arc<Part>| pair.push(part, window);
-        let (pairs, found) = run_part(&stream, pairs, push).await?;
-        total += found.count;
-        print_throughput(output, &found, self.size, self.window)?;
+        let send_stream = move |pair: Pair, phase: Arc<Phase>| pair.stream(phase, window);
+        let (pairs, figures) = run_phase(&stream, pairs, send_stream).await?;
+        total += figures.count;
+        print_throughput(output, &figures, self.size, self.window)?;
         print_checks(output, total)?;
         for pair in pairs {
-            tokio::join!(pair.one.client.close(), pair.other.client.close());
+            tokio::join!(pair.first.client.close(), pair.second.client.close());
         }
         total.verdict()
     }
 
     async fn connect(&self, output: Output) -> Result<Vec<Pair>, Failure> {
         let peers = 2 * usize::from(self.pairs);
-        // Room for all that is on its way, so that nothing is dropped on this side.
-        let on_their_way = usize::from(self.window) + 1;
-        let room = on_their_way * (self.size as usize + InboxConfig::MESSAGE_COST);
+        // Room for all messages in flight, so that this side drops none.
+        let in_flight = usize::from(self.window) + 1;
+        let room = in_flight * (self.size as usize + InboxConfig::MESSAGE_COST);
         let inbox = InboxConfig::default();
         let inbox = InboxConfig { topic_capacity: inbox.topic_capacity.max(room), ..inbox };
         let connected = AtomicU64::new(0);
@@ -108,8 +108,8 @@ impl Bench {
         let mut all = result?;
         let per_second = peers as f64 / began.elapsed().as_secs_f64();
         let mut pairs = Vec::new();
-        while let (Some(one), Some(other)) = (all.pop_front(), all.pop_front()) {
-            pairs.push(Pair { one, other });
+        while let (Some(first), Some(second)) = (all.pop_front(), all.pop_front()) {
+            pairs.push(Pair { first, second });
         }
         output.line(
             format_args!("connected    {peers} peers, {per_second:.0} a second"),
@@ -135,7 +135,7 @@ const MOST_CONNECTING: usize = 32;
 
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// Every round trip's time is kept, 16 bytes each.
+/// The time of every round trip is kept, 16 bytes each.
 const LONGEST: Duration = Duration::from_secs(600);
 
 const EXAMPLES: &str = "\
@@ -147,5 +147,5 @@ With --json, one line for each of: {\"event\":\"connected\",\"peers\":N,\"per_se
 {\"event\":\"round_trips\",\"per_second\":R,\"min_ms\":M,\"median_ms\":M,\"p99_ms\":M},
 {\"event\":\"throughput\",\"messages_per_second\":R,\"megabytes_per_second\":R,\"size\":BYTES,\"window\":N},
 {\"event\":\"checked\",\"sent\":N,\"lost\":N,\"misordered\":N,\"damaged\":N}.
-Lost messages are no failure, but a server that is to carry this load should have an outbox with
-room for --window messages. Exit code 1 if any was changed or out of order, or none arrived.";
+Lost messages are no failure: to carry this load the server needs outboxes with room for --window
+messages. Exit code 1 if a message was changed or out of order, or if none arrived.";

@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 use waddell_client::{Client, MessageIn, PeerId, Topic, TopicId};
 
-use super::report::{Count, Found, clear_progress, show_progress};
+use super::report::{Count, Figures, clear_progress, show_progress};
 use crate::output::Failure;
 
-/// One of the two parts, as all pairs see it.
-pub(super) struct Part {
+/// One of the two phases, as all pairs see it.
+pub(super) struct Phase {
     name: &'static str,
     began: Instant,
     duration: Duration,
@@ -23,7 +23,7 @@ pub(super) struct Part {
     delivered: AtomicU64,
 }
 
-impl Part {
+impl Phase {
     pub(super) fn new(
         name: &'static str,
         duration: Duration,
@@ -38,7 +38,7 @@ impl Part {
         self.began.elapsed() >= self.duration || self.stop.load(Ordering::Relaxed)
     }
 
-    /// Shows how far it is, until it is dropped.
+    /// Shows the progress until the future is dropped.
     async fn show(&self) {
         let mut ticks = interval(Duration::from_millis(250));
         loop {
@@ -50,41 +50,41 @@ impl Part {
     }
 }
 
-/// Lets every pair do its part, and adds up what they find.
-pub(super) async fn run_part<F>(
-    part: &Arc<Part>,
+/// Runs `task` for every pair, and sums up their figures.
+pub(super) async fn run_phase<F>(
+    phase: &Arc<Phase>,
     pairs: Vec<Pair>,
-    task: impl Fn(Pair, Arc<Part>) -> F,
-) -> Result<(Vec<Pair>, Found), Failure>
+    task: impl Fn(Pair, Arc<Phase>) -> F,
+) -> Result<(Vec<Pair>, Figures), Failure>
 where
-    F: Future<Output = Result<(Pair, Found), Failure>> + Send + 'static,
+    F: Future<Output = Result<(Pair, Figures), Failure>> + Send + 'static,
 {
     let mut tasks = JoinSet::new();
     for pair in pairs {
-        tasks.spawn(task(pair, Arc::clone(part)));
+        tasks.spawn(task(pair, Arc::clone(phase)));
     }
     let all = async {
         let mut pairs = Vec::new();
-        let mut sum = Found::default();
+        let mut sum = Figures::default();
         while let Some(done) = tasks.join_next().await {
-            let (pair, found) = done.expect("no pair panics")?;
+            let (pair, figures) = done.expect("no pair panics")?;
             pairs.push(pair);
-            sum.add(found);
+            sum.add(figures);
         }
         Ok((pairs, sum))
     };
     let result = tokio::select! {
         result = all => result,
-        () = part.show() => unreachable!("it goes on until it is dropped"),
+        () = phase.show() => unreachable!("the progress is shown until this ends"),
     };
     clear_progress();
     result
 }
 
-/// Two peers.
+/// Two peers that write to one another.
 pub(super) struct Pair {
-    pub(super) one: Peer,
-    pub(super) other: Peer,
+    pub(super) first: Peer,
+    pub(super) second: Peer,
 }
 
 pub(super) struct Peer {
@@ -103,7 +103,7 @@ impl Peer {
         Ok(Self { client, id, topic, next: 0 })
     }
 
-    /// Fails if the connection was lost: it is made anew, but under another id.
+    /// Fails if the connection was lost: the next one has another id.
     fn check_connection(&self) -> Result<(), Failure> {
         if self.client.id() == Some(self.id) {
             return Ok(());
@@ -120,77 +120,77 @@ impl Peer {
 }
 
 impl Pair {
-    /// Sends one message to and fro until the part is over.
-    pub(super) async fn exchange(mut self, part: Arc<Part>) -> Result<(Self, Found), Failure> {
-        let mut found = Found::default();
-        let mut to = Direction::new(&self.one);
-        let mut fro = Direction::new(&self.other);
-        while !part.is_over() {
+    /// Sends one message to and fro, again and again, until the phase is over.
+    pub(super) async fn ping_pong(mut self, phase: Arc<Phase>) -> Result<(Self, Figures), Failure> {
+        let mut figures = Figures::default();
+        let mut to = Expected::new(&self.first);
+        let mut fro = Expected::new(&self.second);
+        while !phase.is_over() {
             let start = Instant::now();
-            self.one.send(self.other.id, &part.body).await?;
-            found.count.sent += 1;
-            if !to.receive(&mut self.other, &part, &mut found.count).await? {
+            self.first.send(self.second.id, &phase.body).await?;
+            figures.count.sent += 1;
+            if !to.receive(&mut self.second, &phase, &mut figures.count).await? {
                 continue;
             }
-            self.other.send(self.one.id, &part.body).await?;
-            found.count.sent += 1;
-            if fro.receive(&mut self.one, &part, &mut found.count).await? {
-                found.times.push(start.elapsed());
+            self.second.send(self.first.id, &phase.body).await?;
+            figures.count.sent += 1;
+            if fro.receive(&mut self.first, &phase, &mut figures.count).await? {
+                figures.times.push(start.elapsed());
             }
         }
-        found.elapsed = part.began.elapsed();
-        found.delivered = found.times.len() as u64;
-        Ok((self, found))
+        figures.elapsed = phase.began.elapsed();
+        figures.delivered = figures.times.len() as u64;
+        Ok((self, figures))
     }
 
-    /// Keeps messages on their way in one direction until the part is over.
-    pub(super) async fn push(
+    /// Keeps `window` messages in flight to the second peer until the phase is over.
+    pub(super) async fn stream(
         mut self,
-        part: Arc<Part>,
+        phase: Arc<Phase>,
         window: usize,
-    ) -> Result<(Self, Found), Failure> {
-        let mut found = Found::default();
-        let mut to = Direction::new(&self.one);
-        let mut on_their_way = 0;
+    ) -> Result<(Self, Figures), Failure> {
+        let mut figures = Figures::default();
+        let mut to = Expected::new(&self.first);
+        let mut in_flight = 0;
         loop {
-            let over = part.is_over();
-            if over && found.elapsed.is_zero() {
-                found.elapsed = part.began.elapsed();
-                found.delivered = found.count.intact;
+            let over = phase.is_over();
+            if over && figures.elapsed.is_zero() {
+                figures.elapsed = phase.began.elapsed();
+                figures.delivered = figures.count.intact;
             }
-            while !over && on_their_way < window {
-                self.one.send(self.other.id, &part.body).await?;
-                found.count.sent += 1;
-                on_their_way += 1;
+            while !over && in_flight < window {
+                self.first.send(self.second.id, &phase.body).await?;
+                figures.count.sent += 1;
+                in_flight += 1;
             }
-            if on_their_way == 0 {
-                return Ok((self, found));
+            if in_flight == 0 {
+                return Ok((self, figures));
             }
-            if to.receive(&mut self.other, &part, &mut found.count).await? {
-                on_their_way -= 1;
+            if to.receive(&mut self.second, &phase, &mut figures.count).await? {
+                in_flight -= 1;
             } else {
-                on_their_way = 0;
+                in_flight = 0;
             }
         }
     }
 }
 
-/// What is expected next from one peer.
-struct Direction {
+/// The next message to expect from one peer.
+struct Expected {
     from: PeerId,
     next: u64,
 }
 
-impl Direction {
+impl Expected {
     fn new(from: &Peer) -> Self {
         Self { from: from.id, next: from.next }
     }
 
-    /// Receives and checks one message; `false` if none comes any more.
+    /// Receives and checks one message; returns `false` if none comes.
     async fn receive(
         &mut self,
         at: &mut Peer,
-        part: &Part,
+        phase: &Phase,
         count: &mut Count,
     ) -> Result<bool, Failure> {
         let Ok(message) = timeout(LOST_AFTER, at.topic.recv()).await else {
@@ -198,7 +198,7 @@ impl Direction {
             return Ok(false);
         };
         let message = message?;
-        match number(&message, &part.body) {
+        match number(&message, &phase.body) {
             Some(number) if message.from == self.from && number >= self.next => {
                 self.next = number + 1;
                 count.intact += 1;
@@ -208,12 +208,12 @@ impl Direction {
             }
             Some(_) | None => count.damaged += 1,
         }
-        part.delivered.fetch_add(1, Ordering::Relaxed);
+        phase.delivered.fetch_add(1, Ordering::Relaxed);
         Ok(true)
     }
 }
 
-/// Makes a body: room for a number, then bytes that are known.
+/// Makes a body: room for the number of the message, then a known filler.
 pub(super) fn body(size: usize) -> Bytes {
     let mut body = BytesMut::with_capacity(size);
     body.put_bytes(0, MIN_SIZE);
@@ -221,7 +221,7 @@ pub(super) fn body(size: usize) -> Bytes {
     body.freeze()
 }
 
-/// Returns the number of a message that arrived undamaged.
+/// Returns the number of an undamaged message.
 fn number(message: &MessageIn, body: &Bytes) -> Option<u64> {
     let (number, rest) = message.body.split_first_chunk()?;
     (rest == &body[MIN_SIZE..]).then(|| u64::from_le_bytes(*number))
@@ -229,10 +229,10 @@ fn number(message: &MessageIn, body: &Bytes) -> Option<u64> {
 
 const TOPIC: TopicId = TopicId(1);
 
-/// The number.
+/// Length of the shortest body: the number alone.
 pub(super) const MIN_SIZE: usize = size_of::<u64>();
 
-/// What has not come by then is lost.
+/// Time after which a missing message counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

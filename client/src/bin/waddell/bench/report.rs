@@ -1,4 +1,4 @@
-//! The figures of the load, and how they are printed.
+//! The figures of a run, and how they are printed.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::output::{Failure, Output, warn};
 use crate::ping::{millis, percentile};
 
-/// What became of messages.
+/// Messages, by how they arrived.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Count {
     pub(super) sent: u64,
@@ -20,7 +20,7 @@ impl Count {
         self.sent.saturating_sub(self.intact + self.misordered + self.damaged)
     }
 
-    /// Judges whether the server did what it promises; losing is allowed to it.
+    /// Fails if the server broke a promise. It may lose messages.
     pub(super) fn verdict(self) -> Result<(), Failure> {
         if self.intact == 0 {
             return Err(Failure::Failed("no message was delivered".to_owned()));
@@ -30,7 +30,7 @@ impl Count {
             return Err(Failure::Failed(text.to_owned()));
         }
         if self.lost() > 0 {
-            warn("messages were lost: the server drops what its outbox has no room for");
+            warn("messages were lost: the server drops those for which an outbox has no room");
         }
         Ok(())
     }
@@ -45,17 +45,17 @@ impl std::ops::AddAssign for Count {
     }
 }
 
-/// What pairs found in one part.
+/// Figures of one phase.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct Figures {
     pub(super) count: Count,
-    /// Round trips or deliveries, in the time that counts.
+    /// Round trips or deliveries within the phase.
     pub(super) delivered: u64,
     pub(super) elapsed: Duration,
     pub(super) times: Vec<Duration>,
 }
 
-impl Found {
+impl Figures {
     pub(super) fn add(&mut self, other: Self) {
         self.count += other.count;
         self.delivered += other.delivered;
@@ -68,10 +68,10 @@ impl Found {
     }
 }
 
-pub(super) fn print_round_trips(output: Output, mut found: Found) -> Result<(), Failure> {
-    found.times.sort_unstable();
-    let per_second = found.per_second();
-    let figure = |percent| percentile(&found.times, percent).map(millis);
+pub(super) fn print_round_trips(output: Output, mut figures: Figures) -> Result<(), Failure> {
+    figures.times.sort_unstable();
+    let per_second = figures.per_second();
+    let figure = |percent| percentile(&figures.times, percent).map(millis);
     let (min, median, p99) = (figure(0), figure(50), figure(99));
     let text = match (min, median, p99) {
         (Some(min), Some(median), Some(p99)) => format!(
@@ -94,16 +94,16 @@ pub(super) fn print_round_trips(output: Output, mut found: Found) -> Result<(), 
 
 pub(super) fn print_throughput(
     output: Output,
-    found: &Found,
+    figures: &Figures,
     size: u32,
     window: u16,
 ) -> Result<(), Failure> {
-    let per_second = found.per_second();
+    let per_second = figures.per_second();
     let megabytes = per_second * f64::from(size) / 1e6;
     output.line(
         format_args!(
             "throughput   {per_second:.0} messages a second, {megabytes:.1} MB/s; \
-             {window} on their way for each pair"
+             {window} in flight for each pair"
         ),
         [
             ("event", "throughput".into()),
@@ -132,10 +132,10 @@ pub(super) fn print_checks(output: Output, count: Count) -> Result<(), Failure> 
     )
 }
 
-/// Shows a line that the next one overwrites, where somebody is watching.
+/// Shows a line that the next one overwrites, if standard error is a terminal.
 pub(super) fn show_progress(text: impl std::fmt::Display) {
     if stderr().is_terminal() {
-        // With standard error closed there is nobody left to tell.
+        // With standard error closed there is no reader.
         let _ = write!(stderr(), "\r\x1b[K{text}");
     }
 }
