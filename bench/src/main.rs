@@ -5,7 +5,7 @@ mod net;
 mod outcome;
 mod protocol;
 mod report;
-mod scenario;
+mod run;
 mod servers;
 mod socket;
 mod suite;
@@ -30,7 +30,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run one scenario against a running server; one line of JSON on standard output
-    Run(scenario::Run),
+    Run(run::Run),
     /// Run many scenarios against every server there is, in turn, and print a table
     Suite(suite::Suite),
     /// Print the tables of raw lines that a suite wrote
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn print_run(run: &scenario::Run) -> Result<()> {
+fn print_run(run: &run::Run) -> Result<()> {
     let outcome = run.run()?;
     println!("{}", serde_json::to_string(&outcome)?);
     Ok(())

@@ -15,7 +15,7 @@ use waddell_tests::certificate::Certificate;
 
 use crate::outcome::Outcome;
 use crate::report;
-use crate::scenario::parse_seconds;
+use crate::run::parse_seconds;
 use crate::servers::{Other, Server, find, make_rsa_certificate, pinned};
 
 /// Which runs, against which servers.
