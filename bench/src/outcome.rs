@@ -3,11 +3,14 @@
 use serde::{Deserialize, Serialize};
 use waddell_tests::histogram::Histogram;
 
+use crate::scenario::Scenario;
+
 /// Figures of one run. Those that a scenario does not have are absent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Outcome {
-    pub(crate) scenario: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scenario: Option<Scenario>,
     pub(crate) url: String,
     pub(crate) peers: usize,
     pub(crate) size: usize,

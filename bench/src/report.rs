@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::outcome::Outcome;
-use crate::suite::{Line, Record};
+use crate::record::{Line, ON_ONE, ON_TWO, Record};
+use crate::scenario::Scenario;
 
 /// Prints the tables of raw lines.
 ///
@@ -47,7 +48,8 @@ fn tables(records: &[Record]) -> String {
     text += &scaling(records, &servers);
     let problem = |record: &&Record| {
         let Outcome { misordered, damaged, .. } = record.outcome;
-        misordered + damaged > 0 || record.outcome.lost > 0 && record.outcome.scenario != "slow"
+        misordered + damaged > 0
+            || record.outcome.lost > 0 && record.outcome.scenario != Some(Scenario::Slow)
     };
     for record in records.iter().filter(problem) {
         let Outcome { lost, misordered, damaged, .. } = record.outcome;
@@ -143,10 +145,6 @@ fn scaling(records: &[Record], servers: &[&str]) -> String {
     )
 }
 
-/// How the names of runs end for which server and load share one processor, or two.
-pub(crate) const ON_ONE: &str = " on 1 processor";
-pub(crate) const ON_TWO: &str = " on 2 processors";
-
 /// Writes a table in Markdown, its columns aligned.
 fn align(rows: &[Vec<String>]) -> String {
     let mut text = String::new();
@@ -219,18 +217,23 @@ type Figure = fn(&Outcome) -> Option<f64>;
 
 const FIGURES: &[(&str, Figure)] = &[
     ("Server CPU for each delivery or connection, microseconds", |outcome| {
-        outcome.cpu_us.filter(|_| outcome.scenario != "slow")
+        outcome.cpu_us.filter(|_| outcome.scenario != Some(Scenario::Slow))
     }),
     ("Deliveries or connections a second, thousands", |outcome| {
-        let counts = !matches!(&*outcome.scenario, "idle" | "slow" | "rate");
-        counts.then_some(outcome.per_second / 1000.0)
+        let rate = match outcome.scenario? {
+            Scenario::Pingpong | Scenario::Stream | Scenario::Mesh | Scenario::Connect => {
+                outcome.per_second
+            }
+            Scenario::Rate | Scenario::Idle | Scenario::Slow => return None,
+        };
+        Some(rate / 1000.0)
     }),
     ("Latency, p50, microseconds", |outcome| timed(outcome, 50.0)),
     ("Latency, p99, microseconds", |outcome| timed(outcome, 99.0)),
     ("Resident bytes for each idle connection", |outcome| outcome.bytes_per_connection),
     ("The same after one message in and one out", |outcome| outcome.bytes_per_connection_used),
     ("CPU of the idle server, percent of a processor", |outcome| {
-        outcome.cpu_percent.filter(|_| outcome.scenario == "idle")
+        outcome.cpu_percent.filter(|_| outcome.scenario == Some(Scenario::Idle))
     }),
     ("One recipient reads nothing: deliveries to the others, percent", |outcome| {
         outcome.others_percent
@@ -246,8 +249,10 @@ const FIGURES: &[(&str, Figure)] = &[
 
 /// Latency says something where the load does not fill the server's queues by itself.
 fn timed(outcome: &Outcome, percent: f64) -> Option<f64> {
-    let telling = matches!(&*outcome.scenario, "pingpong" | "rate" | "connect");
-    outcome.latency(percent).filter(|_| telling)
+    match outcome.scenario? {
+        Scenario::Pingpong | Scenario::Rate | Scenario::Connect => outcome.latency(percent),
+        Scenario::Stream | Scenario::Mesh | Scenario::Idle | Scenario::Slow => None,
+    }
 }
 
 #[cfg(test)]
@@ -281,7 +286,7 @@ mod tests {
             server: server.to_owned(),
             round,
             outcome: Outcome {
-                scenario: "slow".to_owned(),
+                scenario: Some(Scenario::Slow),
                 others_percent: cpu_us,
                 ..Outcome::default()
             },

@@ -10,13 +10,14 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use waddell_core::MAX_BODY_LEN;
 use waddell_tests::usage::Usage;
 
 use crate::body::{Bodies, Stamp};
 use crate::net::Net;
 use crate::outcome::Outcome;
+use crate::scenario::Scenario;
 use crate::target::Target;
 
 /// One run of one scenario.
@@ -65,25 +66,6 @@ pub(crate) struct Run {
     pub(crate) server_pid: Option<u32>,
 }
 
-/// What the peers do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Scenario {
-    /// One message in flight for each pair, to and fro
-    Pingpong,
-    /// Each pair's first peer keeps `--window` messages in flight to the second
-    Stream,
-    /// Every peer keeps `--window` messages in flight to peers picked at random
-    Mesh,
-    /// `--rate` messages a second are due, come what may; latency counts from the due time
-    Rate,
-    /// Connect, wait for the greeting, hang up, again
-    Connect,
-    /// Connections that do nothing, then one message over each, then nothing again
-    Idle,
-    /// One recipient stops reading; others, of the same sender and not, go on
-    Slow,
-}
-
 impl Run {
     /// Runs the scenario to its end.
     ///
@@ -98,8 +80,7 @@ impl Run {
             Scenario::Idle => idle::run(self),
             Scenario::Slow => slow::run(self),
         }?;
-        let name = self.scenario.to_possible_value().expect("no scenario is skipped");
-        outcome.scenario = name.get_name().to_owned();
+        outcome.scenario = Some(self.scenario);
         outcome.url.clone_from(&self.url.url);
         outcome.size = usize::from(self.size);
         outcome.megabytes_per_second = if self.scenario == Scenario::Connect {

@@ -5,15 +5,12 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::thread::available_parallelism;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde::{Deserialize, Serialize};
 use waddell_tests::certificate::Certificate;
 
-use crate::outcome::Outcome;
+use crate::record::{Machine, ON_ONE, ON_TWO, Record};
 use crate::report;
 use crate::run::parse_seconds;
 use crate::servers::{Other, Server, find, make_rsa_certificate, pinned};
@@ -57,38 +54,6 @@ pub(crate) struct Suite {
     /// Where to write the raw lines [default: bench/ in the folder of build products]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-}
-
-/// A raw line.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Line {
-    Run(Box<Record>),
-    Machine(Machine),
-}
-
-/// What one run found.
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) run: String,
-    pub(crate) server: String,
-    pub(crate) round: u32,
-    #[serde(flatten)]
-    pub(crate) outcome: Outcome,
-}
-
-/// Where it was measured; the first line of a file.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Machine {
-    pub(crate) cpu: String,
-    pub(crate) processors: usize,
-    pub(crate) kernel: String,
-    /// Of one, five and fifteen minutes, before the first run.
-    pub(crate) load_average: String,
-    pub(crate) pinned: bool,
-    pub(crate) certificate: String,
-    /// In seconds since 1970.
-    pub(crate) time: u64,
 }
 
 /// One kind of run: its name, the scheme, the arguments of `waddell-bench run`, and where.
@@ -259,7 +224,7 @@ impl Suite {
             &SHARED[..1]
         };
         for (name, args) in shared {
-            for (count, processors) in [(1, report::ON_ONE), (2, report::ON_TWO)] {
+            for (count, processors) in [(1, ON_ONE), (2, ON_TWO)] {
                 add("tcp", &format!("{name}{processors}"), args, Place::Shared(count));
             }
         }
@@ -307,33 +272,6 @@ impl Plan {
         }
         let outcome = serde_json::from_slice(&output.stdout)?;
         Ok(Record { run: self.name.clone(), server: server.name().to_owned(), round, outcome })
-    }
-}
-
-impl Machine {
-    fn look(pinned: bool, rsa: bool) -> Result<Self> {
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let info = read("/proc/cpuinfo");
-        let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        Ok(Self {
-            cpu: model.map_or("unknown", |(_, model)| model).to_owned(),
-            processors: available_parallelism()?.get(),
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            load_average: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
-            pinned,
-            certificate: if rsa { "RSA 2048" } else { "ECDSA P-256" }.to_owned(),
-            time: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
-        })
-    }
-
-    fn print(&self) {
-        let Self { cpu, processors, kernel, load_average, pinned, .. } = self;
-        println!("{cpu}, {processors} processors, Linux {kernel}; load average {load_average}");
-        if *pinned {
-            println!("server on one processor, load on another; one pair's ping-pong both on one");
-        } else {
-            println!("nothing is pinned: times and CPU vary with what the scheduler does");
-        }
     }
 }
 

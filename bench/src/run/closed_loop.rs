@@ -6,10 +6,11 @@ use anyhow::{Result, bail};
 use waddell_tests::histogram::Histogram;
 use waddell_tests::rng::Rng;
 
-use super::{Measurement, QUIET, Run, Scenario, Tally};
+use super::{Measurement, QUIET, Run, Tally};
 use crate::body::Stamp;
 use crate::net::{Event, Out};
 use crate::outcome::Outcome;
+use crate::scenario::Scenario;
 
 pub(super) fn run(run: &Run) -> Result<Outcome> {
     let peers = 2 * usize::from(run.pairs);
