@@ -12,8 +12,8 @@
 //!
 //! These are not the stamps of `waddell_tests`, because a load generator must cost less than the
 //! server under load. A body is appended to the sender's buffer without an allocation, and its
-//! filler is compared with a known one, which is cheaper than a checksum over it. Peers are numbered,
-//! since NATS gives them no ids.
+//! filler is compared with a known one, which is cheaper than a checksum. Peers are numbered, since
+//! NATS gives them no ids.
 
 use waddell_tests::stamp::checksum;
 

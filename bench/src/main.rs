@@ -1,4 +1,4 @@
-//! Load for relays of small messages, and tables of what it costs them.
+//! Puts servers that forward small messages under load, and prints what it costs them.
 
 mod body;
 mod net;
@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
 
 /// Puts waddell servers, and NATS servers beside them, under load.
 ///
-/// Every message is checked: its bytes, its sender, its place in the order.
+/// Checks the bytes, the sender and the order of every message.
 #[derive(Parser)]
 #[command(name = "waddell-bench", version)]
 struct Cli {
@@ -33,9 +33,9 @@ struct Cli {
 enum Command {
     /// Run one scenario against a running server; one line of JSON on standard output
     Run(run::Run),
-    /// Run many scenarios against every server there is, in turn, and print a table
+    /// Run many scenarios against all available servers in turn, and print tables
     Suite(suite::Suite),
-    /// Print the tables of raw lines that a suite wrote
+    /// Print the tables of a suite's raw lines
     Report {
         /// Files of raw lines
         #[arg(required = true)]

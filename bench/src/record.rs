@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outcome::Outcome;
 
-/// A raw line.
+/// A raw line of results.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Line {
@@ -17,7 +17,7 @@ pub(crate) enum Line {
     Machine(Machine),
 }
 
-/// What one run found.
+/// The result of one run.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) run: String,
@@ -27,17 +27,17 @@ pub(crate) struct Record {
     pub(crate) outcome: Outcome,
 }
 
-/// Where it was measured; the first line of a file.
+/// The machine of a suite: the first line of a file.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) processors: usize,
     pub(crate) kernel: String,
-    /// Of one, five and fifteen minutes, before the first run.
+    /// Load average of one, five and fifteen minutes, before the first run.
     pub(crate) load_average: String,
     pub(crate) pinned: bool,
     pub(crate) certificate: String,
-    /// In seconds since 1970.
+    /// Start of the suite, in seconds since 1970.
     pub(crate) time: u64,
 }
 
@@ -61,13 +61,17 @@ impl Machine {
         let Self { cpu, processors, kernel, load_average, pinned, .. } = self;
         println!("{cpu}, {processors} processors, Linux {kernel}; load average {load_average}");
         if *pinned {
-            println!("server on one processor, load on another; one pair's ping-pong both on one");
+            println!(
+                "the server on one processor, the load on another; one pair's ping-pong on one"
+            );
         } else {
-            println!("nothing is pinned: times and CPU vary with what the scheduler does");
+            println!("nothing is pinned: times and CPU vary with the scheduler");
         }
     }
 }
 
-/// How the names of runs end for which server and load share one processor, or two.
+/// End of the name of a run whose server and load share one processor.
 pub(crate) const ON_ONE: &str = " on 1 processor";
+
+/// End of the name of a run whose server and load share two processors.
 pub(crate) const ON_TWO: &str = " on 2 processors";

@@ -1,4 +1,4 @@
-//! Tables of what a suite found: medians, ranges and ratios.
+//! Tables of results: medians, ranges and ratios.
 
 use std::fs;
 use std::io::{Write, stdout};
@@ -10,11 +10,11 @@ use crate::outcome::Outcome;
 use crate::record::{Line, ON_ONE, ON_TWO, Record};
 use crate::scenario::Scenario;
 
-/// Prints the tables of raw lines.
+/// Prints the tables of files of raw lines.
 ///
 /// # Errors
 ///
-/// A file cannot be read, or holds other lines.
+/// A file cannot be read, or does not hold raw lines.
 pub(crate) fn print_files(files: &[PathBuf]) -> Result<()> {
     let mut records = Vec::new();
     for file in files {
@@ -29,11 +29,11 @@ pub(crate) fn print_files(files: &[PathBuf]) -> Result<()> {
     print(&records)
 }
 
-/// Prints a table for each kind of figure that occurs.
+/// Prints a table for each kind of figure in the records.
 ///
 /// # Errors
 ///
-/// Nobody reads standard output any more.
+/// Standard output is closed.
 pub(crate) fn print(records: &[Record]) -> Result<()> {
     Ok(stdout().write_all(tables(records).as_bytes())?)
 }
@@ -61,7 +61,7 @@ fn tables(records: &[Record]) -> String {
     text
 }
 
-/// Returns what to say of a run when it is done.
+/// Returns the summary of a finished run.
 pub(crate) fn one_line(record: &Record) -> String {
     let Record { run, server, outcome, .. } = record;
     let mut line = format!("{run:<18} {server:<15} {:>10.0}/s", outcome.per_second);
@@ -113,7 +113,7 @@ fn table(records: &[Record], servers: &[&str], title: &str, figure: Figure) -> S
     format!("\n{title}: median (least to greatest)\n\n{}", align(&rows))
 }
 
-/// Sets what two processors carry, server and load together, against what one carries.
+/// Compares the throughput of server and load on two processors with that on one.
 fn scaling(records: &[Record], servers: &[&str]) -> String {
     let median = |run: &str, server: &str| {
         let of = records.iter().filter(|record| record.run == run && record.server == server);
@@ -139,8 +139,8 @@ fn scaling(records: &[Record], servers: &[&str]) -> String {
     let header = ["run"].iter().chain(servers).map(|name| (*name).to_owned()).collect();
     rows.insert(0, header);
     format!(
-        "\nDeliveries or connections a second, server and load on two processors, as a multiple of \
-         what they do on one: medians\n\n{}",
+        "\nDeliveries or connections a second with server and load on two processors, as a \
+         multiple of those on one: medians\n\n{}",
         align(&rows)
     )
 }
@@ -192,7 +192,7 @@ impl Spread {
     }
 }
 
-/// Writes a number with three digits that count.
+/// Writes a number with three significant digits.
 fn digits(number: f64) -> String {
     match number.abs() {
         0.0 => "0".to_owned(),
@@ -247,7 +247,7 @@ const FIGURES: &[(&str, Figure)] = &[
     }),
 ];
 
-/// Latency says something where the load does not fill the server's queues by itself.
+/// Returns a latency, unless the load fills the server's outboxes, which would decide it.
 fn timed(outcome: &Outcome, percent: f64) -> Option<f64> {
     match outcome.scenario? {
         Scenario::Pingpong | Scenario::Rate | Scenario::Connect => outcome.latency(percent),

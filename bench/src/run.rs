@@ -1,4 +1,4 @@
-//! What the peers do.
+//! One run of one scenario.
 
 mod closed_loop;
 mod connect;
@@ -29,14 +29,15 @@ pub(crate) struct Run {
     /// Server: tcp://HOST:PORT, tls://, ws:// or wss:// for waddell, nats:// for a NATS server
     pub(crate) url: Target,
 
-    /// Pairs of peers; mesh: half of the peers; connect: connections at a time; idle: connections
+    /// Pairs of peers. mesh: half of the peers; connect: connections at a time; idle: connections
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=20_000))]
     pub(crate) pairs: u16,
 
     /// Bytes in each body
     #[arg(long, value_name = "BYTES", default_value_t = 64,
-          value_parser = clap::value_parser!(u16).range(Bodies::MIN_LEN as i64..=MAX_BODY_LEN as i64))]
+          value_parser = clap::value_parser!(u16)
+              .range(Bodies::MIN_LEN as i64..=MAX_BODY_LEN as i64))]
     pub(crate) size: u16,
 
     /// stream and mesh: messages in flight for each sender
@@ -44,7 +45,7 @@ pub(crate) struct Run {
           value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) window: u16,
 
-    /// rate and slow: messages a second, of all pairs together
+    /// rate and slow: messages per second, of all pairs together
     #[arg(long, value_name = "N", default_value_t = 20_000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: u32,
@@ -53,7 +54,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = parse_seconds)]
     pub(crate) seconds: f64,
 
-    /// Time before that, which does not count
+    /// Length of the part before, which is not measured
     #[arg(long, value_name = "SECONDS", default_value_t = 0.4, value_parser = parse_seconds)]
     pub(crate) warm_up: f64,
 
@@ -61,7 +62,7 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) resume: bool,
 
-    /// Process of the server on this machine, to count its CPU time and memory
+    /// Process id of the server on this machine, to measure its CPU time and memory
     #[arg(long, value_name = "PID")]
     pub(crate) server_pid: Option<u32>,
 }
@@ -71,7 +72,7 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// The server cannot be reached, hung up on a peer, or does not keep to the protocol.
+    /// The server cannot be reached, closes a connection, or breaks the protocol.
     pub(crate) fn run(&self) -> Result<Outcome> {
         let mut outcome = match self.scenario {
             Scenario::Pingpong | Scenario::Stream | Scenario::Mesh => closed_loop::run(self),
@@ -108,7 +109,7 @@ impl Run {
     }
 }
 
-/// The part of a run that counts: what was delivered, and what CPU it took.
+/// The measured part of a run: deliveries, and the CPU that they took.
 struct Measurement {
     began: Instant,
     server: Option<(Usage, f64)>,
@@ -126,7 +127,7 @@ impl Measurement {
         self.began.elapsed()
     }
 
-    /// Ends the measurement with so many deliveries.
+    /// Ends the measurement after that number of deliveries.
     fn end(&self, messages: u64) -> Result<Outcome> {
         let seconds = self.began.elapsed().as_secs_f64();
         let mut outcome = Outcome {
@@ -145,20 +146,20 @@ impl Measurement {
     }
 }
 
-/// What became of the messages, by sender.
+/// Messages of a run, by how they arrived.
 struct Tally {
     sent: u64,
     delivered: u64,
     misordered: u64,
     damaged: u64,
-    /// The number that the next message from one peer to another must exceed, by
+    /// Least number of the next message from one peer to another, by
     /// `sender * columns + recipient % columns`.
     next: Vec<u32>,
     columns: usize,
 }
 
 impl Tally {
-    /// Prepares for peers of which each writes to one other, or to `columns` others.
+    /// Prepares for peers that each write to one other peer, or to `columns` others.
     fn new(peers: usize, columns: usize) -> Self {
         let next = vec![0; peers * columns];
         Self { sent: 0, delivered: 0, misordered: 0, damaged: 0, next, columns }
@@ -186,12 +187,12 @@ impl Tally {
     }
 }
 
-/// Rounds to four digits, for lines that people read too.
+/// Rounds to four decimal places, which people can read.
 fn round(number: f64) -> f64 {
     (number * 1e4).round() / 1e4
 }
 
-/// Reads a time of at most an hour.
+/// Parses a time of at most an hour.
 pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
@@ -199,5 +200,5 @@ pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// How long nothing may arrive until what is missing counts as lost.
+/// Time without any arrival after which missing messages count as lost.
 const QUIET: Duration = Duration::from_secs(2);

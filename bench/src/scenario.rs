@@ -13,12 +13,12 @@ pub(crate) enum Scenario {
     Stream,
     /// Every peer keeps `--window` messages in flight to peers picked at random
     Mesh,
-    /// `--rate` messages a second are due, come what may; latency counts from the due time
+    /// `--rate` messages are due per second in any case; latency counts from the due time
     Rate,
-    /// Connect, wait for the greeting, hang up, again
+    /// Connect, wait for the greeting and hang up, again and again
     Connect,
-    /// Connections that do nothing, then one message over each, then nothing again
+    /// Connections that do nothing, then carry one message each, then do nothing again
     Idle,
-    /// One recipient stops reading; others, of the same sender and not, go on
+    /// One recipient stops reading; others go on, also those of the same sender
     Slow,
 }

@@ -1,4 +1,4 @@
-//! Servers that a suite compares: started here, or running already.
+//! The servers that a suite compares: started by it, or running already.
 
 use std::env;
 use std::fs;
@@ -19,16 +19,16 @@ use crate::target::Target;
 /// A server to compare.
 #[derive(Clone, Debug)]
 pub(crate) enum Server {
-    /// `waddell-server`, from this folder of build products.
+    /// `waddell-server`: the path of the program.
     Waddell(PathBuf),
-    /// Debian's `nats-server`, or any that is on the `PATH`.
+    /// `nats-server`: the path of the program.
     Nats(PathBuf),
-    /// Any other.
+    /// Any other server.
     Other(Other),
 }
 
-/// `NAME=URL`: a server that runs already; `NAME=URL,PID`: its process is on this machine;
-/// `NAME=URL COMMAND`: it is started for each run.
+/// A server given by the user. `NAME=URL`: it runs already. `NAME=URL,PID`: it runs on this machine
+/// as that process. `NAME=URL COMMAND`: it is started for each run.
 #[derive(Clone, Debug)]
 pub(crate) struct Other {
     name: String,
@@ -37,12 +37,12 @@ pub(crate) struct Other {
     command: Vec<String>,
 }
 
-/// A server that listens.
+/// A server that is listening.
 pub(crate) struct Listening {
-    /// Where, and by which scheme.
+    /// Scheme and URL of each listener.
     urls: Vec<(String, String)>,
     pub(crate) pid: Option<u32>,
-    /// Unless it ran before.
+    /// The process, if it was started for this run.
     _process: Option<Process>,
 }
 
@@ -55,7 +55,7 @@ impl Server {
         }
     }
 
-    /// Returns whether it can be spoken to by a scheme (`tcp`, `tls`, `ws`, `wss`).
+    /// Returns whether the server speaks a scheme (`tcp`, `tls`, `ws`, `wss`).
     pub(crate) fn speaks(&self, scheme: &str) -> bool {
         match self {
             Self::Waddell(_) => true,
@@ -64,7 +64,7 @@ impl Server {
         }
     }
 
-    /// Starts the server on the processors of `pin`, if it says so, and waits until it listens.
+    /// Starts the server, on the processors of `pin` if any, and waits until it listens.
     pub(crate) fn start(
         &self,
         pin: Option<&str>,
@@ -96,7 +96,7 @@ fn start_waddell(
         command.args(["--listen", &format!("{scheme}://127.0.0.1:0")]);
     }
     command.arg("--cert").arg(&certificate.cert).arg("--key").arg(&certificate.key);
-    // All load comes from one address.
+    // The whole load comes from one address.
     command.args(["--max-connections-per-address", "0", "--log", "error"]);
     let server = ServerProcess::start(command.stdin(Stdio::null()), schemes.len())?;
     let urls = server.urls().iter().map(|url| (scheme_of(url), url.clone())).collect();
@@ -122,7 +122,7 @@ fn start_nats(program: &Path, pin: Option<&str>, dir: &Path) -> Result<Listening
         }
         sleep(Duration::from_millis(20));
     }
-    bail!("{} does not say where it listens", program.display())
+    bail!("{} does not write its file of ports", program.display())
 }
 
 fn start_other(other: &Other, pin: Option<&str>) -> Result<Listening> {
@@ -154,7 +154,7 @@ fn scheme_of(url: &str) -> String {
     url.split(':').next().unwrap_or_default().to_owned()
 }
 
-/// Prepares a call of a program, on those processors where that can be had.
+/// Prepares the command of a program, on the processors of `pin` if any.
 pub(crate) fn pinned(program: &Path, pin: Option<&str>) -> Command {
     match pin {
         Some(processors) => {
@@ -166,7 +166,7 @@ pub(crate) fn pinned(program: &Path, pin: Option<&str>) -> Command {
     }
 }
 
-/// Returns where a program is: on the `PATH`, or where Debian puts servers.
+/// Finds a program on the `PATH`, or where Debian installs servers.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let dirs = env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);

@@ -1,4 +1,4 @@
-//! One connection: TCP, with or without TLS, that never blocks.
+//! One non-blocking connection: TCP, with or without TLS.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use waddell_tests::certificate::trust_any;
 
 use crate::target::{Protocol, Target};
 
-/// A connection whose reads and writes say `WouldBlock` where they would.
+/// A connection whose reads and writes return `WouldBlock` instead of waiting.
 pub(crate) enum Socket {
     Plain(TcpStream),
     Tls { tcp: TcpStream, session: Box<ClientConnection> },
@@ -40,7 +40,7 @@ impl Read for Socket {
             if matches!(read, Ok(1..)) {
                 session.process_new_packets().map_err(io::Error::other)?;
             }
-            // The handshake's next part, a key update, an alert.
+            // The next part of the handshake, a key update or an alert.
             write_tls(tcp, session)?;
             if read? == 0 {
                 return Ok(0);
@@ -73,7 +73,7 @@ fn write_tls(tcp: &mut TcpStream, session: &mut ClientConnection) -> io::Result<
     while session.wants_write() {
         match session.write_tls(tcp) {
             Ok(_) => {}
-            // The socket tells when it has room again, or is connected.
+            // The poll reports when the socket has room again, or is connected.
             Err(error) if not_yet(&error) => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -81,7 +81,7 @@ fn write_tls(tcp: &mut TcpStream, session: &mut ClientConnection) -> io::Result<
     Ok(())
 }
 
-/// Returns whether to go on when the socket reports that it is ready.
+/// Returns whether to try again when the poll reports the socket as ready.
 pub(crate) fn not_yet(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected)
 }

@@ -1,4 +1,4 @@
-//! Ping-pong, stream and mesh: a delivery lets the next message go.
+//! Ping-pong, stream and mesh: each delivery triggers the next message.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ pub(super) fn run(run: &Run) -> Result<Outcome> {
             Event::Ready => {}
         })?;
         if let Some(peer) = closed {
-            bail!("{}: the server hung up on peer {peer}", run.url.url);
+            bail!("{}: the server closed the connection of peer {peer}", run.url.url);
         }
         Ok((traffic.tally.delivered - before) as usize)
     };
@@ -65,7 +65,7 @@ struct Traffic {
     peers: usize,
     window: usize,
     tally: Tally,
-    /// What each peer has sent.
+    /// Number of the next message of each peer.
     numbers: Vec<u32>,
     times: Histogram,
     random: Rng,
@@ -104,7 +104,7 @@ impl Traffic {
         self.tally.arrived(stamp);
         let now = out.now();
         match self.scenario {
-            // The answer bears the question's time, so that the end of the round trip knows it.
+            // The answer carries the time of the question, to measure the round trip.
             Scenario::Pingpong if stamp.sender.is_multiple_of(2) => {
                 self.send(out, stamp.recipient, stamp.time);
             }
@@ -135,5 +135,5 @@ impl Traffic {
     }
 }
 
-/// How long to wait at most before looking at the clock.
+/// Longest wait between two looks at the clock.
 const TICK: Duration = Duration::from_millis(50);

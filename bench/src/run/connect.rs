@@ -42,7 +42,7 @@ pub(super) fn run(run: &Run) -> Result<Outcome> {
             Event::Message(_) | Event::Damaged => {}
         })?;
         if refused {
-            bail!("{}: the server hung up before its greeting", run.url.url);
+            bail!("{}: the server closed a connection before its greeting", run.url.url);
         }
         for slot in done.drain(..) {
             connections += 1;

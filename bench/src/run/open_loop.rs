@@ -1,7 +1,7 @@
-//! Rate: messages are due at fixed times, whether or not the server keeps up.
+//! Rate: messages are due at fixed times, even if the server does not keep up.
 //!
-//! The loop does not sleep, since no timer of the kernel is as fine as the time between two
-//! messages; on a machine with one processor it takes time from the server.
+//! The loop does not sleep, since the kernel's timers are coarser than the time between two
+//! messages. On a machine with one processor it takes time from the server.
 
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ fn turn(run: &Run, net: &mut Net, tally: &mut Tally, times: &mut Histogram) -> R
         Event::Ready => {}
     })?;
     if let Some(peer) = closed {
-        bail!("{}: the server hung up on peer {peer}", run.url.url);
+        bail!("{}: the server closed the connection of peer {peer}", run.url.url);
     }
     Ok(())
 }
