@@ -1,4 +1,4 @@
-//! What the tests of this workspace share.
+//! The test kit: modules that the tests, the soak test, the benchmark and the fuzz targets share.
 
 #[cfg(feature = "certificate")]
 pub mod certificate;
@@ -14,7 +14,7 @@ pub mod transport;
 pub mod usage;
 pub mod vectors;
 
-/// The README's examples, which have to compile.
+/// The README's examples, which must compile.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}

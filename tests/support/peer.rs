@@ -52,8 +52,8 @@ enum Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// Makes a peer of a stream that is connected and, if `via` says so, encrypted.
     ///
-    /// On an `auto` listener a peer without HTTP sends a keep-alive first: silence would do too, but
-    /// takes time. Buffers are small, because there may be many peers.
+    /// On an `auto` listener a peer without HTTP sends a keep-alive first: silence would do too,
+    /// but takes time. Buffers are small, because there may be many peers.
     ///
     /// # Errors
     ///

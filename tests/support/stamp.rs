@@ -33,7 +33,8 @@ impl Stamp {
     /// Length of the shortest stamped body.
     pub const LEN: usize = 64;
 
-    /// Returns the whole frame with a body of `body_len` bytes, or of [`Self::LEN`] if that is more.
+    /// Returns the whole frame with a body of `body_len` bytes, or of [`Self::LEN`] if that is
+    /// more.
     ///
     /// # Panics
     ///
