@@ -17,13 +17,13 @@ use crate::server::Server;
 /// A connected peer.
 pub(crate) type Peer = waddell_tests::peer::Peer<Stream>;
 
-/// What a connection is made with.
+/// How to connect.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dial {
     pub(crate) via: Via,
-    /// With a small receive buffer, which is soon full.
+    /// Whether the receive buffer is small, so that it fills soon.
     pub(crate) narrow: bool,
-    /// From this of the machine's own addresses.
+    /// Local address.
     pub(crate) from: IpAddr,
 }
 
@@ -32,7 +32,7 @@ impl Dial {
         Self { via, narrow: false, from: IpAddr::V4(Ipv4Addr::LOCALHOST) }
     }
 
-    /// Connects, and does no more.
+    /// Connects by TCP only.
     pub(crate) async fn socket(self, server: &Server) -> io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         if self.narrow {
@@ -64,13 +64,13 @@ impl Dial {
     }
 }
 
-/// Far longer than a connection takes to be made, even on a busy machine.
+/// Far longer than connecting takes, even on a busy machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A connection inside which frames or WebSockets are spoken.
+/// A connection for frames or a WebSocket.
 pub(crate) type Stream = Box<dyn Duplex>;
 
-/// What can be read and written, and lies on a socket.
+/// A two-way stream over a socket.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin {
     fn socket(&self) -> &TcpStream;
 }
@@ -87,7 +87,7 @@ impl Duplex for TlsStream<TcpStream> {
     }
 }
 
-/// Breaks the connection off, so that the server is told by a reset.
+/// Closes the connection by a reset.
 pub(crate) fn reset(peer: Peer) -> io::Result<()> {
     SockRef::from(peer.stream().socket()).set_linger(Some(Duration::ZERO))
 }

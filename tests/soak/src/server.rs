@@ -23,25 +23,25 @@ use crate::prometheus::Reading;
 pub struct Launch {
     /// The program.
     pub program: PathBuf,
-    /// Flags beyond those that say where to listen.
+    /// Flags, without those of the listeners.
     pub flags: Vec<String>,
-    /// Most descriptors that it may have; `None`: as many as this process.
+    /// Limit on descriptors; `None`: that of this process.
     pub descriptors: Option<usize>,
 }
 
-/// A running server with a listener of each kind; dropping it ends it.
+/// A running server with a listener of each kind; dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Server {
     inner: ServerProcess,
     admin: SocketAddr,
-    /// For clients that trust its certificate and no other.
+    /// Settings of clients that trust its certificate and no other.
     pub(crate) tls: Arc<ClientConfig>,
     _folder: TempDir,
 }
 
 const SCHEMES: [&str; 5] = ["tcp", "tls", "ws", "wss", "auto"];
 
-/// Longest time for an answer of the server about itself, or for its end.
+/// Longest time for `/metrics`, or for the end of the server.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Server {
@@ -49,7 +49,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// It does not start, or says something other than where it listens.
+    /// The server does not start, or prints an unexpected line.
     pub(crate) fn start(launch: &Launch) -> Result<Self> {
         let folder = TempDir::new()?;
         let certificate = Certificate::make(folder.path())?;
@@ -90,7 +90,7 @@ impl Server {
             Ok::<_, std::io::Error>(text)
         };
         let text = timeout(PATIENCE, get).await.context("/metrics takes too long")??;
-        let (head, body) = text.split_once("\r\n\r\n").context("/metrics is cut short")?;
+        let (head, body) = text.split_once("\r\n\r\n").context("/metrics is incomplete")?;
         ensure!(head.starts_with("HTTP/1.0 200 "), "/metrics answers {head:?}");
         Reading::parse(body)
     }
@@ -100,11 +100,11 @@ impl Server {
         self.inner.process.usage()
     }
 
-    /// Tells it to shut down, and waits until it has; it has to say that all is well.
+    /// Tells the server to shut down, and waits for an end with success.
     ///
     /// # Errors
     ///
-    /// It does not end, or not in order.
+    /// The server does not end, or ends with an error.
     pub(crate) async fn terminate(mut self) -> Result<()> {
         self.inner.process.signal("TERM")?;
         let begin = Instant::now();
