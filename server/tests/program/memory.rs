@@ -1,4 +1,4 @@
-//! What is left in memory of very many connections that were opened, used and closed.
+//! Memory of the server after thousands of connections were opened, used and closed.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,11 +14,11 @@ use waddell_tests::certificate::trust;
 
 use crate::support::{PATIENCE, Running, certificate, message, text, until};
 
-/// What may be left, in KiB.
+/// Memory that may be left, in KiB.
 const LEFT: u64 = 10 * 1024;
 
-/// What each connection sends itself, and takes back: more than fits into the buffers that
-/// connections have when they are idle.
+/// Body that each connection sends to itself: more than fits into the buffers of an idle
+/// connection.
 const BODY: [u8; 16_000] = [7; 16_000];
 
 #[test]
@@ -42,7 +42,7 @@ fn memory_goes_back_after_a_peak_over_websockets_in_tls() {
 }
 
 #[test]
-fn files_that_nobody_reads_cost_little() {
+fn unread_files_cost_little() {
     const COUNT: usize = 40;
     let folder = TempDir::new().expect("there is room");
     fs::write(folder.path().join("large"), vec![7; 8 << 20]).expect("there is room");
@@ -51,7 +51,7 @@ fn files_that_nobody_reads_cost_little() {
     let ask = || {
         let mut client = server.connect(0);
         client.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").expect("it is connected");
-        // Some of the file is there: the server is at it.
+        // The server has begun to send the file.
         client.read_exact(&mut [0; 4096]).expect("an answer comes");
         client
     };
@@ -62,7 +62,7 @@ fn files_that_nobody_reads_cost_little() {
     assert!(grown < COUNT as u64 * 1024, "{grown} KiB");
 }
 
-/// Opens so many connections, or `WADDELL_TEST_CONNECTIONS`, uses each, and closes them all.
+/// Opens `count` or `WADDELL_TEST_CONNECTIONS` connections, uses each, and closes all.
 fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
     let count = env::var("WADDELL_TEST_CONNECTIONS")
         .map_or(count, |count| count.parse().expect("WADDELL_TEST_CONNECTIONS is a number"))
@@ -75,7 +75,7 @@ fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
     let server = Running::start(&[&arguments[..], &unlimited].concat(), 1);
     let tls = Arc::new(trust(&cert).expect("it is a certificate"));
 
-    // One connection first: what is made once, at the first need, is no connection's.
+    // One connection first, because some memory is allocated once at the first need.
     drop(open(&server, scheme, &tls));
     let before = server.resident();
     let connections: Vec<_> = thread::scope(|scope| {
@@ -96,14 +96,15 @@ fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
     while server.resident() > before + LEFT {
         assert!(
             begin.elapsed() < PATIENCE,
-            "{scheme}, {count} connections: {before} KiB before, {peak} KiB at the peak, {} KiB left",
+            "{scheme}, {count} connections: {before} KiB before, {peak} KiB at the peak, \
+             {} KiB left",
             server.resident()
         );
         thread::sleep(Duration::from_millis(10));
     }
     println!(
-        "{scheme}, {count} connections: {before} KiB before, {peak} KiB at the peak, {closed} KiB when \
-         closed, {} KiB left after {:?}",
+        "{scheme}, {count} connections: {before} KiB before, {peak} KiB at the peak, \
+         {closed} KiB when closed, {} KiB left after {:?}",
         server.resident(),
         begin.elapsed()
     );
@@ -114,7 +115,7 @@ fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
     assert!(peak > before, "there was a peak");
 }
 
-/// How many files this process may have open, and so the server that it starts.
+/// Returns the limit on descriptors of this process, and so of the server.
 fn descriptors_allowed() -> usize {
     let limits = fs::read_to_string("/proc/self/limits").expect("it is there");
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
@@ -122,7 +123,7 @@ fn descriptors_allowed() -> usize {
     soft.parse().unwrap_or(usize::MAX)
 }
 
-/// Connects, is greeted, and has its own message back.
+/// Connects a peer, which sends a message to itself and receives it.
 fn open(server: &Running, scheme: &str, tls: &Arc<ClientConfig>) -> Box<dyn Connection> {
     let socket = server.connect(0);
     let mut connection: Box<dyn Connection> = match scheme {
@@ -148,7 +149,7 @@ fn open(server: &Running, scheme: &str, tls: &Arc<ClientConfig>) -> Box<dyn Conn
     let frame = message(own_id, &BODY);
     let header = match u16::try_from(frame.len()).expect("it is short enough").to_be_bytes() {
         _ if !is_websocket => Vec::new(),
-        // Masked by zeros.
+        // With a mask of zeros.
         [high, low] => vec![0x82, 0xfe, high, low, 0, 0, 0, 0],
     };
     connection.write_all(&[&header[..], &frame].concat()).expect("it is connected");
@@ -157,7 +158,7 @@ fn open(server: &Running, scheme: &str, tls: &Arc<ClientConfig>) -> Box<dyn Conn
     connection
 }
 
-/// Receives that many bytes of frames; over WebSocket, in a message of their own.
+/// Receives `len` bytes of frames, over WebSocket in a message of their own.
 fn receive(connection: &mut impl Read, is_websocket: bool, len: usize) -> Vec<u8> {
     let header = if !is_websocket {
         0
@@ -178,4 +179,5 @@ impl Connection for TcpStream {}
 impl Connection for StreamOwned<ClientConnection, TcpStream> {}
 
 const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
-upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

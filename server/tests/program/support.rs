@@ -1,4 +1,4 @@
-//! What these tests share: a server as a process of its own.
+//! A server as a process of its own, and helpers.
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use waddell_tests::process::ServerProcess;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_waddell-server");
 
-/// Far longer than anything takes here, even on a busy machine: what runs into it hangs.
+/// Far longer than any step takes, even on a busy machine. A step that takes longer hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A running server; dropping it kills it.
@@ -97,12 +97,12 @@ impl Running {
 pub(crate) fn until(mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !condition() {
-        assert!(begin.elapsed() < PATIENCE, "what is waited for does not come");
+        assert!(begin.elapsed() < PATIENCE, "the condition does not come true");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Asks operators' address for a counter.
+/// Reads a counter from `/metrics`.
 pub(crate) fn metric(admin: SocketAddr, name: &str) -> u64 {
     let mut stream = TcpStream::connect(admin).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
@@ -129,7 +129,7 @@ pub(crate) fn refuses(command: &mut Command, code: i32, text: &str) {
     assert_eq!(output.stdout, b"", "nothing is on standard output");
 }
 
-/// Takes the greeting.
+/// Reads the greeting; returns the id of the peer.
 pub(crate) fn greeting(stream: &mut TcpStream) -> [u8; 16] {
     let mut greeting = [0; 20];
     stream.read_exact(&mut greeting).expect("it comes");
