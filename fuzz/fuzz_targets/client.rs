@@ -1,6 +1,6 @@
 //! Any calls in any order on a client, against a plain model of a driver.
 //!
-//! Input: what is configured (1 byte), then the calls.
+//! Input: the configuration (1 byte), then the calls.
 #![no_main]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Any stream, cut anyhow, with any maximum: the decoder against a plain restatement.
+//! Any stream, with any cuts and any maximum: the decoder against a plain restatement.
 //!
 //! Input: maximum length (2 bytes), number of cuts and the cuts (1 byte each), the stream.
 #![no_main]

@@ -1,4 +1,4 @@
-//! Any stream, cut anyhow, through the server's side of a connection.
+//! Any stream, with any cuts, through the server's side of a connection.
 //!
 //! Input: number of cuts and the cuts (1 byte each), the stream.
 #![no_main]
