@@ -34,12 +34,12 @@ fn every_promise_holds_for_every_seed() {
                         break;
                     }
                     let report = run_or_tell(failed.unwrap_or(index));
-                    total.lock().expect("nobody panics with it").add(&report);
+                    total.lock().expect("no thread panics with the lock").add(&report);
                 }
             });
         }
     });
-    let total = total.into_inner().expect("nobody panics with it");
+    let total = total.into_inner().expect("no thread panics with the lock");
     println!("{count} seeds: {total:#?}");
     assert_all_occurred(&total);
 }

@@ -1,4 +1,4 @@
-//! `auto` listeners, and the greeting that a waddell client waits for.
+//! `auto` listeners, and the greeting that a client waits for.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::peer::{Peer, message};
 use crate::support::server::{Duplex, TestServer};
 use crate::support::soon;
 
-/// Sends bytes one at a time, each a segment of its own.
+/// Returns a stream that sends bytes one at a time, each in its own TCP segment.
 fn byte_by_byte(mut stream: TcpStream) -> impl Duplex {
     let (writer, mut written) = tokio::io::duplex(1);
     let (reader, mut heard) = tokio::io::duplex(64 * 1024);
@@ -27,14 +27,14 @@ fn byte_by_byte(mut stream: TcpStream) -> impl Duplex {
             }
         };
         let down = tokio::io::copy(&mut from_server, &mut heard);
-        // Either end may leave first; the socket closes with the last of them.
+        // Either end may be dropped first; the last one closes the socket.
         let _ = tokio::join!(up, down);
     });
     tokio::io::join(reader, writer)
 }
 
 #[tokio::test]
-async fn the_greeting_comes_first_and_unasked_for() {
+async fn the_greeting_is_sent_first_without_a_request() {
     let server = TestServer::start();
     for via in Via::DIRECT {
         let peer = Peer::connect(&server, via).await;
@@ -55,7 +55,7 @@ async fn a_silent_client_is_greeted_after_the_silence() {
 
 #[tokio::test]
 async fn a_client_that_is_silent_within_tls_is_greeted_there() {
-    // Longer than a busy machine needs for a handshake; it passes twice.
+    // Longer than a handshake takes on a busy machine. The test waits for it twice.
     let server = TestServer::start_with(|config| config.auto_silence = Duration::from_secs(3));
     let socket = server.connect("auto").await;
     let stream = soon(server.tls(&[], socket)).await.expect("it shakes hands");
@@ -77,7 +77,7 @@ async fn first_bytes_may_come_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn alpn_says_http_or_nothing() {
+async fn alpn_is_http_or_absent() {
     let server = TestServer::start();
     for scheme in ["wss", "auto"] {
         for offer in [&[][..], &[&b"http/1.1"[..]], &[b"h2", b"http/1.1"]] {
@@ -92,15 +92,15 @@ async fn alpn_says_http_or_nothing() {
         let refused = soon(server.tls(&[b"h2"], socket)).await;
         assert!(refused.is_err(), "{scheme:?} speaks no h2");
     }
-    // A plain TLS listener does not mind what is offered.
+    // A plain TLS listener accepts any offer.
     let socket = server.connect("tls").await;
     let stream = soon(server.tls(&[b"h2"], socket)).await.expect("it shakes hands");
     Peer::over(Box::new(stream), Via::Tls).await.echo().await;
 }
 
-/// Frames whose prefix begins as an HTTP method or a TLS record does.
+/// Frames whose prefix begins like an HTTP method or a TLS record.
 #[tokio::test]
-async fn frames_that_look_like_something_else_for_a_byte_are_told_apart() {
+async fn frames_that_begin_like_http_or_tls_are_told_apart() {
     let server = TestServer::start();
     let mut recipient = Peer::connect(&server, Via::Tcp).await;
     for first_byte in [0x16, b'G', b'H', b'P', b'D', b'O', b'T', b'C'] {
@@ -116,7 +116,7 @@ async fn frames_that_look_like_something_else_for_a_byte_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_without_a_word_is_no_loss() {
+async fn a_client_that_disconnects_without_a_byte_does_no_harm() {
     let server = TestServer::start();
     for _ in 0..10 {
         drop(server.connect("auto").await);

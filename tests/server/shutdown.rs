@@ -1,4 +1,4 @@
-//! A server that is told to stop: what it has taken it delivers, and then it is gone.
+//! Shutdown: the server delivers the frames that it has received, then ends.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ async fn messages_in_flight_are_delivered() {
     for via in Via::ALL {
         let recipient = Peer::connect(&server, via).await;
         let mut sender = Peer::connect(&server, via).await;
-        // Little enough to have reached the server's socket when this returns, read or not.
+        // Few enough to be in the server's socket buffer when this returns.
         let frames: Vec<u8> = (0..COUNT)
             .flat_map(|number| message(recipient.id, number, &pattern(100, number.into())))
             .collect();
@@ -65,9 +65,9 @@ async fn messages_in_flight_are_delivered() {
     stopping.done().await;
 }
 
-/// Twelve megabytes wait for a peer that begins to read when the server has been told to stop.
+/// An outbox of twelve megabytes for a peer that begins to read at the shutdown.
 #[tokio::test]
-async fn what_waits_is_delivered_to_those_who_take_it() {
+async fn outboxes_are_delivered_to_peers_that_read() {
     let server = TestServer::start_with(|config| {
         config.outbox_bytes = 64 << 20;
         config.drain_timeout = Duration::from_secs(3600);
@@ -86,7 +86,7 @@ async fn what_waits_is_delivered_to_those_who_take_it() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_read_does_not_hold_the_server_up() {
+async fn a_peer_that_does_not_read_does_not_delay_the_shutdown_for_long() {
     let server = TestServer::start_with(|config| {
         config.outbox_bytes = 64 << 20;
         config.drain_timeout = Duration::from_millis(300);
@@ -107,9 +107,9 @@ async fn a_peer_that_does_not_read_does_not_hold_the_server_up() {
     drop(stuck);
 }
 
-/// 600 peers, 2,000 a second: each has its time, by its random id, in the next 300 ms.
+/// 600 peers at 2,000 per second: each is closed at its time, by its id, in the next 300 ms.
 #[tokio::test]
-async fn peers_are_hung_up_one_after_another() {
+async fn peers_are_disconnected_one_after_another() {
     let server = TestServer::start_with(|config| {
         config.drain_timeout = Duration::from_secs(3600);
     });
@@ -136,7 +136,7 @@ async fn peers_are_hung_up_one_after_another() {
 }
 
 #[tokio::test]
-async fn a_server_that_leaves_says_so_before_it_closes_its_listeners() {
+async fn readiness_ends_before_the_listeners_close() {
     let server = TestServer::start_with(|config| {
         config.admin = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         config.drain_delay = Duration::from_secs(3600);
@@ -150,7 +150,7 @@ async fn a_server_that_leaves_says_so_before_it_closes_its_listeners() {
         ask(&mut stream, "GET /readyz").await.status
     };
     while readiness().await != 503 {}
-    // For as long as somebody may not have noticed, those who come are served, and all others too.
+    // During the drain delay new peers are served, and so are all others.
     let stream = soon(TcpStream::connect(address)).await.expect("it listens");
     let mut late = Peer::over(Box::new(stream), Via::Tcp).await;
     late.send(early.id, 1, b"hello").await;
@@ -171,9 +171,9 @@ async fn the_delay_ends_and_the_server_with_it() {
     stopping.done().await;
 }
 
-/// Those who were accepted before the end, and have yet to say what they have to.
+/// Clients that were accepted before the shutdown, but are still in their handshake.
 #[tokio::test]
-async fn clients_amid_their_handshakes_are_greeted_and_then_hung_up() {
+async fn clients_in_their_handshakes_are_greeted_and_then_disconnected() {
     let mut server =
         TestServer::start_with(|config| config.drain_timeout = Duration::from_secs(3600));
     let mut clients = Vec::new();
@@ -210,7 +210,7 @@ async fn a_request_that_has_begun_is_answered_and_an_idle_connection_is_closed()
 }
 
 #[tokio::test]
-async fn clients_that_say_nothing_do_not_hold_the_server_up() {
+async fn silent_clients_do_not_delay_the_shutdown_for_long() {
     let mut server = TestServer::start_with(|config| config.drain_timeout = Duration::from_secs(5));
     let mut silent = Vec::new();
     for scheme in ["tls", "ws", "wss", "auto"] {
@@ -221,8 +221,8 @@ async fn clients_that_say_nothing_do_not_hold_the_server_up() {
     assert_eq!(handle.metrics().handshakes_failed, 4, "they are not there until the time is over");
 }
 
-/// Tells the server to stop once it has accepted so many, and waits until it accepts no more.
-/// Whoever tries may be let in until then.
+/// Tells the server to stop after it has accepted that number of connections, and waits until its
+/// listeners are closed. The attempts may be accepted until then.
 async fn stop_accepting(server: &mut TestServer, connections: u64) {
     until(|| server.metrics().connections_accepted == connections).await;
     let address = server.address("tcp");
@@ -241,7 +241,7 @@ async fn dropping_the_server_ends_every_connection() {
     let address = server.address("tcp");
     server.abort();
     for mut peer in peers {
-        // With or without a word: it ends.
+        // The connection ends, in order or not.
         while let Ok(Some(_)) = soon(peer.try_receive()).await {}
     }
     until(|| handle.peers() == 0).await;

@@ -381,7 +381,7 @@ impl World {
         match peer.client.send(&message) {
             Ok(()) => {
                 peer.number += 1;
-                let from = peer.client.id().expect("who can send has an id");
+                let from = peer.client.id().expect("a ready client has an id");
                 self.sent.insert(tag, Sent { from, to, topic, len, arrived: false });
                 self.report.count("messages_sent");
             }

@@ -217,7 +217,7 @@ impl Server {
         let mut forwarded = 0;
         while let Ok(Some(mut frame)) = self.decoder.next_frame(&mut read) {
             let to = self.connection.handle_frame(&mut frame, Instant::default());
-            black_box(to).expect("it is no short frame").expect("it is for somebody");
+            black_box(to).expect("the frame is valid").expect("the frame has a recipient");
             forwarded += 1;
         }
         assert_eq!(forwarded, expected);

@@ -1,4 +1,4 @@
-//! Connect, wait for the greeting, hang up, again.
+//! Connect: connect, wait for the greeting and hang up, again and again.
 
 use std::time::{Duration, Instant};
 

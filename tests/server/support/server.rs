@@ -1,4 +1,4 @@
-//! A server on free ports, in the test's own process.
+//! A server on free ports in the process of the test.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,17 +19,16 @@ use waddell_tests::transport::Via;
 
 use super::soon;
 
-/// A connection before anything is said in it but the TLS handshake.
+/// A connection after the TLS handshake, if any.
 pub(crate) type Stream = Box<dyn Duplex>;
 
-/// What can be read and written.
+/// A two-way stream.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
-/// A running server with a listener of each kind. Unless a test has it otherwise it waits without
-/// end for whoever is slow, and on its `auto` listener silence says nothing: how fast a busy
-/// machine runs a test must not matter.
+/// A running server with a listener of each kind. By default its timeouts are an hour, also that of
+/// a silent client on the `auto` listener, so that the speed of the machine does not matter.
 pub(crate) struct TestServer {
     pub(crate) handle: ServerHandle,
     pub(crate) identity: Identity,
@@ -40,7 +39,7 @@ pub(crate) struct TestServer {
     _folder: TempDir,
 }
 
-/// What a test's server listens on.
+/// URLs of the listeners of a test's server.
 pub(crate) const LISTEN: [&str; 5] = [
     "tcp://127.0.0.1:0",
     "tls://127.0.0.1:0",
@@ -54,7 +53,7 @@ impl TestServer {
         Self::start_with(|_| {})
     }
 
-    /// Starts a server whose configuration `change` has the last word on.
+    /// Starts a server with a configuration that `change` has changed.
     pub(crate) fn start_with(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let folder = TempDir::new().expect("there is room for a certificate");
         let identity = self_signed("localhost", folder.path()).expect("the name is valid");
@@ -77,7 +76,7 @@ impl TestServer {
             urls: server.local_urls().cloned().collect(),
             stop: Some(stop),
             running: tokio::spawn(server.run(async {
-                // A test that ends early lets go of the other end.
+                // A test that ends early drops the sender.
                 let _ = stopped.await;
             })),
             _folder: folder,
@@ -93,7 +92,7 @@ impl TestServer {
         url.expect("it listens there").address.parse().expect("it is an address")
     }
 
-    /// Dials one of the listeners, and speaks TLS if that is what `via` needs.
+    /// Connects to the listener of `via`, with TLS if needed.
     pub(crate) async fn dial(&self, via: Via) -> Stream {
         self.start_tls(via, self.connect(via.scheme()).await).await
     }
@@ -104,14 +103,14 @@ impl TestServer {
         stream
     }
 
-    /// Dials with a small receive buffer, so that it does not take long until it is full.
+    /// Connects with a small receive buffer, which fills soon.
     pub(crate) async fn connect_narrow(&self, scheme: &str) -> TcpStream {
         let socket = TcpSocket::new_v4().expect("there are descriptors left");
         socket.set_recv_buffer_size(4096).expect("it is a socket");
         soon(socket.connect(self.address(scheme))).await.expect("it listens")
     }
 
-    /// Speaks TLS on a connection if that is what `via` needs.
+    /// Starts TLS on a connection if `via` needs it.
     pub(crate) async fn start_tls(&self, via: Via, stream: impl Duplex + 'static) -> Stream {
         if via.is_encrypted() {
             Box::new(soon(self.tls(via.alpn(), stream)).await.expect("the handshake succeeds"))
@@ -130,7 +129,7 @@ impl TestServer {
         start_tls(&config, alpn, stream).await
     }
 
-    /// Tells the server to shut down, and goes on being there for its clients.
+    /// Tells the server to shut down, and keeps the handle on it.
     pub(crate) fn begin_stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -149,7 +148,7 @@ impl TestServer {
     }
 }
 
-/// A server that was told to shut down.
+/// A server in its shutdown.
 pub(crate) struct Stopping {
     handle: ServerHandle,
     running: JoinHandle<io::Result<()>>,

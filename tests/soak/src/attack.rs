@@ -103,7 +103,7 @@ impl fmt::Display for Attack {
             Self::FloodAll => "flood of connections",
             Self::FloodAddress => "flood from one address",
             Self::Unread => "firehose, never read",
-            Self::Unknown => "firehose to nobody",
+            Self::Unknown => "firehose to unknown ids",
             Self::Oneself => "firehose to oneself",
         })
     }

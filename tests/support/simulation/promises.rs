@@ -27,7 +27,7 @@ impl World {
         for (index, peer) in self.clients.iter().enumerate() {
             match (peer.client.state(), peer.expected_end) {
                 (ClientState::Ready, None) => {
-                    ready.insert(peer.client.id().expect("who is ready has an id"));
+                    ready.insert(peer.client.id().expect("a ready client has an id"));
                 }
                 (ClientState::Closed, Some(_)) => {}
                 (state, end) => panic!("client {index} is {state:?}, expected end: {end:?}"),

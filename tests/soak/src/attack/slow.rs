@@ -75,7 +75,7 @@ async fn all_are_closed(world: &World, mut all: JoinSet<bool>, connections: usiz
 /// Sends a byte at a time, for as long as the connection is open.
 async fn send_bytes_slowly(mut socket: TcpStream, bytes: impl Iterator<Item = u8>) -> bool {
     let (mut read, mut write) = socket.split();
-    let say = async {
+    let send = async {
         for byte in bytes {
             if write.write_all(&[byte]).await.is_err() {
                 break;
@@ -84,13 +84,13 @@ async fn send_bytes_slowly(mut socket: TcpStream, bytes: impl Iterator<Item = u8
         }
         std::future::pending::<()>().await;
     };
-    let hear = async {
-        let mut heard = [0; 4096];
-        while matches!(read.read(&mut heard).await, Ok(len) if len > 0) {}
+    let receive = async {
+        let mut buffer = [0; 4096];
+        while matches!(read.read(&mut buffer).await, Ok(len) if len > 0) {}
     };
     tokio::select! {
-        () = say => false,
-        () = hear => true,
+        () = send => false,
+        () = receive => true,
     }
 }
 
