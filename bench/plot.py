@@ -4,7 +4,7 @@
 usage: bench/plot.py RAW.jsonl... --out FOLDER
 
 Writes connections.svg (server CPU for a message, against connections) and latency.svg (latency
-distribution at a fixed rate). Points are medians of all rounds; nothing but the standard library.
+distribution at a fixed rate). Points are medians of all rounds. Needs the standard library only.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main():
     plots = {"connections.svg": connections(runs), "latency.svg": latency(runs)}
     for name, plot in plots.items():
         if plot is None:
-            sys.exit(f"{name}: no line of the kind it is drawn from")
+            sys.exit(f"{name}: the files hold no run for this plot")
         (args.out / name).write_text(plot)
 
 
@@ -59,7 +59,7 @@ def latency(runs):
     for run in runs:
         if run["run"] == "rate 20k":
             for percent, time in run["latency_us"]:
-                # The greatest of a run has no percentile of its own.
+                # The axis has no place for minimum and maximum.
                 if 1 <= percent < 100:
                     points[run["server"], percent].append(time)
     return draw(
@@ -130,7 +130,7 @@ def draw(title, x_label, y_label, servers, x_ticks, scale):
         svg.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         svg += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in spots]
         ends.append((spots[-1], server, colour))
-    # Names at the ends of their lines, moved apart where those meet.
+    # Names at the ends of the lines, moved apart where they overlap.
     above = -math.inf
     for (x, y), server, colour in sorted(ends, key=lambda end: end[0][1]):
         above = max(y + 4, above + 15)

@@ -1,8 +1,7 @@
-//! Properties: what holds for every stream, every split of it and every order of calls.
+//! Properties that hold for every stream, every split of it and every order of calls.
 //!
-//! The checks themselves are shared with the fuzz targets; what is drawn here is closer to real
-//! traffic than what a fuzzer finds by itself. Cases that once failed are kept beside this file
-//! and are run first.
+//! The fuzz targets share the checks. The inputs generated here are closer to real traffic than
+//! those of a fuzzer. Cases that once failed are kept beside this file and run first.
 
 use std::time::Duration;
 
@@ -70,17 +69,17 @@ proptest! {
     }
 
     #[test]
-    fn clients_bear_any_order_of_calls(config in config(), calls in vec(call(), 0..200)) {
+    fn clients_accept_any_order_of_calls(config in config(), calls in vec(call(), 0..200)) {
         checks::client(config, &calls);
     }
 
     #[test]
-    fn clients_bear_calls_read_off_random_bytes(data in vec(any::<u8>(), 0..500)) {
+    fn clients_accept_calls_parsed_from_random_bytes(data in vec(any::<u8>(), 0..500)) {
         checks::client(ClientConfig::default(), &Call::decode_all(&data));
     }
 
     #[test]
-    fn peer_ids_survive_being_printed_and_read(id in peer_id()) {
+    fn peer_ids_survive_printing_and_parsing(id in peer_id()) {
         let text = id.to_string();
         prop_assert_eq!(text.len(), 36);
         prop_assert_eq!(text.parse(), Ok(id));
@@ -89,7 +88,9 @@ proptest! {
     }
 
     #[test]
-    fn text_reads_as_a_peer_id_only_if_it_prints_as_one(text in "[0-9a-fA-F{}:urnid-]{30,40}|\\PC*") {
+    fn text_parses_as_a_peer_id_only_if_it_prints_as_one(
+        text in "[0-9a-fA-F{}:urnid-]{30,40}|\\PC*",
+    ) {
         if let Ok(id) = text.parse::<PeerId>() {
             prop_assert_eq!(id.to_string().replace('-', ""), text.to_lowercase().replace('-', ""));
         }
@@ -108,7 +109,7 @@ proptest! {
 }
 
 #[test]
-fn golden_stream_gives_the_same_frames_however_it_is_split() {
+fn golden_stream_gives_the_same_frames_for_any_split() {
     let vectors = Vectors::read().vectors;
     let stream: Vec<u8> = vectors.iter().flat_map(|vector| vector.wire.clone()).collect();
     for cut in [1, 2, 3, 17, 18, 19, 20, 21, 1_000, 1_460, 4_096, 65_535] {
@@ -117,13 +118,13 @@ fn golden_stream_gives_the_same_frames_however_it_is_split() {
     }
 }
 
-/// A stream of whole frames with, now and then, an unfinished one at its end.
+/// Generates a stream of whole frames, at times with an unfinished one at its end.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     (vec(frame(), 0..20), vec(any::<u8>(), 0..40))
         .prop_map(|(frames, tail)| frames.into_iter().flatten().chain(tail).collect())
 }
 
-/// A frame as peers send them, and as they should not.
+/// Generates a frame, valid or not.
 fn frame() -> impl Strategy<Value = Vec<u8>> {
     let message = message().prop_map(|message| {
         let mut frame = Vec::new();
@@ -162,7 +163,7 @@ fn message() -> impl Strategy<Value = MessageOut> {
     })
 }
 
-/// Lengths of the pieces that a stream comes in.
+/// Generates the lengths of the pieces of a stream.
 fn cuts() -> impl Strategy<Value = Vec<u16>> {
     prop_oneof![
         Just(vec![]),

@@ -1,9 +1,9 @@
-//! Many peers in virtual time on a network that cuts, delays, refuses and stalls: whatever the
-//! seed, frames arrive intact, from their true sender, in order and at most once, and every
-//! client is back once the faults stop.
+//! Many peers in virtual time on a network that cuts, delays, refuses and stalls. For every seed,
+//! frames arrive intact, from their true sender, in order and at most once, and every client
+//! reconnects after the faults.
 //!
-//! `WADDELL_SEED=123` replays one seed and tells every step on standard error;
-//! `WADDELL_SEEDS=100000` tries more of them.
+//! `WADDELL_SEED=123` replays one seed and prints every step on standard error;
+//! `WADDELL_SEEDS=100000` tries that many seeds.
 
 use std::panic::catch_unwind;
 use std::sync::Mutex;
@@ -34,12 +34,12 @@ fn every_promise_holds_for_every_seed() {
                         break;
                     }
                     let report = run_or_tell(failed.unwrap_or(index));
-                    total.lock().expect("nobody panics with it").add(&report);
+                    total.lock().expect("no thread panics with the lock").add(&report);
                 }
             });
         }
     });
-    let total = total.into_inner().expect("nobody panics with it");
+    let total = total.into_inner().expect("no thread panics with the lock");
     println!("{count} seeds: {total:#?}");
     assert_all_occurred(&total);
 }
@@ -58,7 +58,7 @@ fn run_or_tell(seed: u64) -> Report {
     })
 }
 
-/// A simulation in which nothing goes wrong shows nothing.
+/// A simulation without faults would prove nothing.
 fn assert_all_occurred(total: &Report) {
     for what in [
         "messages_delivered",

@@ -1,4 +1,4 @@
-//! Golden bytes: what this project puts on the wire, and makes of it, is what waddell does.
+//! Golden bytes: this project writes and reads the same bytes as the original waddell.
 
 use std::collections::HashSet;
 
@@ -50,7 +50,7 @@ fn clients_write_the_golden_bytes() {
                 client.send(&MessageOut::from_parts(message.peer, message.topic, parts))
             }
             (None, Outcome::KeepAlive) => client.send_keep_alive(),
-            // No client writes the others.
+            // Clients write no other frames.
             (None, _) => continue,
         };
         assert_eq!(sent, Ok(()), "{}", vector.name);
@@ -150,8 +150,8 @@ fn clients_read_the_golden_bytes() {
     }
 }
 
-/// waddell's comment on the wire format speaks of two little-endian integers. Whoever turns the
-/// UUID's digits into integers and writes those addresses somebody else.
+/// waddell's comment on the wire format speaks of two little-endian integers. An implementation
+/// that writes the UUID's digits as such integers would address another peer.
 #[test]
 fn peer_id_on_the_wire_is_the_uuid_byte_by_byte() {
     let file = Vectors::read();
@@ -189,7 +189,7 @@ fn transmitted(client: &mut Client) -> Vec<u8> {
     while let Some(output) = client.poll_output() {
         match output {
             Output::Transmit(frame) => bytes.extend_from_slice(&frame),
-            other => panic!("nothing but Transmit was due: {other:?}"),
+            other => panic!("expected Transmit, not {other:?}"),
         }
     }
     bytes

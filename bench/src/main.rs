@@ -1,11 +1,12 @@
-//! Load for relays of small messages, and tables of what it costs them.
+//! Puts servers that forward small messages under load, and prints what it costs them.
 
 mod body;
 mod net;
 mod outcome;
-mod process;
 mod protocol;
+mod record;
 mod report;
+mod run;
 mod scenario;
 mod servers;
 mod socket;
@@ -20,7 +21,7 @@ use clap::{Parser, Subcommand};
 
 /// Puts waddell servers, and NATS servers beside them, under load.
 ///
-/// Every message is checked: its bytes, its sender, its place in the order.
+/// Checks the bytes, the sender and the order of every message.
 #[derive(Parser)]
 #[command(name = "waddell-bench", version)]
 struct Cli {
@@ -31,10 +32,10 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run one scenario against a running server; one line of JSON on standard output
-    Run(scenario::Run),
-    /// Run many scenarios against every server there is, in turn, and print a table
+    Run(run::Run),
+    /// Run many scenarios against all available servers in turn, and print tables
     Suite(suite::Suite),
-    /// Print the tables of raw lines that a suite wrote
+    /// Print the tables of a suite's raw lines
     Report {
         /// Files of raw lines
         #[arg(required = true)]
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn print_run(run: &scenario::Run) -> Result<()> {
+fn print_run(run: &run::Run) -> Result<()> {
     let outcome = run.run()?;
     println!("{}", serde_json::to_string(&outcome)?);
     Ok(())

@@ -1,4 +1,7 @@
 //! All connections of a run, in one loop of one thread.
+//!
+//! These are not the peers of `waddell_tests`: a task and a buffer for each would cost more than the
+//! server under load.
 
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
@@ -20,7 +23,7 @@ pub(crate) struct Net {
     poll: Poll,
     events: Events,
     links: Vec<Link>,
-    /// What every read goes into; connections own no buffers while nothing is unfinished.
+    /// Buffer of every read. A connection owns a buffer only for an unfinished frame.
     scratch: Vec<u8>,
     out: Out,
 }
@@ -28,7 +31,7 @@ pub(crate) struct Net {
 struct Link {
     socket: Option<Socket>,
     reader: Reader,
-    /// Reads nothing, as a recipient does that has stopped.
+    /// Reads nothing, to play a recipient that has stopped reading.
     paused: bool,
 }
 
@@ -40,7 +43,7 @@ pub(crate) struct Out {
     /// Ids of the peers that are ready; over NATS all are nil.
     ids: Vec<Option<PeerId>>,
     buffers: Vec<Buffer>,
-    /// Who has something to write; each is there once.
+    /// Peers with bytes to write, each once.
     dirty: Vec<usize>,
 }
 
@@ -51,15 +54,15 @@ struct Buffer {
     dirty: bool,
 }
 
-/// What happened to a peer.
+/// An event of one peer.
 pub(crate) enum Event {
-    /// It is connected and known to the server.
+    /// The peer is connected and known to the server.
     Ready,
-    /// A message arrived for it, undamaged and from whom it says.
+    /// A message arrived, undamaged and from the sender that its body names.
     Message(Stamp),
-    /// A message arrived for it that is none of those sent to it.
+    /// A message arrived that was not sent to this peer in this form.
     Damaged,
-    /// The server hung up.
+    /// The server closed the connection.
     Closed,
 }
 
@@ -104,7 +107,7 @@ impl Net {
         Ok(())
     }
 
-    /// Begins to connect the peer of that number, new or closed before.
+    /// Begins to connect the peer of that number, which is new or was closed.
     pub(crate) fn open(&mut self, peer: usize) -> Result<()> {
         let out = &mut self.out;
         if peer == self.links.len() {
@@ -129,7 +132,7 @@ impl Net {
         Ok(())
     }
 
-    /// Hangs up without ceremony, so that no port of this machine waits for a timer.
+    /// Hangs up by a reset, so that the local port is free at once.
     pub(crate) fn close(&mut self, peer: usize) -> Result<()> {
         if let Some(mut socket) = self.links[peer].socket.take() {
             SockRef::from(&*socket.tcp()).set_linger(Some(Duration::ZERO))?;
@@ -137,18 +140,18 @@ impl Net {
         Ok(())
     }
 
-    /// Stops reading what is sent to a peer, or goes on.
+    /// Stops reading for a peer, or goes on.
     pub(crate) fn pause(&mut self, peer: usize, paused: bool) -> Result<()> {
         self.links[peer].paused = paused;
         if let (false, Some(socket)) = (paused, &mut self.links[peer].socket) {
-            // Only what happens next is reported; asking anew reports what has happened.
+            // The poll reports changes only. To register again reports the present state.
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().reregister(socket.tcp(), Token(peer), interest)?;
         }
         Ok(())
     }
 
-    /// Writes what waits, waits for something to happen, and tells `on` about it.
+    /// Writes pending bytes, waits for events, and passes them to `on`.
     pub(crate) fn turn(
         &mut self,
         timeout: Option<Duration>,
@@ -178,7 +181,7 @@ impl Net {
         self.flush()
     }
 
-    /// Writes what waits, as far as the sockets have room.
+    /// Writes pending bytes as far as the sockets have room.
     fn flush(&mut self) -> Result<()> {
         while let Some(peer) = self.out.dirty.pop() {
             let buffer = &mut self.out.buffers[peer];
@@ -188,7 +191,7 @@ impl Net {
                 match socket.write(&buffer.bytes[buffer.written..]) {
                     Ok(len) => buffer.written += len,
                     Err(error) if not_yet(&error) => break,
-                    // The reading side tells who hung up, and why.
+                    // The reading side reports the end of the connection.
                     Err(error) if hung_up(&error) => break,
                     Err(error) => return Err(error.into()),
                 }
@@ -242,7 +245,7 @@ impl Link {
                 out.buffers[peer].bytes.extend_from_slice(&answer);
                 out.mark(peer);
             }
-            // A short read has emptied the socket, and asking again would cost as much.
+            // A short read has emptied the socket; another would cost as much and bring nothing.
             if plain && len < scratch.len() && !closed {
                 return Ok(());
             }
@@ -252,23 +255,23 @@ impl Link {
 }
 
 impl Out {
-    /// Sends a message whose time is `time`.
+    /// Appends a message to the buffer of its sender.
     pub(crate) fn send(&mut self, stamp: Stamp) {
         let Stamp { sender, recipient, .. } = stamp;
         let (from, to) = (sender as usize, recipient as usize);
-        let id = self.ids[to].expect("peers are ready before they are written to");
+        let id = self.ids[to].expect("the recipient is ready");
         let out = &mut self.buffers[from].bytes;
         let body = |out: &mut Vec<u8>| self.bodies.write(stamp, out);
         protocol::write_message(self.protocol, (id, to), self.bodies.len(), out, body);
         self.mark(from);
     }
 
-    /// Returns the nanoseconds since the run began.
+    /// Returns the time since the run began, in nanoseconds.
     pub(crate) fn now(&self) -> u64 {
         self.began.elapsed().as_nanos() as u64
     }
 
-    /// Returns how many bytes of a peer wait for room in its socket.
+    /// Returns the number of bytes that a peer has still to write.
     pub(crate) fn waiting(&self, peer: usize) -> usize {
         self.buffers[peer].bytes.len() - self.buffers[peer].written
     }
@@ -303,14 +306,14 @@ impl Out {
 
 fn hung_up(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-    // The last of them: TLS without its farewell.
+    // `UnexpectedEof`: TLS ended without its close alert.
     matches!(error.kind(), ConnectionReset | BrokenPipe | UnexpectedEof)
 }
 
-/// Room for what a busy server sends at once.
+/// Room for all that a busy server sends at once.
 const SCRATCH_LEN: usize = 256 << 10;
 
-/// Fewer than the shortest accept queue in use, 128, so that no connection waits for a timer.
+/// Fewer than the shortest common accept queue, 128: a connection beyond it waits for a timer.
 const MOST_OPENING: usize = 64;
 
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);

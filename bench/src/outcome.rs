@@ -1,33 +1,36 @@
-//! What a run found, as a line of JSON.
+//! Figures of a run, as a line of JSON.
 
 use serde::{Deserialize, Serialize};
-
 use waddell_tests::histogram::Histogram;
 
-/// Figures of one run. Those that a scenario does not have are absent.
+use crate::scenario::Scenario;
+
+/// Figures of one run. Figures that a scenario does not measure are absent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Outcome {
-    pub(crate) scenario: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scenario: Option<Scenario>,
     pub(crate) url: String,
     pub(crate) peers: usize,
     pub(crate) size: usize,
     /// Messages in flight for each sender.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) window: usize,
-    /// Messages a second that were due, in an open loop.
+    /// Messages due per second, in an open loop.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) rate: usize,
     /// Length of the measured part of the run.
     pub(crate) seconds: f64,
 
-    /// Deliveries in that time; for `connect`, connections.
+    /// Deliveries in the measured part; for `connect`, connections.
     pub(crate) messages: u64,
     pub(crate) per_second: f64,
     /// Bodies delivered, in millions of bytes a second.
     pub(crate) megabytes_per_second: f64,
-    /// Sent in the whole run and never delivered; for `slow`, due and never delivered to those who
-    /// read, though this side may have held it back for want of room.
+    /// Messages sent in the whole run and never delivered. For `slow`: messages due and never
+    /// delivered to recipients that read, including those that this side held back for lack of
+    /// room.
     pub(crate) lost: u64,
     pub(crate) misordered: u64,
     pub(crate) damaged: u64,
@@ -38,29 +41,28 @@ pub(crate) struct Outcome {
     /// CPU of the server in percent of one processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_percent: Option<f64>,
-    /// CPU of this load generator, likewise.
+    /// CPU of this load generator in percent of one processor.
     pub(crate) own_cpu_percent: f64,
-    /// Round trip, delivery, or connection, in microseconds: percent, and the time that so many
-    /// percent do not exceed.
+    /// Percentiles of the time of a round trip, delivery or connection: percent, and microseconds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) latency_us: Vec<(f64, f64)>,
 
-    /// Resident memory of the server, for each connection, in bytes.
+    /// Resident memory of the server per connection, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes_per_connection: Option<f64>,
-    /// The same after each connection has carried a message in and one out.
+    /// The same after each connection has carried one message in and one out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes_per_connection_used: Option<f64>,
-    /// How much the server's resident memory grew, in millions of bytes.
+    /// Growth of the server's resident memory, in millions of bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) resident_growth_mb: Option<f64>,
-    /// Deliveries in percent of what was sent, to the recipients that read.
+    /// Deliveries to recipients that read, in percent of the messages sent to them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) others_percent: Option<f64>,
-    /// Longest time without a delivery from the sender that also writes to the stopped one.
+    /// Longest time without a delivery from the sender that also writes to the stopped recipient.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) longest_gap_ms: Option<f64>,
-    /// Deliveries to the stopped recipient once it read again.
+    /// Deliveries to the stopped recipient after it reads again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) after_resume: Option<u64>,
 }
@@ -74,7 +76,7 @@ impl Outcome {
             .collect();
     }
 
-    /// Returns the time that so many percent do not exceed, if it was recorded.
+    /// Returns a percentile in microseconds, if it was recorded.
     pub(crate) fn latency(&self, percent: f64) -> Option<f64> {
         self.latency_us.iter().find(|(known, _)| *known == percent).map(|(_, time)| *time)
     }
@@ -84,6 +86,6 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// Enough of a distribution to draw it.
+/// Enough percentiles to draw the distribution.
 const PERCENTS: &[f64] =
     &[0.0, 1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99, 100.0];

@@ -1,4 +1,4 @@
-//! Bytes on the wire to greetings and bodies, and back.
+//! Translates between bytes on the wire and greetings and bodies.
 
 mod nats;
 mod websocket;
@@ -7,11 +7,11 @@ use waddell_core::{FrameDecoder, HEADER_LEN, PREFIX_LEN, PeerId, TopicId};
 
 use crate::target::{Protocol, Target};
 
-/// Something that a connection brought.
+/// An item that was read from a connection.
 pub(crate) enum Incoming<'a> {
-    /// The connection is ready; over waddell, the peer has this id.
+    /// The connection is ready, and over waddell the peer has this id.
     Ready(PeerId),
-    /// A body, and who sent it, where the protocol says so.
+    /// The sender, if the protocol names it, and a body.
     Message(Option<PeerId>, &'a [u8]),
 }
 
@@ -27,7 +27,7 @@ enum Kind {
 }
 
 impl Reader {
-    /// Prepares to read what a server sends; what must be sent first is written to `out`.
+    /// Prepares to read from a server; writes to `out` the bytes that must be sent first.
     pub(crate) fn new(target: &Target, peer: usize, out: &mut Vec<u8>) -> Self {
         let kind = match target.protocol {
             Protocol::Waddell => Kind::Waddell(Frames::default()),
@@ -43,11 +43,11 @@ impl Reader {
         Self { kind }
     }
 
-    /// Takes bytes that arrived; writes to `out` what the protocol itself answers.
+    /// Takes bytes that arrived; writes the answers of the protocol itself to `out`.
     ///
     /// # Errors
     ///
-    /// The server does not keep to the protocol; the text says how.
+    /// The server breaks the protocol; the text says how.
     pub(crate) fn take(
         &mut self,
         bytes: &mut [u8],
@@ -64,7 +64,7 @@ impl Reader {
     }
 }
 
-/// Writes one message to a peer, known by its id or its number; `body` appends the body.
+/// Writes one message to a peer, which has an id and a number; `body` appends the body.
 pub(crate) fn write_message(
     protocol: Protocol,
     (id, peer): (PeerId, usize),
@@ -80,7 +80,7 @@ pub(crate) fn write_message(
         }
         Protocol::Nats => {
             nats::publish(peer, len, out, |out| {
-                // What an application would have to add to know what waddell tells it.
+                // An application would have to add sender and topic, which waddell provides.
                 out.extend_from_slice(&[0; HEADER_LEN]);
                 body(out);
             });
@@ -95,7 +95,7 @@ fn write_frame(id: PeerId, len: usize, out: &mut Vec<u8>, body: impl FnOnce(&mut
     body(out);
 }
 
-/// waddell's frames, once those below it are undone.
+/// waddell's frames, without the layers below them.
 #[derive(Default)]
 struct Frames {
     decoder: FrameDecoder,
@@ -138,7 +138,7 @@ const TOPIC: TopicId = TopicId(7);
 mod tests {
     use super::*;
 
-    /// Every protocol, cut anywhere into two reads, brings the same.
+    /// Every protocol, cut at any byte into two reads, yields the same items.
     #[test]
     fn reads_may_end_anywhere() {
         let frame = |from: u8, topic: u16, body: &[u8]| {

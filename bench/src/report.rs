@@ -1,4 +1,4 @@
-//! Tables of what a suite found: medians, ranges and ratios.
+//! Tables of results: medians, ranges and ratios.
 
 use std::fs;
 use std::io::{Write, stdout};
@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::outcome::Outcome;
-use crate::suite::{Line, Record};
+use crate::record::{Line, ON_ONE, ON_TWO, Record};
+use crate::scenario::Scenario;
 
-/// Prints the tables of raw lines.
+/// Prints the tables of files of raw lines.
 ///
 /// # Errors
 ///
-/// A file cannot be read, or holds other lines.
+/// A file cannot be read, or does not hold raw lines.
 pub(crate) fn print_files(files: &[PathBuf]) -> Result<()> {
     let mut records = Vec::new();
     for file in files {
@@ -28,11 +29,11 @@ pub(crate) fn print_files(files: &[PathBuf]) -> Result<()> {
     print(&records)
 }
 
-/// Prints a table for each kind of figure that occurs.
+/// Prints a table for each kind of figure in the records.
 ///
 /// # Errors
 ///
-/// Nobody reads standard output any more.
+/// Standard output is closed.
 pub(crate) fn print(records: &[Record]) -> Result<()> {
     Ok(stdout().write_all(tables(records).as_bytes())?)
 }
@@ -47,7 +48,8 @@ fn tables(records: &[Record]) -> String {
     text += &scaling(records, &servers);
     let problem = |record: &&Record| {
         let Outcome { misordered, damaged, .. } = record.outcome;
-        misordered + damaged > 0 || record.outcome.lost > 0 && record.outcome.scenario != "slow"
+        misordered + damaged > 0
+            || record.outcome.lost > 0 && record.outcome.scenario != Some(Scenario::Slow)
     };
     for record in records.iter().filter(problem) {
         let Outcome { lost, misordered, damaged, .. } = record.outcome;
@@ -59,7 +61,7 @@ fn tables(records: &[Record]) -> String {
     text
 }
 
-/// Returns what to say of a run when it is done.
+/// Returns the summary of a finished run.
 pub(crate) fn one_line(record: &Record) -> String {
     let Record { run, server, outcome, .. } = record;
     let mut line = format!("{run:<18} {server:<15} {:>10.0}/s", outcome.per_second);
@@ -111,7 +113,7 @@ fn table(records: &[Record], servers: &[&str], title: &str, figure: Figure) -> S
     format!("\n{title}: median (least to greatest)\n\n{}", align(&rows))
 }
 
-/// Sets what two processors carry, server and load together, against what one carries.
+/// Compares the throughput of server and load on two processors with that on one.
 fn scaling(records: &[Record], servers: &[&str]) -> String {
     let median = |run: &str, server: &str| {
         let of = records.iter().filter(|record| record.run == run && record.server == server);
@@ -137,15 +139,11 @@ fn scaling(records: &[Record], servers: &[&str]) -> String {
     let header = ["run"].iter().chain(servers).map(|name| (*name).to_owned()).collect();
     rows.insert(0, header);
     format!(
-        "\nDeliveries or connections a second, server and load on two processors, as a multiple of \
-         what they do on one: medians\n\n{}",
+        "\nDeliveries or connections a second with server and load on two processors, as a \
+         multiple of those on one: medians\n\n{}",
         align(&rows)
     )
 }
-
-/// How the names of runs end for which server and load share one processor, or two.
-pub(crate) const ON_ONE: &str = " on 1 processor";
-pub(crate) const ON_TWO: &str = " on 2 processors";
 
 /// Writes a table in Markdown, its columns aligned.
 fn align(rows: &[Vec<String>]) -> String {
@@ -194,7 +192,7 @@ impl Spread {
     }
 }
 
-/// Writes a number with three digits that count.
+/// Writes a number with three significant digits.
 fn digits(number: f64) -> String {
     match number.abs() {
         0.0 => "0".to_owned(),
@@ -219,18 +217,23 @@ type Figure = fn(&Outcome) -> Option<f64>;
 
 const FIGURES: &[(&str, Figure)] = &[
     ("Server CPU for each delivery or connection, microseconds", |outcome| {
-        outcome.cpu_us.filter(|_| outcome.scenario != "slow")
+        outcome.cpu_us.filter(|_| outcome.scenario != Some(Scenario::Slow))
     }),
     ("Deliveries or connections a second, thousands", |outcome| {
-        let counts = !matches!(&*outcome.scenario, "idle" | "slow" | "rate");
-        counts.then_some(outcome.per_second / 1000.0)
+        let rate = match outcome.scenario? {
+            Scenario::Pingpong | Scenario::Stream | Scenario::Mesh | Scenario::Connect => {
+                outcome.per_second
+            }
+            Scenario::Rate | Scenario::Idle | Scenario::Slow => return None,
+        };
+        Some(rate / 1000.0)
     }),
     ("Latency, p50, microseconds", |outcome| timed(outcome, 50.0)),
     ("Latency, p99, microseconds", |outcome| timed(outcome, 99.0)),
     ("Resident bytes for each idle connection", |outcome| outcome.bytes_per_connection),
     ("The same after one message in and one out", |outcome| outcome.bytes_per_connection_used),
     ("CPU of the idle server, percent of a processor", |outcome| {
-        outcome.cpu_percent.filter(|_| outcome.scenario == "idle")
+        outcome.cpu_percent.filter(|_| outcome.scenario == Some(Scenario::Idle))
     }),
     ("One recipient reads nothing: deliveries to the others, percent", |outcome| {
         outcome.others_percent
@@ -244,10 +247,12 @@ const FIGURES: &[(&str, Figure)] = &[
     }),
 ];
 
-/// Latency says something where the load does not fill the server's queues by itself.
+/// Returns a latency, unless the load fills the server's outboxes, which would decide it.
 fn timed(outcome: &Outcome, percent: f64) -> Option<f64> {
-    let telling = matches!(&*outcome.scenario, "pingpong" | "rate" | "connect");
-    outcome.latency(percent).filter(|_| telling)
+    match outcome.scenario? {
+        Scenario::Pingpong | Scenario::Rate | Scenario::Connect => outcome.latency(percent),
+        Scenario::Stream | Scenario::Mesh | Scenario::Idle | Scenario::Slow => None,
+    }
 }
 
 #[cfg(test)]
@@ -281,7 +286,7 @@ mod tests {
             server: server.to_owned(),
             round,
             outcome: Outcome {
-                scenario: "slow".to_owned(),
+                scenario: Some(Scenario::Slow),
                 others_percent: cpu_us,
                 ..Outcome::default()
             },

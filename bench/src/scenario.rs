@@ -1,71 +1,11 @@
-//! What the peers do.
+//! What the peers of a run do.
 
-mod closed_loop;
-mod connect;
-mod idle;
-mod open_loop;
-mod slow;
-
-use std::time::{Duration, Instant};
-
-use anyhow::Result;
-use clap::{Args, ValueEnum};
-use waddell_core::MAX_BODY_LEN;
-
-use crate::body::{Bodies, Stamp};
-use crate::net::Net;
-use crate::outcome::Outcome;
-use crate::process::Process;
-use crate::target::Target;
-
-/// One run of one scenario.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Run {
-    /// What the peers do
-    pub(crate) scenario: Scenario,
-
-    /// Server: tcp://HOST:PORT, tls://, ws:// or wss:// for waddell, nats:// for a NATS server
-    pub(crate) url: Target,
-
-    /// Pairs of peers; mesh: half of the peers; connect: connections at a time; idle: connections
-    #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u16).range(1..=20_000))]
-    pub(crate) pairs: u16,
-
-    /// Bytes in each body
-    #[arg(long, value_name = "BYTES", default_value_t = 64,
-          value_parser = clap::value_parser!(u16).range(Bodies::MIN_LEN as i64..=MAX_BODY_LEN as i64))]
-    pub(crate) size: u16,
-
-    /// stream and mesh: messages in flight for each sender
-    #[arg(long, value_name = "N", default_value_t = 32,
-          value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) window: u16,
-
-    /// rate and slow: messages a second, of all pairs together
-    #[arg(long, value_name = "N", default_value_t = 20_000,
-          value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) rate: u32,
-
-    /// Length of the measured part
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = parse_seconds)]
-    pub(crate) seconds: f64,
-
-    /// Time before that, which does not count
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.4, value_parser = parse_seconds)]
-    pub(crate) warm_up: f64,
-
-    /// connect: resume TLS sessions
-    #[arg(long)]
-    pub(crate) resume: bool,
-
-    /// Process of the server on this machine, to count its CPU time and memory
-    #[arg(long, value_name = "PID")]
-    pub(crate) server_pid: Option<u32>,
-}
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 /// What the peers do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Scenario {
     /// One message in flight for each pair, to and fro
     Pingpong,
@@ -73,154 +13,12 @@ pub(crate) enum Scenario {
     Stream,
     /// Every peer keeps `--window` messages in flight to peers picked at random
     Mesh,
-    /// `--rate` messages a second are due, come what may; latency counts from the due time
+    /// `--rate` messages are due per second in any case; latency counts from the due time
     Rate,
-    /// Connect, wait for the greeting, hang up, again
+    /// Connect, wait for the greeting and hang up, again and again
     Connect,
-    /// Connections that do nothing, then one message over each, then nothing again
+    /// Connections that do nothing, then carry one message each, then do nothing again
     Idle,
-    /// One recipient stops reading; others, of the same sender and not, go on
+    /// One recipient stops reading; others go on, also those of the same sender
     Slow,
 }
-
-impl Run {
-    /// Runs the scenario to its end.
-    ///
-    /// # Errors
-    ///
-    /// The server cannot be reached, hung up on a peer, or does not keep to the protocol.
-    pub(crate) fn run(&self) -> Result<Outcome> {
-        let mut outcome = match self.scenario {
-            Scenario::Pingpong | Scenario::Stream | Scenario::Mesh => closed_loop::run(self),
-            Scenario::Rate => open_loop::run(self),
-            Scenario::Connect => connect::run(self),
-            Scenario::Idle => idle::run(self),
-            Scenario::Slow => slow::run(self),
-        }?;
-        let name = self.scenario.to_possible_value().expect("no scenario is skipped");
-        outcome.scenario = name.get_name().to_owned();
-        outcome.url.clone_from(&self.url.url);
-        outcome.size = usize::from(self.size);
-        outcome.megabytes_per_second = if self.scenario == Scenario::Connect {
-            0.0
-        } else {
-            round(outcome.per_second * f64::from(self.size) / 1e6)
-        };
-        Ok(outcome)
-    }
-
-    fn net(&self) -> Result<Net> {
-        Net::new(&self.url, usize::from(self.size), self.resume)
-    }
-
-    fn server(&self) -> Option<Process> {
-        self.server_pid.map(|pid| Process { pid })
-    }
-
-    fn warm_up(&self) -> Duration {
-        Duration::from_secs_f64(self.warm_up)
-    }
-
-    fn duration(&self) -> Duration {
-        Duration::from_secs_f64(self.seconds)
-    }
-}
-
-/// The part of a run that counts: what was delivered, and what CPU it took.
-struct Measurement {
-    began: Instant,
-    server: Option<(Process, f64)>,
-    own: f64,
-}
-
-impl Measurement {
-    fn begin(server: Option<Process>) -> Result<Self> {
-        let server = server.map(|process| Ok::<_, anyhow::Error>((process, process.cpu()?)));
-        let own = own_cpu()?;
-        Ok(Self { server: server.transpose()?, own, began: Instant::now() })
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.began.elapsed()
-    }
-
-    /// Ends the measurement with so many deliveries.
-    fn end(&self, messages: u64) -> Result<Outcome> {
-        let seconds = self.began.elapsed().as_secs_f64();
-        let mut outcome = Outcome {
-            seconds: round(seconds),
-            messages,
-            per_second: round(messages as f64 / seconds),
-            own_cpu_percent: round((own_cpu()? - self.own) / seconds * 100.0),
-            ..Outcome::default()
-        };
-        if let Some((process, before)) = self.server {
-            let cpu = process.cpu()? - before;
-            outcome.cpu_percent = Some(round(cpu / seconds * 100.0));
-            outcome.cpu_us = (messages > 0).then(|| round(cpu * 1e6 / messages as f64));
-        }
-        Ok(outcome)
-    }
-}
-
-/// What became of the messages, by sender.
-struct Tally {
-    sent: u64,
-    delivered: u64,
-    misordered: u64,
-    damaged: u64,
-    /// The number that the next message from one peer to another must exceed, by
-    /// `sender * columns + recipient % columns`.
-    next: Vec<u32>,
-    columns: usize,
-}
-
-impl Tally {
-    /// Prepares for peers of which each writes to one other, or to `columns` others.
-    fn new(peers: usize, columns: usize) -> Self {
-        let next = vec![0; peers * columns];
-        Self { sent: 0, delivered: 0, misordered: 0, damaged: 0, next, columns }
-    }
-
-    fn arrived(&mut self, stamp: Stamp) {
-        self.delivered += 1;
-        let at = stamp.sender as usize * self.columns + stamp.recipient as usize % self.columns;
-        let next = &mut self.next[at];
-        if stamp.number < *next {
-            self.misordered += 1;
-        } else {
-            *next = stamp.number + 1;
-        }
-    }
-
-    fn in_flight(&self) -> u64 {
-        self.sent.saturating_sub(self.delivered + self.damaged)
-    }
-
-    fn report(&self, outcome: &mut Outcome) {
-        outcome.lost = self.in_flight();
-        outcome.misordered = self.misordered;
-        outcome.damaged = self.damaged;
-    }
-}
-
-/// Returns the CPU time of this process, in seconds.
-fn own_cpu() -> Result<f64> {
-    Process { pid: std::process::id() }.cpu()
-}
-
-/// Rounds to four digits, for lines that people read too.
-fn round(number: f64) -> f64 {
-    (number * 1e4).round() / 1e4
-}
-
-/// Reads a time of at most an hour.
-pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
-        Ok(_) | Err(_) => Err("expected seconds from 0 to 3600".to_owned()),
-    }
-}
-
-/// How long nothing may arrive until what is missing counts as lost.
-const QUIET: Duration = Duration::from_secs(2);

@@ -1,32 +1,34 @@
-//! Servers that a suite compares: started here, or running already.
+//! The servers that a suite compares: started by it, or running already.
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use waddell_tests::certificate::Certificate;
+use waddell_tests::process::{Process, ServerProcess};
 
 use crate::target::Target;
 
 /// A server to compare.
 #[derive(Clone, Debug)]
 pub(crate) enum Server {
-    /// `waddell-server`, from this folder of build products.
+    /// `waddell-server`: the path of the program.
     Waddell(PathBuf),
-    /// Debian's `nats-server`, or any that is on the `PATH`.
+    /// `nats-server`: the path of the program.
     Nats(PathBuf),
-    /// Any other.
+    /// Any other server.
     Other(Other),
 }
 
-/// `NAME=URL`: a server that runs already; `NAME=URL,PID`: its process is on this machine;
-/// `NAME=URL COMMAND`: it is started for each run.
+/// A server given by the user. `NAME=URL`: it runs already. `NAME=URL,PID`: it runs on this machine
+/// as that process. `NAME=URL COMMAND`: it is started for each run.
 #[derive(Clone, Debug)]
 pub(crate) struct Other {
     name: String,
@@ -35,18 +37,13 @@ pub(crate) struct Other {
     command: Vec<String>,
 }
 
-/// A server that listens.
+/// A server that is listening.
 pub(crate) struct Listening {
-    /// Where, and by which scheme.
+    /// Scheme and URL of each listener.
     urls: Vec<(String, String)>,
     pub(crate) pid: Option<u32>,
-    child: Option<Child>,
-}
-
-/// Certificates for the servers that are started here.
-pub(crate) struct Certificate {
-    pub(crate) cert: PathBuf,
-    pub(crate) key: PathBuf,
+    /// The process, if it was started for this run.
+    _process: Option<Process>,
 }
 
 impl Server {
@@ -58,7 +55,7 @@ impl Server {
         }
     }
 
-    /// Returns whether it can be spoken to by a scheme (`tcp`, `tls`, `ws`, `wss`).
+    /// Returns whether the server speaks a scheme (`tcp`, `tls`, `ws`, `wss`).
     pub(crate) fn speaks(&self, scheme: &str) -> bool {
         match self {
             Self::Waddell(_) => true,
@@ -67,7 +64,7 @@ impl Server {
         }
     }
 
-    /// Starts the server on the processors of `pin`, if it says so, and waits until it listens.
+    /// Starts the server, on the processors of `pin` if any, and waits until it listens.
     pub(crate) fn start(
         &self,
         pin: Option<&str>,
@@ -88,16 +85,6 @@ impl Listening {
     }
 }
 
-impl Drop for Listening {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // It may have ended by itself; there is nobody to tell.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
 fn start_waddell(
     program: &Path,
     pin: Option<&str>,
@@ -109,30 +96,19 @@ fn start_waddell(
         command.args(["--listen", &format!("{scheme}://127.0.0.1:0")]);
     }
     command.arg("--cert").arg(&certificate.cert).arg("--key").arg(&certificate.key);
-    // All load comes from one address.
+    // The whole load comes from one address.
     command.args(["--max-connections-per-address", "0", "--log", "error"]);
-    let mut child = spawn(command.stdout(Stdio::piped()))?;
-    let stdout = child.stdout.take().context("no standard output")?;
-    let pid = Some(child.id());
-    let mut listening = Listening { urls: Vec::new(), pid, child: Some(child) };
-    for line in BufReader::new(stdout).lines() {
-        let line = line?;
-        let url = line.strip_prefix("listening on ").context("not a listener's line")?;
-        let scheme = url.split(':').next().unwrap_or_default();
-        listening.urls.push((scheme.to_owned(), url.to_owned()));
-        if listening.urls.len() == schemes.len() {
-            return Ok(listening);
-        }
-    }
-    bail!("{} ended before it listened", program.display())
+    let server = ServerProcess::start(command.stdin(Stdio::null()), schemes.len())?;
+    let urls = server.urls().iter().map(|url| (scheme_of(url), url.clone())).collect();
+    let process = server.process;
+    Ok(Listening { urls, pid: Some(process.id()), _process: Some(process) })
 }
 
 fn start_nats(program: &Path, pin: Option<&str>, dir: &Path) -> Result<Listening> {
     let mut command = pinned(program, pin);
     command.args(["--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir"]).arg(dir);
-    let child = spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
-    let pid = child.id();
-    let mut listening = Listening { urls: Vec::new(), pid: Some(pid), child: Some(child) };
+    let process = spawn_silent(&mut command)?;
+    let pid = process.id();
     let file = dir.join(format!("nats-server_{pid}.ports"));
     let began = Instant::now();
     while began.elapsed() < START_TIMEOUT {
@@ -141,43 +117,44 @@ fn start_nats(program: &Path, pin: Option<&str>, dir: &Path) -> Result<Listening
             && let Some(url) = ports["nats"][0].as_str()
             && TcpStream::connect(url.trim_start_matches("nats://")).is_ok()
         {
-            listening.urls.push(("tcp".to_owned(), url.to_owned()));
-            return Ok(listening);
+            let urls = vec![("tcp".to_owned(), url.to_owned())];
+            return Ok(Listening { urls, pid: Some(pid), _process: Some(process) });
         }
         sleep(Duration::from_millis(20));
     }
-    bail!("{} does not say where it listens", program.display())
+    bail!("{} does not write its file of ports", program.display())
 }
 
 fn start_other(other: &Other, pin: Option<&str>) -> Result<Listening> {
     let Other { target, pid, command, .. } = other;
-    let scheme = target.url.split(':').next().unwrap_or_default().to_owned();
-    let mut listening =
-        Listening { urls: vec![(scheme, target.url.clone())], pid: *pid, child: None };
-    let Some((program, args)) = command.split_first() else { return Ok(listening) };
+    let urls = vec![(scheme_of(&target.url), target.url.clone())];
+    let Some((program, args)) = command.split_first() else {
+        return Ok(Listening { urls, pid: *pid, _process: None });
+    };
     if TcpStream::connect(target.address).is_ok() {
         bail!("{}: another server listens there already", target.url);
     }
     let mut command = pinned(Path::new(program), pin);
-    let child = spawn(command.args(args).stdout(Stdio::null()).stderr(Stdio::null()))?;
-    listening.pid = Some(child.id());
-    listening.child = Some(child);
+    let process = spawn_silent(command.args(args))?;
     let began = Instant::now();
     while began.elapsed() < START_TIMEOUT {
         if TcpStream::connect(target.address).is_ok() {
-            return Ok(listening);
+            return Ok(Listening { urls, pid: Some(process.id()), _process: Some(process) });
         }
         sleep(Duration::from_millis(20));
     }
     bail!("{program} does not listen on {}", target.url)
 }
 
-fn spawn(command: &mut Command) -> Result<Child> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))
+fn spawn_silent(command: &mut Command) -> io::Result<Process> {
+    Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
-/// Prepares a call of a program, on those processors where that can be had.
+fn scheme_of(url: &str) -> String {
+    url.split(':').next().unwrap_or_default().to_owned()
+}
+
+/// Prepares the command of a program, on the processors of `pin` if any.
 pub(crate) fn pinned(program: &Path, pin: Option<&str>) -> Command {
     match pin {
         Some(processors) => {
@@ -189,34 +166,25 @@ pub(crate) fn pinned(program: &Path, pin: Option<&str>) -> Command {
     }
 }
 
-/// Returns where a program is: on the `PATH`, or where Debian puts servers.
+/// Finds a program on the `PATH`, or where Debian installs servers.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let dirs = env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
     dirs.map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
-impl Certificate {
-    /// Makes a certificate with an ECDSA key (P-256), or an RSA key of 2048 bits by openssl.
-    pub(crate) fn make(dir: &Path, rsa: bool) -> Result<Self> {
-        let made = Self { cert: dir.join("cert.pem"), key: dir.join("key.pem") };
-        if rsa {
-            let mut command = Command::new("openssl");
-            command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]);
-            command.args(["-subj", "/CN=localhost", "-out"]).arg(&made.cert);
-            let output = command.arg("-keyout").arg(&made.key).output();
-            let output = output.context("an RSA key is made by openssl, which is missing")?;
-            if !output.status.success() {
-                bail!("openssl failed: {}", String::from_utf8_lossy(&output.stderr));
-            }
-        } else {
-            let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-            let certified = rcgen::generate_simple_self_signed(names)?;
-            fs::write(&made.cert, certified.cert.pem())?;
-            fs::write(&made.key, certified.signing_key.serialize_pem())?;
-        }
-        Ok(made)
+/// Makes a certificate with an RSA key of 2048 bits.
+pub(crate) fn make_rsa_certificate(folder: &Path) -> Result<Certificate> {
+    let files = Certificate::in_folder(folder);
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]);
+    command.args(["-subj", "/CN=localhost", "-out"]).arg(&files.cert);
+    let output = command.arg("-keyout").arg(&files.key).output();
+    let output = output.context("--rsa needs the openssl command")?;
+    if !output.status.success() {
+        bail!("openssl failed: {}", String::from_utf8_lossy(&output.stderr));
     }
+    Ok(files)
 }
 
 impl FromStr for Other {

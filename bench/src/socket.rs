@@ -1,18 +1,17 @@
-//! One connection: TCP, with or without TLS, that never blocks.
+//! One non-blocking connection: TCP, with or without TLS.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use mio::net::TcpStream;
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
+use waddell_tests::certificate::trust_any;
 
 use crate::target::{Protocol, Target};
 
-/// A connection whose reads and writes say `WouldBlock` where they would.
+/// A connection whose reads and writes return `WouldBlock` instead of waiting.
 pub(crate) enum Socket {
     Plain(TcpStream),
     Tls { tcp: TcpStream, session: Box<ClientConnection> },
@@ -41,7 +40,7 @@ impl Read for Socket {
             if matches!(read, Ok(1..)) {
                 session.process_new_packets().map_err(io::Error::other)?;
             }
-            // The handshake's next part, a key update, an alert.
+            // The next part of the handshake, a key update or an alert.
             write_tls(tcp, session)?;
             if read? == 0 {
                 return Ok(0);
@@ -74,7 +73,7 @@ fn write_tls(tcp: &mut TcpStream, session: &mut ClientConnection) -> io::Result<
     while session.wants_write() {
         match session.write_tls(tcp) {
             Ok(_) => {}
-            // The socket tells when it has room again, or is connected.
+            // The poll reports when the socket has room again, or is connected.
             Err(error) if not_yet(&error) => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -82,7 +81,7 @@ fn write_tls(tcp: &mut TcpStream, session: &mut ClientConnection) -> io::Result<
     Ok(())
 }
 
-/// Returns whether to go on when the socket reports that it is ready.
+/// Returns whether to try again when the poll reports the socket as ready.
 pub(crate) fn not_yet(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected)
 }
@@ -116,14 +115,8 @@ impl Dialer {
 }
 
 fn tls_config(protocol: Protocol, resume: bool) -> ClientConfig {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = AnyCertificate { provider: Arc::clone(&provider) };
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider supports the default protocol versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
+    // A load generator sends no secrets.
+    let mut config = trust_any();
     if protocol == Protocol::WebSocket {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
     }
@@ -131,47 +124,4 @@ fn tls_config(protocol: Protocol, resume: bool) -> ClientConfig {
         config.resumption = Resumption::disabled();
     }
     config
-}
-
-/// Takes any certificate whose key the server holds: a load generator sends no secrets.
-#[derive(Debug)]
-struct AnyCertificate {
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

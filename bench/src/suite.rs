@@ -1,23 +1,21 @@
-//! Many runs, interleaved over the servers, so that all of them see the same neighbours.
+//! Many runs in rounds over all servers, so that other load on the machine affects all alike.
 
 use std::env;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::thread::available_parallelism;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use waddell_tests::certificate::Certificate;
 
-use crate::outcome::Outcome;
+use crate::record::{Machine, ON_ONE, ON_TWO, Record};
 use crate::report;
-use crate::scenario::parse_seconds;
-use crate::servers::{Certificate, Other, Server, find, pinned};
+use crate::run::parse_seconds;
+use crate::servers::{Other, Server, find, make_rsa_certificate, pinned};
 
-/// Which runs, against which servers.
+/// The runs and the servers of a suite.
 #[derive(Args)]
 pub(crate) struct Suite {
     /// Every scenario, size and transport: about a quarter of an hour for two servers
@@ -28,7 +26,7 @@ pub(crate) struct Suite {
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
 
-    /// How often each run is repeated [default: 3, with --full 5]
+    /// Number of rounds [default: 3, with --full 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: Option<u32>,
 
@@ -36,16 +34,16 @@ pub(crate) struct Suite {
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = parse_seconds)]
     seconds: f64,
 
-    /// A further server: NAME=URL or NAME=URL,PID if it runs already, 'NAME=URL COMMAND' if it is to
-    /// be started for each run; repeatable
+    /// A further server: NAME=URL or NAME=URL,PID if it runs already, 'NAME=URL COMMAND' to start
+    /// it for each run; repeatable
     #[arg(long, value_name = "SERVER")]
     server: Vec<Other>,
 
-    /// Leave nats-server out, though it is installed
+    /// Leave nats-server out even if it is installed
     #[arg(long)]
     no_nats: bool,
 
-    /// Give the server a certificate with an RSA key of 2048 bits, not ECDSA P-256
+    /// Give the server a certificate with an RSA key of 2048 bits instead of ECDSA P-256
     #[arg(long)]
     rsa: bool,
 
@@ -53,44 +51,12 @@ pub(crate) struct Suite {
     #[arg(long)]
     no_pin: bool,
 
-    /// Where to write the raw lines [default: bench/ in the folder of build products]
+    /// File for the raw lines [default: a new file in bench/ in the folder of build products]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-/// A raw line.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Line {
-    Run(Box<Record>),
-    Machine(Machine),
-}
-
-/// What one run found.
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) run: String,
-    pub(crate) server: String,
-    pub(crate) round: u32,
-    #[serde(flatten)]
-    pub(crate) outcome: Outcome,
-}
-
-/// Where it was measured; the first line of a file.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Machine {
-    pub(crate) cpu: String,
-    pub(crate) processors: usize,
-    pub(crate) kernel: String,
-    /// Of one, five and fifteen minutes, before the first run.
-    pub(crate) load_average: String,
-    pub(crate) pinned: bool,
-    pub(crate) certificate: String,
-    /// In seconds since 1970.
-    pub(crate) time: u64,
-}
-
-/// One kind of run: its name, the scheme, the arguments of `waddell-bench run`, and where.
+/// One kind of run: name, scheme, arguments of `waddell-bench run`, and processors.
 struct Plan {
     name: String,
     scheme: &'static str,
@@ -98,16 +64,16 @@ struct Plan {
     place: Place,
 }
 
-/// Which processors the server and the load run on.
+/// The processors of the server and of the load.
 #[derive(Clone, Copy)]
 enum Place {
     /// One for each.
     Apart,
-    /// So many for both together.
+    /// That number for both together.
     Shared(usize),
 }
 
-/// What all runs of a suite have in common.
+/// The parts that all runs of a suite share.
 struct Stage<'a> {
     /// This program.
     own: &'a Path,
@@ -120,7 +86,7 @@ struct Stage<'a> {
 struct Pins(Vec<usize>);
 
 impl Pins {
-    /// Finds them, if the system can be asked and there is a program that pins others to them.
+    /// Finds them, if Linux lists them and `taskset` is installed.
     fn find() -> Option<Self> {
         find("taskset")?;
         let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -129,7 +95,7 @@ impl Pins {
         (allowed.len() >= 2).then_some(Self(allowed))
     }
 
-    /// Returns what the server may use and what the load may, as `taskset` takes it.
+    /// Returns the processors of the server and of the load, in the form that `taskset` takes.
     fn of(&self, place: Place) -> (String, String) {
         let Self(allowed) = self;
         match place {
@@ -142,7 +108,7 @@ impl Pins {
     }
 }
 
-/// Reads a list such as `0-3,8`; what cannot be read is not in it.
+/// Parses a list such as `0-3,8`; skips parts that are not numbers.
 fn parse_processors(list: &str) -> Vec<usize> {
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -164,7 +130,11 @@ impl Suite {
         machine.print();
 
         let dir = tempfile::tempdir()?;
-        let certificate = Certificate::make(dir.path(), self.rsa)?;
+        let certificate = if self.rsa {
+            make_rsa_certificate(dir.path())?
+        } else {
+            Certificate::make(dir.path())?
+        };
         let stage = Stage { own: &own, pins, certificate, dir: dir.path() };
         let path = self.out_path(&own, machine.time);
         fs::create_dir_all(path.parent().context("no folder for the raw lines")?)?;
@@ -216,13 +186,13 @@ impl Suite {
         match find("nats-server") {
             Some(program) if !self.no_nats => servers.push(Server::Nats(program)),
             Some(_) => {}
-            None => eprintln!("nats-server is not installed, and so not compared"),
+            None => eprintln!("nats-server is not installed and is left out"),
         }
         servers.extend(self.server.iter().cloned().map(Server::Other));
         Ok(servers)
     }
 
-    /// Returns what is to be run, where `pinned` says whether processors can be chosen for it.
+    /// Returns the runs of the suite. Runs on chosen processors need `pinned`.
     fn plans(&self, pinned: bool) -> Vec<Plan> {
         let seconds = self.seconds.to_string();
         let mut plans = Vec::new();
@@ -254,7 +224,7 @@ impl Suite {
             &SHARED[..1]
         };
         for (name, args) in shared {
-            for (count, processors) in [(1, report::ON_ONE), (2, report::ON_TWO)] {
+            for (count, processors) in [(1, ON_ONE), (2, ON_TWO)] {
                 add("tcp", &format!("{name}{processors}"), args, Place::Shared(count));
             }
         }
@@ -268,7 +238,7 @@ impl Suite {
         match &self.out {
             Some(path) => path.clone(),
             None => {
-                // The program lies in target/PROFILE.
+                // The program is in target/PROFILE.
                 let target = own.ancestors().nth(2).unwrap_or(Path::new("target"));
                 target.join("bench").join(format!("{time}.jsonl"))
             }
@@ -277,8 +247,8 @@ impl Suite {
 }
 
 impl Place {
-    /// One pair's ping-pong shares the server's processor: a wake-up across two of them would cost
-    /// more than the work.
+    /// Returns the place of a run. One pair's ping-pong shares the server's processor, since to
+    /// wake another processor up would cost more than the work.
     fn of(name: &str) -> Self {
         let alone = name == "pingpong 1" || name.starts_with("pingpong 1 ");
         if alone { Self::Shared(1) } else { Self::Apart }
@@ -290,7 +260,7 @@ impl Plan {
         let Stage { own, pins, certificate, dir } = stage;
         let (server_pin, load_pin) = pins.as_ref().map(|pins| pins.of(self.place)).unzip();
         let listening = server.start(server_pin.as_deref(), certificate, dir)?;
-        let url = listening.url(self.scheme).context("it does not listen for this")?;
+        let url = listening.url(self.scheme).context("the server does not listen there")?;
         let mut command = pinned(own, load_pin.as_deref());
         command.args(["run", &self.args[0], url]).args(&self.args[1..]);
         if let Some(pid) = listening.pid {
@@ -305,34 +275,7 @@ impl Plan {
     }
 }
 
-impl Machine {
-    fn look(pinned: bool, rsa: bool) -> Result<Self> {
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let info = read("/proc/cpuinfo");
-        let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        Ok(Self {
-            cpu: model.map_or("unknown", |(_, model)| model).to_owned(),
-            processors: available_parallelism()?.get(),
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            load_average: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
-            pinned,
-            certificate: if rsa { "RSA 2048" } else { "ECDSA P-256" }.to_owned(),
-            time: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
-        })
-    }
-
-    fn print(&self) {
-        let Self { cpu, processors, kernel, load_average, pinned, .. } = self;
-        println!("{cpu}, {processors} processors, Linux {kernel}; load average {load_average}");
-        if *pinned {
-            println!("server on one processor, load on another; one pair's ping-pong both on one");
-        } else {
-            println!("nothing is pinned: times and CPU vary with what the scheduler does");
-        }
-    }
-}
-
-/// Names, and arguments of `waddell-bench run`.
+/// Runs of a quick suite: names, and arguments of `waddell-bench run`.
 const QUICK: &[(&str, &str)] = &[
     ("pingpong 1", "pingpong --pairs 1"),
     ("pingpong 50", "pingpong --pairs 50"),
@@ -348,6 +291,7 @@ const QUICK: &[(&str, &str)] = &[
     ("slow", "slow --size 1024 --rate 60000 --seconds 3"),
 ];
 
+/// Runs of a full suite.
 const FULL: &[(&str, &str)] = &[
     ("pingpong 1", "pingpong --pairs 1"),
     ("pingpong 1 1 KiB", "pingpong --pairs 1 --size 1024"),
@@ -375,7 +319,7 @@ const FULL: &[(&str, &str)] = &[
     ("slow", "slow --size 1024 --rate 60000 --seconds 3"),
 ];
 
-/// What is run over WebSocket and TLS too; a quick suite runs the first two.
+/// Runs that are repeated over WebSocket and TLS. A quick suite has the first two.
 const SECURED: &[(&str, &str)] = &[
     ("stream 50", "stream --pairs 50 --window 32"),
     ("connect", "connect --pairs 16"),
@@ -388,8 +332,7 @@ const SECURED: &[(&str, &str)] = &[
     ("idle 19500", "idle --pairs 19500 --size 16384"),
 ];
 
-/// What is run with the server and the load on one processor, and on two; a quick suite runs the
-/// first.
+/// Runs with the server and the load on one processor, and on two. A quick suite has the first.
 const SHARED: &[(&str, &str)] = &[
     ("stream 50", "stream --pairs 50 --window 32"),
     ("stream 50 16 KiB", "stream --pairs 50 --window 32 --size 16384"),

@@ -1,4 +1,4 @@
-//! Which server is under load, and how to speak to it.
+//! Address and protocol of the server under load.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
@@ -10,19 +10,19 @@ pub(crate) struct Target {
     pub(crate) protocol: Protocol,
     pub(crate) tls: bool,
     pub(crate) address: SocketAddr,
-    /// Name or address and port, as they go into a `Host` header.
+    /// Host and port, as in a `Host` header.
     pub(crate) authority: String,
     /// Path of a WebSocket.
     pub(crate) path: String,
 }
 
-/// What travels over the connection.
+/// Protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Waddell,
-    /// waddell's frames in binary WebSocket messages, one frame in each that is sent.
+    /// waddell's frames in binary WebSocket messages; this side sends one frame in each.
     WebSocket,
-    /// The text protocol of NATS: every peer subscribes to a subject of its own.
+    /// The text protocol of NATS. Every peer subscribes to a subject of its own.
     Nats,
 }
 

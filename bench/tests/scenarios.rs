@@ -1,4 +1,4 @@
-//! Every scenario against the real server, for a moment, over every transport.
+//! Runs every scenario against the real server for a moment, over every transport.
 
 use std::process::{Command, Output};
 use std::thread::{JoinHandle, spawn};
@@ -118,7 +118,7 @@ impl Running {
         let thread = spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             let stopped = async {
-                // Dropped by a test that failed: stops as well.
+                // A failed test drops the sender, which stops the server too.
                 let _ = stopped.await;
             };
             runtime.block_on(server.run(stopped)).unwrap();

@@ -1,16 +1,13 @@
 //! Any calls in any order on a client, against a plain model of a driver.
 //!
-//! Input: what is configured (1 byte), then the calls.
+//! Input: the configuration (1 byte), then the calls.
 #![no_main]
 
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use waddell_core::ClientConfig;
-
-#[allow(dead_code, reason = "each target calls one of the checks")]
-#[path = "../../tests/support/checks.rs"]
-mod checks;
+use waddell_tests::checks;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, data)) = data.split_first() else { return };

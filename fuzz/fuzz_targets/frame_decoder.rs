@@ -1,13 +1,10 @@
-//! Any stream, cut anyhow, with any maximum: the decoder against a plain restatement.
+//! Any stream, with any cuts and any maximum: the decoder against a plain restatement.
 //!
 //! Input: maximum length (2 bytes), number of cuts and the cuts (1 byte each), the stream.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-
-#[allow(dead_code, reason = "each target calls one of the checks")]
-#[path = "../../tests/support/checks.rs"]
-mod checks;
+use waddell_tests::checks;
 
 fuzz_target!(|data: &[u8]| {
     let Some((max_len, data)) = data.split_first_chunk() else { return };

@@ -1,7 +1,7 @@
-//! Whatever a client says to a listener that speaks HTTP, over a socket, in two pieces, to a server
-//! that runs beside: it answers or not, and then hangs up.
+//! Any stream in two pieces, over a socket, to an HTTP listener of a server in this process. The
+//! server may answer, and must close the connection.
 //!
-//! Input: which listener and where the cut is (1 byte each), the stream.
+//! Input: number of the listener and place of the cut (1 byte each), the stream.
 #![no_main]
 
 use std::io::{ErrorKind, Read, Write};
@@ -12,8 +12,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use waddell_server::{HttpOptions, Server, ServerConfig, TrustedProxies};
 
-/// Where the servers listen: `ws` and `auto`, and the same two behind a proxy that says for whom it
-/// speaks.
+/// Addresses of the listeners: `ws` and `auto`, and the same two with PROXY headers.
 static LISTENERS: LazyLock<Vec<SocketAddr>> =
     LazyLock::new(|| [false, true].into_iter().flat_map(start).collect());
 
@@ -42,7 +41,7 @@ fn start(behind_proxy: bool) -> Vec<SocketAddr> {
     addresses
 }
 
-/// Connects; if the ports of connections that are over are not free yet, once some are.
+/// Connects. Waits while the ports of closed connections are not free yet.
 fn connect(listener: SocketAddr) -> TcpStream {
     loop {
         match TcpStream::connect(listener) {
@@ -62,12 +61,12 @@ fuzz_target!(|data: &[u8]| {
     socket.set_read_timeout(Some(Duration::from_secs(9))).expect("it is a socket");
     let (first, second) = stream.split_at(usize::from(cut).min(stream.len()));
     for piece in [first, second] {
-        // The server may have hung up already.
+        // The server may have closed the connection already.
         let _ = socket.write_all(piece);
     }
     let _ = socket.shutdown(Shutdown::Write);
-    // The server hangs up, or takes back what it has not read.
+    // The server closes the connection, or resets it if bytes are unread.
     if let Err(error) = socket.read_to_end(&mut Vec::new()) {
-        assert_ne!(error.kind(), ErrorKind::WouldBlock, "the server does not hang up");
+        assert_ne!(error.kind(), ErrorKind::WouldBlock, "the server does not close the connection");
     }
 });

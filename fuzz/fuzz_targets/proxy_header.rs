@@ -1,6 +1,6 @@
-//! The beginning of any stream, cut anywhere, through the parser of PROXY headers.
+//! The beginning of any stream, in two pieces, through the parser of PROXY headers.
 //!
-//! Input: where the cut is (2 bytes, little-endian), the stream.
+//! Input: place of the cut (2 bytes, little-endian), the stream.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

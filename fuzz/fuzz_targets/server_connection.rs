@@ -1,14 +1,11 @@
-//! Any stream, cut anyhow, through the server's side of a connection.
+//! Any stream, with any cuts, through the server's side of a connection.
 //!
 //! Input: number of cuts and the cuts (1 byte each), the stream.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use waddell_core::PeerId;
-
-#[allow(dead_code, reason = "each target calls one of the checks")]
-#[path = "../../tests/support/checks.rs"]
-mod checks;
+use waddell_tests::checks;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&cut_count, data)) = data.split_first() else { return };

@@ -1,7 +1,8 @@
-//! Kinds of abuse, each against a server of its own beside healthy pairs: the server stays within
-//! its memory, and they lose nothing and are answered. `cargo test -p waddell-server --test attacks
-//! -- --nocapture --test-threads=1` shows what each costs; `WADDELL_TEST_CONNECTIONS=19000` makes
-//! those that are made with many connections with that many.
+//! Attacks, each on a server of its own with healthy pairs. The server must stay within its memory,
+//! and the pairs must lose nothing and be answered in time.
+//!
+//! `cargo test -p waddell-server --test attacks -- --nocapture --test-threads=1` prints the cost of
+//! each. `WADDELL_TEST_CONNECTIONS=19000` sets the number of connections.
 #![cfg(target_os = "linux")]
 
 use std::env;
@@ -45,7 +46,7 @@ fn frames_a_byte_at_a_time_are_cheap_and_end_at_the_idle_timeout() {
 }
 
 #[test]
-fn idle_connections_beyond_the_last_descriptor_stop_nobody_who_is_in() {
+fn idle_connections_beyond_the_last_descriptor_do_not_disturb_connected_peers() {
     withstands(Attack::Idle, 1500);
 }
 
@@ -55,21 +56,21 @@ fn a_flood_of_connections_stops_at_the_limit() {
 }
 
 #[test]
-fn a_flood_from_one_address_shuts_out_nobody_else() {
+fn a_flood_from_one_address_does_not_shut_others_out() {
     withstands(Attack::FloodAddress, 2000);
 }
 
 #[test]
-fn a_firehose_to_who_never_reads_stops_nobody_else() {
+fn a_firehose_to_a_peer_that_never_reads_does_not_disturb_others() {
     withstands(Attack::Unread, 0);
 }
 
 #[test]
-fn a_firehose_to_nobody_stops_nobody_else() {
+fn a_firehose_to_unknown_ids_does_not_disturb_others() {
     withstands(Attack::Unknown, 0);
 }
 
 #[test]
-fn a_firehose_to_oneself_stops_nobody_else() {
+fn a_firehose_from_a_peer_to_itself_does_not_disturb_others() {
     withstands(Attack::Oneself, 0);
 }

@@ -1,4 +1,4 @@
-//! A short run of `cargo xtask soak`: peers of every kind, and what must hold meanwhile.
+//! A short run of `cargo xtask soak`: peers of every kind, and checks of the server's promises.
 #![cfg(target_os = "linux")]
 
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ fn hundreds_of_peers_of_every_kind_break_no_promise() {
         descriptors: None,
     };
     let plan = Plan { launch, duration: Duration::from_secs(12), peers: 250, seed: 5 };
-    let report = soak(&plan).expect("it can be run");
+    let report = soak(&plan).expect("the plan can be run");
     eprintln!("{report:#?}");
     assert_eq!(report.violations, [""; 0], "--seed {} --peers {}", plan.seed, plan.peers);
-    // A run in which nothing happens shows nothing.
+    // A run without events would prove nothing.
     assert!(report.quiet_points >= 3);
     for name in ["healthy messages", "wild sessions", "stalls", "resets", "vanished", "rubbish"] {
         assert!(report.counts[name] > 0, "{name}");

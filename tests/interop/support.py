@@ -1,4 +1,4 @@
-"""A server on free ports, and peers over sockets, TLS and WebSockets that others wrote."""
+"""A server on free ports, and peers over sockets, TLS and WebSockets of other libraries."""
 
 import os
 import pathlib
@@ -21,17 +21,17 @@ PROGRAMS = pathlib.Path(
 
 
 def frame(payload):
-    """The frame that carries a payload."""
+    """Returns the frame that carries a payload."""
     return struct.pack("<H", len(payload)) + payload
 
 
 def message(peer_id, topic, body):
-    """The frame that carries a message."""
+    """Returns the frame that carries a message."""
     return frame(peer_id + struct.pack("<H", topic) + body)
 
 
 class Server:
-    """The server as a process of its own; the end of the `with` block ends it."""
+    """A server process, which ends with the `with` block."""
 
     def __init__(self, *urls, options=()):
         args = [PROGRAMS / "waddell-server"]
@@ -41,7 +41,7 @@ class Server:
         self.process = subprocess.Popen(
             [*args, *options], stdout=subprocess.PIPE, stderr=self.log, text=True
         )
-        # One line for each listener. Should the server end instead, the lines do.
+        # One line for each listener. The lines end early if the server does.
         self.addresses = []
         for _ in urls or [None]:
             line = self.process.stdout.readline()
@@ -65,7 +65,7 @@ class Server:
         return self.process.wait(TIMEOUT)
 
     def close(self):
-        """Ends the process, if it has not ended yet."""
+        """Kills the process, unless it has ended."""
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
@@ -79,7 +79,7 @@ class Server:
 
 
 class Peer:
-    """What is common to the peers of every transport: frames over a stream of bytes."""
+    """A peer on any transport: frames over a stream of bytes."""
 
     def __init__(self):
         self.buffer = b""
@@ -88,7 +88,7 @@ class Peer:
         self.id = payload[:16]
 
     def read(self):
-        """More bytes of the stream; none at its end."""
+        """Returns further bytes of the stream; none at its end."""
         raise NotImplementedError
 
     def write(self, data):
@@ -108,7 +108,7 @@ class Peer:
         return self.take(length)
 
     def receive(self):
-        """The next message: sender, topic, body."""
+        """Returns the next message: sender, topic and body."""
         payload = self.receive_payload()
         return payload[:16], struct.unpack("<H", payload[16:18])[0], payload[18:]
 
@@ -123,7 +123,7 @@ class Peer:
 
 
 class SocketPeer(Peer):
-    """A peer over TCP, or over TLS where `tls` is the context for it."""
+    """A peer over TCP, or over TLS with the context `tls`."""
 
     def __init__(self, port, tls=None):
         self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
@@ -142,7 +142,7 @@ class SocketPeer(Peer):
 
 
 class WebSocketPeer(Peer):
-    """A peer over WebSocket, in the clear or over TLS."""
+    """A peer over WebSocket, with or without TLS."""
 
     def __init__(self, port, tls=None, path="/ws", **options):
         scheme = "wss" if tls else "ws"
@@ -183,7 +183,7 @@ class Certificate:
         self.options = ["--cert", self.cert, "--key", self.key]
 
     def context(self, version=None):
-        """A client's settings that trust this certificate alone, in one version of TLS or any."""
+        """Returns client settings that trust this certificate only, in one or any TLS version."""
         context = ssl.create_default_context(cafile=self.cert)
         if version:
             context.minimum_version = context.maximum_version = version
@@ -203,7 +203,7 @@ class TestCase(unittest.TestCase):
         return certificate
 
     def assert_conversation(self, one, other):
-        """Each hears from the other, small and large, and from itself."""
+        """Checks that each peer receives small and large bodies from the other and itself."""
         for sender, recipient in [(one, other), (other, one), (one, one), (other, other)]:
             for size in [0, 5, 65_517]:
                 body = os.urandom(size)

@@ -1,4 +1,4 @@
-"""websockify, a bridge from WebSocket to TCP that knows nothing of waddell, before the server."""
+"""websockify, a generic bridge from WebSocket to TCP, in front of the server."""
 
 import socket
 import subprocess
@@ -23,8 +23,8 @@ class Bridge(TestCase):
         self.assert_conversation(browser, self.enterContext(WebSocketPeer(server.port(1))))
 
     def start_bridge(self, target):
-        """Starts a bridge to a port, and returns its own."""
-        # It cannot be told to pick one, and does not say when it listens.
+        """Starts a bridge to a port, and returns the port of the bridge."""
+        # The bridge cannot pick a port, and does not tell when it listens.
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         bridge = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What the server tells operators, as Prometheus's own parser reads it."""
+"""The text of `/metrics`, as Prometheus's own parser reads it."""
 
 import unittest
 import urllib.request

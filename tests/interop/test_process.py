@@ -1,4 +1,4 @@
-"""The server as a process: signals, exit codes, and what it prints."""
+"""The server as a process: signals, exit codes and output."""
 
 import signal
 import socket
@@ -41,7 +41,10 @@ class Flags(TestCase):
             (["--listen", "tls://127.0.0.1:0"], "--cert"),
             (["--listen", "tls://127.0.0.1:0", "--cert", "a.pem"], "--key"),
             (["--cert", "/no/such/cert.pem", "--key", "/no/such/key.pem"], "--cert"),
-            (["--listen", "tcp://127.0.0.1:0", "--cert", "/dev/null", "--key", "/dev/null"], "--cert"),
+            (
+                ["--listen", "tcp://127.0.0.1:0", "--cert", "/dev/null", "--key", "/dev/null"],
+                "--cert",
+            ),
             (["--drain-timeout", "soon"], "--drain-timeout"),
         ]:
             with self.subTest(args=args):
@@ -77,7 +80,7 @@ class Flags(TestCase):
 
 
 def run_server(*args):
-    """Runs a server that should not start to its end."""
+    """Runs a server that must not start, and waits for its end."""
     command = [PROGRAMS / "waddell-server", *args]
     return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
 

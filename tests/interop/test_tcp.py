@@ -24,13 +24,13 @@ class Tcp(TestCase):
         for peer_id in ids:
             self.assertEqual((peer_id.version, peer_id.variant), (4, uuid.RFC_4122))
 
-    def test_what_is_for_nobody_is_ignored_and_the_connection_stays(self):
+    def test_undeliverable_frames_are_ignored_and_the_connection_stays(self):
         peer = self.peer()
         for length in range(18):
             peer.write(frame(b"x" * length))
         peer.write(frame(b"k"))
-        peer.send(NIL, 1, b"to nobody")
-        peer.send(uuid.uuid4().bytes, 1, b"to nobody who is connected")
+        peer.send(NIL, 1, b"to the nil id")
+        peer.send(uuid.uuid4().bytes, 1, b"to an unknown peer")
         peer.send(peer.id, 1, b"to myself")
         self.assertEqual(peer.receive(), (peer.id, 1, b"to myself"))
 
@@ -59,14 +59,14 @@ class Tcp(TestCase):
     def test_an_id_can_be_written_to_as_soon_as_its_peer_knows_it(self):
         one = self.peer()
         for number in range(200):
-            # Two connections at a time, which come to lie on different threads of the server.
+            # Two connections at a time, which the server puts on different threads.
             with SocketPeer(self.server.port()) as other, SocketPeer(self.server.port()) as third:
                 one.send(third.id, number, b"at once")
                 self.assertEqual(third.receive(), (one.id, number, b"at once"))
                 third.send(other.id, number, b"at once")
                 self.assertEqual(other.receive(), (third.id, number, b"at once"))
 
-    def test_a_peer_that_left_is_nobody(self):
+    def test_the_id_of_a_disconnected_peer_is_unknown(self):
         one, other = self.peer(), self.peer()
         one.close()
         other.send(one.id, 1, b"gone")

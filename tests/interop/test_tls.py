@@ -29,7 +29,7 @@ class Tls(TestCase):
             SocketPeer(self.server.port(), other.context())
         self.assert_conversation(self.peer(), self.peer())
 
-    def test_rubbish_in_place_of_a_handshake_harms_nobody(self):
+    def test_invalid_bytes_instead_of_a_handshake_do_no_harm(self):
         with socket.create_connection(("127.0.0.1", self.server.port()), TIMEOUT) as rubbish:
             rubbish.sendall(b"\x16\x03\x01\xff\xff" + b"rubbish" * 1000)
             try:

@@ -61,7 +61,7 @@ class WebSocket(TestCase):
         try:
             peer.websocket.send(bytes(1024) for _ in range(129))
         except ConnectionClosed:
-            pass  # the server need not hear all of them
+            pass  # the server need not read all of them
         self.assert_closed_with(1009, peer)
 
     def test_a_message_of_128_kib_is_taken(self):

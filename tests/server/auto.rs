@@ -1,18 +1,18 @@
-//! `auto` listeners, and the greeting that a waddell client waits for.
+//! `auto` listeners, and the greeting that a client waits for.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use waddell_core::{KEEP_ALIVE_FRAME, TopicId};
-use waddell_server::Scheme;
+use waddell_tests::transport::Via;
 
 use crate::support::http::{UPGRADE, ask};
 use crate::support::peer::{Peer, message};
-use crate::support::server::{Duplex, TestServer, Via};
+use crate::support::server::{Duplex, TestServer};
 use crate::support::soon;
 
-/// Sends bytes one at a time, each a segment of its own.
+/// Returns a stream that sends bytes one at a time, each in its own TCP segment.
 fn byte_by_byte(mut stream: TcpStream) -> impl Duplex {
     let (writer, mut written) = tokio::io::duplex(1);
     let (reader, mut heard) = tokio::io::duplex(64 * 1024);
@@ -27,14 +27,14 @@ fn byte_by_byte(mut stream: TcpStream) -> impl Duplex {
             }
         };
         let down = tokio::io::copy(&mut from_server, &mut heard);
-        // Either end may leave first; the socket closes with the last of them.
+        // Either end may be dropped first; the last one closes the socket.
         let _ = tokio::join!(up, down);
     });
     tokio::io::join(reader, writer)
 }
 
 #[tokio::test]
-async fn the_greeting_comes_first_and_unasked_for() {
+async fn the_greeting_is_sent_first_without_a_request() {
     let server = TestServer::start();
     for via in Via::DIRECT {
         let peer = Peer::connect(&server, via).await;
@@ -48,17 +48,17 @@ async fn a_silent_client_is_greeted_after_the_silence() {
     let server = TestServer::start_with(|config| {
         config.timeouts.auto_silence = Duration::from_millis(20);
     });
-    let socket = server.connect(Scheme::Auto).await;
+    let socket = server.connect("auto").await;
     let mut silent = Peer::over(Box::new(socket), Via::Tcp).await;
     silent.echo().await;
 }
 
 #[tokio::test]
 async fn a_client_that_is_silent_within_tls_is_greeted_there() {
-    // Longer than a busy machine needs for a handshake; it passes twice.
+    // Longer than a handshake takes on a busy machine. The test waits for it twice.
     let server =
         TestServer::start_with(|config| config.timeouts.auto_silence = Duration::from_secs(3));
-    let socket = server.connect(Scheme::Auto).await;
+    let socket = server.connect("auto").await;
     let stream = soon(server.tls(&[], socket)).await.expect("it shakes hands");
     let mut silent = Peer::over(Box::new(stream), Via::Tls).await;
     silent.echo().await;
@@ -78,9 +78,9 @@ async fn first_bytes_may_come_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn alpn_says_http_or_nothing() {
+async fn alpn_is_http_or_absent() {
     let server = TestServer::start();
-    for scheme in [Scheme::Wss, Scheme::Auto] {
+    for scheme in ["wss", "auto"] {
         for offer in [&[][..], &[&b"http/1.1"[..]], &[b"h2", b"http/1.1"]] {
             let socket = server.connect(scheme).await;
             let mut stream = soon(server.tls(offer, socket)).await.expect("it shakes hands");
@@ -93,22 +93,22 @@ async fn alpn_says_http_or_nothing() {
         let refused = soon(server.tls(&[b"h2"], socket)).await;
         assert!(refused.is_err(), "{scheme:?} speaks no h2");
     }
-    // A plain TLS listener does not mind what is offered.
-    let socket = server.connect(Scheme::Tls).await;
+    // A plain TLS listener accepts any offer.
+    let socket = server.connect("tls").await;
     let stream = soon(server.tls(&[b"h2"], socket)).await.expect("it shakes hands");
     Peer::over(Box::new(stream), Via::Tls).await.echo().await;
 }
 
-/// Frames whose prefix begins as an HTTP method or a TLS record does.
+/// Frames whose prefix begins like an HTTP method or a TLS record.
 #[tokio::test]
-async fn frames_that_look_like_something_else_for_a_byte_are_told_apart() {
+async fn frames_that_begin_like_http_or_tls_are_told_apart() {
     let server = TestServer::start();
     let mut recipient = Peer::connect(&server, Via::Tcp).await;
     for first_byte in [0x16, b'G', b'H', b'P', b'D', b'O', b'T', b'C'] {
         let body = vec![1; usize::from(first_byte) - 18];
         let frame = message(recipient.id, 1, &body);
         assert_eq!(frame[0], first_byte);
-        let mut socket = server.connect(Scheme::Auto).await;
+        let mut socket = server.connect("auto").await;
         for byte in frame {
             soon(socket.write_all(&[byte])).await.expect("it is connected");
         }
@@ -117,12 +117,12 @@ async fn frames_that_look_like_something_else_for_a_byte_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_without_a_word_is_no_loss() {
+async fn a_client_that_disconnects_without_a_byte_does_no_harm() {
     let server = TestServer::start();
     for _ in 0..10 {
-        drop(server.connect(Scheme::Auto).await);
+        drop(server.connect("auto").await);
     }
-    let mut socket = server.connect(Scheme::Auto).await;
+    let mut socket = server.connect("auto").await;
     soon(socket.write_all(KEEP_ALIVE_FRAME)).await.expect("it is connected");
     Peer::over(Box::new(socket), Via::Tcp).await.echo().await;
     crate::support::until(|| {

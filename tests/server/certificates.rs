@@ -1,57 +1,50 @@
-//! Certificates that are replaced while the server runs: what clients are shown, and who notices.
+//! Certificates that are replaced while the server runs, and the effect on clients.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
-use waddell_server::{Identity, Scheme, self_signed};
+use waddell_server::{Identity, self_signed};
+use waddell_tests::certificate::trust;
+use waddell_tests::transport::Via;
 
 use crate::support::peer::Peer;
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{soon, until};
 
-/// A pair that no server has yet, in a folder of its own.
+/// Makes a new certificate and key in a folder of their own.
 fn another() -> (TempDir, Identity) {
     let folder = TempDir::new().expect("there is room");
     let identity = self_signed("localhost", folder.path()).expect("the name is valid");
     (folder, identity)
 }
 
-/// Puts a file in the place of another, as whoever renews certificates does: at once.
+/// Replaces a file in one step, as programs that renew certificates do.
 fn replace(old: &Path, new: &Path) {
     let beside = old.with_extension("new");
     fs::copy(new, &beside).expect("there is room");
     fs::rename(&beside, old).expect("it is the same folder");
 }
 
-/// Whether a client that trusts this certificate and no other gets through.
+/// Returns whether a client that trusts only this certificate can connect.
 async fn shows(server: &TestServer, cert: &Path) -> bool {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(cert).expect("it is there")).expect("it is one");
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("there are suites for them")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = trust(cert).expect("it is a certificate");
     let name = ServerName::try_from("localhost").expect("it is a name");
-    let stream = server.connect(Scheme::Tls).await;
+    let stream = server.connect("tls").await;
     soon(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.is_ok()
 }
 
-/// Waits until clients are shown this certificate.
+/// Waits until the server presents this certificate.
 async fn shown(server: &TestServer, cert: &Path) {
     soon(async { while !shows(server, cert).await {} }).await;
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_taken_and_nobody_is_dropped() {
+async fn a_new_certificate_is_used_and_no_peer_is_disconnected() {
     let server = TestServer::start();
     let mut peer = Peer::connect(&server, Via::Tls).await;
     let (_folder, new) = another();
@@ -64,7 +57,7 @@ async fn a_new_certificate_is_taken_and_nobody_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_broken_certificate_is_refused_until_it_is_mended() {
+async fn a_broken_certificate_is_refused_until_it_is_repaired() {
     let server = TestServer::start();
     let (_folder, old) = another();
     fs::copy(&server.identity.cert, &old.cert).expect("there is room");
@@ -72,11 +65,11 @@ async fn a_broken_certificate_is_refused_until_it_is_mended() {
     fs::write(&server.identity.cert, "no certificate").expect("there is room");
     until(|| server.metrics().certificates_refused == 1).await;
     assert!(shows(&server, &old.cert).await);
-    // Half of a pair.
+    // The certificate without its key.
     replace(&server.identity.cert, &new.cert);
     until(|| server.metrics().certificates_refused == 2).await;
     assert!(shows(&server, &old.cert).await);
-    // A file that is gone for a while.
+    // A file that is missing for some time.
     fs::remove_file(&server.identity.key).expect("it is there");
     until(|| server.metrics().certificates_refused == 3).await;
     assert!(shows(&server, &old.cert).await);
@@ -86,9 +79,9 @@ async fn a_broken_certificate_is_refused_until_it_is_mended() {
     assert_eq!(server.metrics().certificates_refused, 3, "each state of the files is tried once");
 }
 
-/// As Kubernetes does it: the files are links through a link to a folder, and that link changes.
+/// As in Kubernetes, the files are links through a link to a folder, and that link changes.
 #[tokio::test]
-async fn links_that_come_to_lead_elsewhere_are_followed() {
+async fn links_that_change_their_target_are_followed() {
     let ((first, old), (second, new)) = (another(), another());
     let volume = TempDir::new().expect("there is room");
     let data = volume.path().join("..data");

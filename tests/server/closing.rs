@@ -1,18 +1,18 @@
-//! Peers that leave: what they sent before is delivered, and so is what waits for them.
+//! Peers that disconnect: the frames that they sent and those in their outboxes are delivered.
 
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 use waddell_core::TopicId;
-use waddell_server::Scheme;
+use waddell_tests::transport::Via;
 
 use crate::support::peer::{Peer, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{pattern, soon, until};
 
 #[tokio::test]
-async fn what_was_sent_before_a_close_is_delivered() {
+async fn frames_sent_before_a_close_are_delivered() {
     let server = TestServer::start();
     let mut recipient = Peer::connect(&server, Via::Tcp).await;
     for via in Via::ALL {
@@ -25,7 +25,7 @@ async fn what_was_sent_before_a_close_is_delivered() {
             let message = recipient.receive().await;
             assert_eq!((message.from, message.topic), (peer.id, TopicId(number)), "{via:?}");
         }
-        assert_eq!(peer.receiver.rest().await, [], "{via:?}");
+        assert_eq!(peer.rest().await, [], "{via:?}");
         drop(peer);
         until(|| server.handle.peers() == 1).await;
     }
@@ -42,38 +42,38 @@ async fn a_frame_that_a_close_cuts_short_is_not_delivered() {
         peer.send_bytes(&[&frame[..], &frame[..frame.len() - 1]].concat()).await;
         peer.finish().await;
         assert_eq!(recipient.receive().await.body, &b"whole"[..], "{via:?}");
-        assert_eq!(peer.receiver.rest().await, [], "{via:?}");
+        assert_eq!(peer.rest().await, [], "{via:?}");
         recipient.echo().await;
     }
 }
 
 #[tokio::test]
-async fn who_says_that_nothing_more_comes_still_gets_what_waits() {
+async fn a_peer_that_ends_its_sending_side_still_receives_its_outbox() {
     const COUNT: u16 = 200;
     let server = TestServer::start_with(|config| config.limits.outbox_bytes = 64 << 20);
     let mut sender = Peer::connect(&server, Via::Tcp).await;
     for via in Via::ALL {
         let mut peer = Peer::connect(&server, via).await;
-        // More than the sockets between them hold.
+        // More than both sockets hold.
         for number in 0..COUNT {
             sender.send(peer.id, number, &pattern(60_000, 1)).await;
         }
         sender.echo().await;
         peer.finish().await;
         until(|| server.handle.peers() == 1).await;
-        let messages = peer.receiver.rest().await;
+        let messages = peer.rest().await;
         assert_eq!(messages.len(), usize::from(COUNT), "{via:?}");
         for (number, message) in (0..).zip(messages) {
             assert_eq!(message.topic, TopicId(number), "{via:?}");
             assert!(message.body == pattern(60_000, 1), "{via:?}");
         }
-        assert_eq!(peer.receiver.close_code, via.is_websocket().then_some(None), "{via:?}");
+        assert_eq!(peer.close_code(), via.is_websocket().then_some(None), "{via:?}");
     }
 }
 
-/// It used to be given the write timeout in all, however steadily it read.
+/// The write timeout must not limit the whole time of a peer that reads steadily.
 #[tokio::test]
-async fn who_reads_steadily_gets_what_waits_however_long_it_takes() {
+async fn a_peer_that_reads_steadily_receives_its_outbox_without_a_time_limit() {
     const COUNT: u16 = 200;
     let write_timeout = Duration::from_secs(4);
     let server = TestServer::start_with(|config| {
@@ -92,11 +92,11 @@ async fn who_reads_steadily_gets_what_waits_however_long_it_takes() {
         assert_eq!(peer.receive().await.topic, TopicId(number));
         sleep(write_timeout * 3 / 2 / u32::from(COUNT)).await;
     }
-    assert_eq!(peer.receiver.rest().await, []);
+    assert_eq!(peer.rest().await, []);
 }
 
 #[tokio::test]
-async fn a_peer_that_breaks_off_is_gone_and_what_it_sent_is_delivered() {
+async fn a_peer_that_resets_is_gone_and_its_frames_are_delivered() {
     let server = TestServer::start();
     let mut recipient = Peer::connect(&server, Via::Tcp).await;
     for via in [Via::Tcp, Via::Ws] {
@@ -111,13 +111,12 @@ async fn a_peer_that_breaks_off_is_gone_and_what_it_sent_is_delivered() {
     until(|| server.metrics().peers_disconnected == 2).await;
 }
 
-/// The server does not take the end of what it is told for the end of what it should say.
+/// The end of the client's sending side does not end the server's.
 #[tokio::test]
-async fn a_client_that_closes_at_once_is_greeted_all_the_same() {
+async fn a_client_that_ends_its_sending_side_at_once_is_greeted() {
     let server = TestServer::start();
-    let mut socket = server.connect(Scheme::Tcp).await;
+    let mut socket = server.connect("tcp").await;
     soon(socket.shutdown()).await.expect("it is connected");
-    let peer = Peer::over(Box::new(socket), Via::Tcp).await;
-    let Peer { mut receiver, .. } = peer;
-    assert_eq!(receiver.rest().await, []);
+    let mut peer = Peer::over(Box::new(socket), Via::Tcp).await;
+    assert_eq!(peer.rest().await, []);
 }

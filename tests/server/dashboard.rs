@@ -1,4 +1,4 @@
-//! The Grafana dashboard asks for what `/metrics` has, and for all of it.
+//! The Grafana dashboard uses exactly the metrics of `/metrics`.
 
 use std::collections::BTreeSet;
 
@@ -10,19 +10,19 @@ use crate::support::server::TestServer;
 const DASHBOARD: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../server/grafana/dashboard.json"));
 
-/// The names of metrics in a text.
+/// Returns the names of metrics in a text.
 fn names(text: &str) -> impl Iterator<Item = &str> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     text.split(move |letter| !is_part(letter)).filter(|name| name.starts_with("waddell_"))
 }
 
-/// The labels that an expression groups by.
+/// Returns the labels that an expression groups by.
 fn grouped_by(text: &str) -> impl Iterator<Item = &str> {
     let lists = text.split(" by (").skip(1).filter_map(|rest| rest.split(')').next());
     lists.flat_map(|list| list.split(", "))
 }
 
-/// Every text under the key `expr` or `query`, at any depth.
+/// Collects every text under the key `expr` or `query`, at any depth.
 fn expressions<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     match value {
         Value::Object(map) => {

@@ -1,29 +1,30 @@
-//! What the server makes of each kind of frame, and that it counts it.
+//! The effect of each kind of frame on the server and its counters.
 
 use waddell_core::{HEADER_LEN, KEEP_ALIVE_FRAME, PeerId};
+use waddell_tests::transport::Via;
 
 use crate::support::peer::{Peer, frame, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::until;
 
 #[tokio::test]
-async fn what_cannot_be_delivered_is_counted_and_the_connection_is_kept() {
+async fn undeliverable_frames_are_counted_and_keep_the_connection_open() {
     let server = TestServer::start();
     for (round, via) in (1..).zip(Via::ALL) {
         let mut peer = Peer::connect(&server, via).await;
-        // A peer on `auto` has said one keep-alive to be known for what it is.
+        // A peer on `auto` has sent one keep-alive, to show that it speaks no HTTP.
         peer.echo().await;
         let before = server.metrics().keep_alives;
         for len in 0..HEADER_LEN {
             peer.send_bytes(&frame(&vec![b'x'; len])).await;
         }
-        // A frame that would be for this very peer, but for its topic.
+        // A frame to this peer with half a topic.
         peer.send_bytes(&frame(peer.id.as_bytes())).await;
         peer.send_bytes(&frame(&[&peer.id.as_bytes()[..], b"t"].concat())).await;
         peer.send_bytes(KEEP_ALIVE_FRAME).await;
         peer.send_bytes(&frame(b"K")).await;
-        peer.send(PeerId::from_bytes([0; 16]), 1, b"to nobody").await;
-        peer.send(PeerId::from_random([7; 16]), 1, b"to somebody unknown").await;
+        peer.send(PeerId::from_bytes([0; 16]), 1, b"to the nil id").await;
+        peer.send(PeerId::from_random([7; 16]), 1, b"to an unknown peer").await;
         peer.echo().await;
         let metrics = server.metrics();
         assert_eq!(metrics.frames_rejected_short, 21 * round, "{via:?}");
@@ -36,7 +37,7 @@ async fn what_cannot_be_delivered_is_counted_and_the_connection_is_kept() {
 }
 
 #[tokio::test]
-async fn every_frame_is_counted_once_more_by_what_became_of_it() {
+async fn every_frame_is_counted_once_by_its_outcome() {
     let server = TestServer::start_with(|config| config.limits.outbox_bytes = 70_000);
     let mut peer = Peer::connect(&server, Via::Tcp).await;
     let stuck = Peer::connect(&server, Via::Ws).await;
@@ -69,7 +70,7 @@ async fn every_frame_is_counted_once_more_by_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn a_frame_beyond_the_limit_hangs_up() {
+async fn a_frame_beyond_the_limit_closes_the_connection() {
     let server = TestServer::start_with(|config| config.limits.max_frame_len = 100);
     let mut recipient = Peer::connect(&server, Via::Tcp).await;
     for (round, via) in (1..).zip(Via::ALL) {
@@ -77,9 +78,9 @@ async fn a_frame_beyond_the_limit_hangs_up() {
         peer.send(recipient.id, 1, &[1; 82]).await;
         assert_eq!(recipient.receive().await.body, &[1; 82][..], "{via:?}: the longest");
         peer.send(recipient.id, 2, &[2; 83]).await;
-        assert_eq!(peer.receiver.rest().await, [], "{via:?}");
+        assert_eq!(peer.rest().await, [], "{via:?}");
         let code = via.is_websocket().then_some(Some(1009));
-        assert_eq!(peer.receiver.close_code, code, "{via:?}");
+        assert_eq!(peer.close_code(), code, "{via:?}");
         drop(peer);
         until(|| server.metrics().peers_disconnected == round).await;
     }
@@ -104,13 +105,13 @@ async fn the_end_of_a_connection_is_the_end_of_its_id() {
 }
 
 #[tokio::test]
-async fn a_peer_that_sends_nothing_for_long_is_hung_up_if_the_operator_wants_it_so() {
+async fn a_peer_without_frames_is_disconnected_after_the_idle_timeout() {
     let server = TestServer::start_with(|config| {
         config.timeouts.idle = Some(std::time::Duration::from_secs(3));
     });
     let mut idle = Peer::connect(&server, Via::Tcp).await;
     let mut busy = Peer::connect(&server, Via::Tcp).await;
-    let rest = idle.receiver.rest();
+    let rest = idle.rest();
     let keep_alives = async {
         loop {
             busy.send_bytes(KEEP_ALIVE_FRAME).await;

@@ -1,12 +1,13 @@
-//! What `ws`, `wss` and `auto` listeners answer to plain HTTP.
+//! Answers of `ws`, `wss` and `auto` listeners to plain HTTP.
 
 use std::fs;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waddell_server::Www;
+use waddell_tests::transport::Via;
 
 use crate::support::http::{UPGRADE, ask};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{pattern, soon};
 
 #[tokio::test]
@@ -28,7 +29,7 @@ async fn requests_share_a_connection_and_the_last_may_open_a_websocket() {
 }
 
 #[tokio::test]
-async fn a_websocket_is_opened_at_its_path_alone() {
+async fn a_websocket_is_opened_at_its_path_only() {
     let server = TestServer::start();
     for path in ["/", "/ws2", "/WS", "/x/ws"] {
         let mut stream = server.dial(Via::Ws).await;
@@ -40,7 +41,7 @@ async fn a_websocket_is_opened_at_its_path_alone() {
 }
 
 #[tokio::test]
-async fn head_says_what_get_would_and_an_etag_saves_the_body() {
+async fn head_is_answered_like_get_and_an_etag_saves_the_body() {
     let server = TestServer::start();
     let mut stream = server.dial(Via::Ws).await;
     let page = ask(&mut stream, "GET /").await;
@@ -66,7 +67,7 @@ async fn head_says_what_get_would_and_an_etag_saves_the_body() {
 }
 
 #[tokio::test]
-async fn listed_origins_alone_may_connect() {
+async fn only_listed_origins_may_connect() {
     let server = TestServer::start_with(|config| {
         config.http.origins =
             vec!["https://example.org".to_owned(), "http://localhost:8080".to_owned()];
@@ -78,7 +79,7 @@ async fn listed_origins_alone_may_connect() {
         ("origin: http://example.org", 403),
         ("origin: https://example.org.evil.example", 403),
         ("origin: null", 403),
-        // No browser: nothing that a page could have made it do.
+        // Without an Origin header the client is no browser, and no page controls it.
         ("", 101),
     ] {
         let mut stream = server.dial(Via::Ws).await;
@@ -92,7 +93,7 @@ async fn listed_origins_alone_may_connect() {
 }
 
 #[tokio::test]
-async fn a_large_file_comes_whole_and_is_not_sent_where_it_need_not_be() {
+async fn a_large_file_arrives_whole_and_is_sent_only_if_needed() {
     let folder = tempfile::tempdir().expect("there is room");
     let contents = pattern(3_000_000, 7);
     fs::write(folder.path().join("large"), &contents).expect("there is room");
@@ -114,7 +115,7 @@ async fn a_large_file_comes_whole_and_is_not_sent_where_it_need_not_be() {
 }
 
 #[tokio::test]
-async fn a_folder_is_served_and_nothing_beside_it() {
+async fn a_folder_is_served_and_nothing_outside_it() {
     let folder = tempfile::tempdir().expect("there is room");
     let www = folder.path().join("www");
     fs::create_dir_all(www.join("sub")).expect("there is room");
@@ -170,11 +171,11 @@ async fn the_page_can_be_switched_off() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_answered_as_such_and_makes_no_peer() {
+async fn invalid_http_is_answered_as_such_and_makes_no_peer() {
     let server = TestServer::start();
     for bytes in [&b"\x01\0k"[..], b"hello\r\n\r\n", &[0xff; 20_000]] {
-        let mut stream = server.connect(waddell_server::Scheme::Ws).await;
-        // The server may have hung up before it has taken all.
+        let mut stream = server.connect("ws").await;
+        // The server may close the connection before it has read everything.
         let _ = soon(stream.write_all(bytes)).await;
         let mut answer = Vec::new();
         let _ = soon(stream.read_to_end(&mut answer)).await;

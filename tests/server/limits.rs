@@ -1,33 +1,34 @@
-//! Bounds: on handshakes, on connections, and on what thousands of connections leave behind.
+//! Limits on handshakes, connections and rates, and traces of thousands of connections.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
-use waddell_server::{RateLimit, Scheme, ServerConfig};
+use waddell_server::{RateLimit, ServerConfig};
+use waddell_tests::transport::Via;
 
 use crate::support::peer::Peer;
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{soon, until};
 
 #[tokio::test]
-async fn handshakes_that_take_too_long_are_cut_however_busy_they_look() {
+async fn handshakes_that_take_too_long_are_closed_even_if_they_look_busy() {
     let server = TestServer::start_with(|config| {
         config.timeouts.handshake = Duration::from_millis(300);
     });
     let mut slow = JoinSet::new();
-    for scheme in [Scheme::Tls, Scheme::Ws, Scheme::Wss, Scheme::Auto] {
-        // One says nothing, the others one byte at a time, for ever: a request's head, a hello.
+    for scheme in ["tls", "ws", "wss", "auto"] {
+        // One client is silent. The others send a request's head or a hello, a byte at a time.
         let hello: &[u8] = &[0x16, 3, 1, 1, 0];
         for words in [&b""[..], b"GET /ws HTTP/1.1\r\nx: ", hello] {
-            if scheme == Scheme::Auto && words.is_empty() {
+            if scheme == "auto" && words.is_empty() {
                 continue;
             }
             let mut socket = server.connect(scheme).await;
             slow.spawn(async move {
                 let (mut read, mut write) = socket.split();
-                let say = async {
+                let send = async {
                     for byte in words.iter().copied().chain(std::iter::repeat(b'1')) {
                         if words.is_empty() || write.write_all(&[byte]).await.is_err() {
                             break;
@@ -38,7 +39,7 @@ async fn handshakes_that_take_too_long_are_cut_however_busy_they_look() {
                 };
                 let mut heard = Vec::new();
                 tokio::select! {
-                    () = say => {}
+                    () = send => {}
                     _ = soon(read.read_to_end(&mut heard)) => {}
                 }
             });
@@ -48,7 +49,7 @@ async fn handshakes_that_take_too_long_are_cut_however_busy_they_look() {
     slow.join_all().await;
     until(|| server.metrics().handshakes_failed == count).await;
     assert_eq!(server.metrics().peers_connected, 0);
-    // Who is fast enough is served all the same.
+    // Fast clients are still served.
     Peer::connect(&server, Via::Tcp).await.echo().await;
 }
 
@@ -62,12 +63,12 @@ async fn there_are_no_more_connections_than_allowed() {
         let first = Peer::connect(&server, Via::Tcp).await;
         let mut second = Peer::connect(&server, Via::Wss).await;
         // A connection counts as soon as it is accepted.
-        let third = server.connect(Scheme::Tls).await;
+        let third = server.connect("tls").await;
         until(|| server.metrics().connections_accepted == 3).await;
-        let mut refused = server.connect(Scheme::Tcp).await;
+        let mut refused = server.connect("tcp").await;
         let mut heard = Vec::new();
         let _ = soon(refused.read_to_end(&mut heard)).await;
-        assert_eq!(heard, b"", "whoever is too many is not greeted");
+        assert_eq!(heard, b"", "a client beyond the limit is not greeted");
         until(|| server.metrics().connections_refused == 1).await;
         second.echo().await;
         drop(first);
@@ -89,7 +90,7 @@ async fn connections_beyond_the_accept_rate_wait_and_are_not_refused() {
         let socket = server.connect(via.scheme()).await;
         let stream = (via == Via::Tcp).then_some(socket);
         arrivals.spawn(async move {
-            // Raw TCP shows that it is greeted in its turn; of others it is enough that they wait.
+            // Raw TCP shows the greeting in its turn. Of the others it is enough that they wait.
             if let Some(stream) = stream {
                 Peer::over(Box::new(stream), via).await.echo().await;
             }
@@ -97,7 +98,7 @@ async fn connections_beyond_the_accept_rate_wait_and_are_not_refused() {
     }
     arrivals.join_all().await;
     until(|| server.metrics().connections_accepted == 36).await;
-    // All listeners share it: 20 at once, and 16 more at 20 a second.
+    // All listeners share the rate: 20 at once, and 16 more at 20 per second.
     assert!(start.elapsed() >= Duration::from_millis(800), "{:?}", start.elapsed());
     let metrics = server.metrics();
     assert!(metrics.accepts_paused > 0);
@@ -105,13 +106,13 @@ async fn connections_beyond_the_accept_rate_wait_and_are_not_refused() {
 }
 
 #[tokio::test]
-async fn who_is_refused_takes_nobody_s_turn_at_the_accept_rate() {
+async fn refused_connections_do_not_count_towards_the_accept_rate() {
     let server = TestServer::start_with(|config| {
         config.limits.accept_rate = NonZeroU32::new(2);
         config.limits.max_connections_per_address = 1;
     });
     let _peer = Peer::connect(&server, Via::Tcp).await;
-    // At two a second this would take longer than anything is waited for here.
+    // At two per second this would take longer than any wait in these tests.
     for refused in 1..=200 {
         let _stream = server.connect(Via::Tcp.scheme()).await;
         until(|| server.metrics().connections_refused == refused).await;
@@ -120,7 +121,7 @@ async fn who_is_refused_takes_nobody_s_turn_at_the_accept_rate() {
 }
 
 #[tokio::test]
-async fn another_accept_rate_holds_without_a_restart() {
+async fn a_new_accept_rate_applies_without_a_restart() {
     let mut config = ServerConfig::default();
     let server = TestServer::start_with(|own| {
         own.limits.accept_rate = NonZeroU32::new(1);
@@ -130,7 +131,7 @@ async fn another_accept_rate_holds_without_a_restart() {
     config.limits.accept_rate = None;
     let needs_restart = server.handle.reload(&config).expect("the certificate is the same");
     assert_eq!(needs_restart, Vec::<&str>::new());
-    // At one a second this would take longer than anything is waited for here.
+    // At one per second this would take longer than any wait in these tests.
     let mut peers = vec![first];
     for _ in 0..100 {
         peers.push(Peer::connect(&server, Via::Tcp).await);
@@ -154,7 +155,7 @@ async fn thousands_come_and_go_and_leave_nothing_behind() {
                 let mut peer = Peer::over(stream, via).await;
                 peer.send(steady, 1, b"here").await;
                 match (round + number / 8) % 3 {
-                    // With a word, with half a frame, without either.
+                    // With a close, with half a frame, or without both.
                     0 => peer.finish().await,
                     1 => peer.send_bytes(b"\xff\xff").await,
                     _ => {}
@@ -200,7 +201,7 @@ async fn a_peer_is_kept_to_its_rate_and_loses_nothing() {
         for number in 0..60 {
             assert_eq!(other.receive().await.topic.0, number);
         }
-        // 60 less the burst of 10 and the few that one read holds more, at 100 a second.
+        // 60 less the burst of 10 and the few more of one read, at 100 per second.
         assert!(start.elapsed() > Duration::from_millis(400), "{:?}", start.elapsed());
     }
 }

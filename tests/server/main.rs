@@ -1,4 +1,4 @@
-//! A server, and peers on real sockets: every transport, every limit, every way to leave.
+//! A server and peers on real sockets: every transport, every limit, every end of a connection.
 
 mod auto;
 mod certificates;

@@ -1,10 +1,11 @@
-//! A ceiling on what waits for all peers together, and who loses when it is reached.
+//! The ceiling on all outboxes together, and the peers that lose frames when it is reached.
 
 use waddell_server::MetricsSnapshot;
+use waddell_tests::transport::Via;
 
 use crate::support::admin::{read, serve_operators};
 use crate::support::peer::Peer;
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{pattern, until};
 
 const CEILING: usize = 8 << 20;
@@ -22,7 +23,7 @@ async fn connect_stuck(server: &TestServer, via: Via) -> Peer {
     Peer::over(server.start_tls(via, socket).await, via).await
 }
 
-/// Every frame that came in is counted once more, by what became of it.
+/// Checks that every frame is counted once by its outcome.
 fn assert_all_counted(metrics: MetricsSnapshot) {
     assert_eq!(
         metrics.frames_in,
@@ -51,7 +52,7 @@ async fn any_number_of_peers_that_never_read_holds_no_more_than_the_ceiling() {
             for peer in &stuck {
                 sender.send(peer.id, 1, &body).await;
             }
-            // A healthy pair goes on as if nothing were.
+            // A healthy pair is not affected.
             sender.send(reader.id, round, b"meanwhile").await;
             assert_eq!(reader.receive().await.topic.0, round);
         }
@@ -73,7 +74,7 @@ async fn any_number_of_peers_that_never_read_holds_no_more_than_the_ceiling() {
 }
 
 #[tokio::test]
-async fn what_is_held_is_given_back_when_the_peer_reads_on() {
+async fn memory_is_given_back_when_the_peer_reads_on() {
     for via in Via::DIRECT {
         let server = start();
         let mut sender = Peer::connect(&server, Via::Tcp).await;
@@ -87,7 +88,7 @@ async fn what_is_held_is_given_back_when_the_peer_reads_on() {
         assert_eq!(read(&server, "waddell_outboxes_waiting").await, 1, "{via:?}");
         let held = read(&server, "waddell_outbox_bytes").await;
         assert!((60_000..=CEILING as u64 / 4).contains(&held), "{via:?}: {held}");
-        // As soon as it has read what waits there is room again.
+        // There is room again as soon as it has read its outbox.
         let mut waiting = 1;
         while waiting > 0 {
             slow.receive().await;

@@ -1,24 +1,25 @@
-//! What operators see: counters, health, readiness.
+//! Counters, health and readiness, as operators see them.
 
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use waddell_core::PeerId;
+use waddell_tests::transport::Via;
 
 use crate::support::admin::{get, read, serve_operators, value};
 use crate::support::peer::Peer;
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::until;
 
 #[tokio::test]
-async fn counters_tell_what_became_of_every_frame() {
+async fn counters_show_the_outcome_of_every_frame() {
     let server = TestServer::start_with(serve_operators);
     let mut one = Peer::connect(&server, Via::Tcp).await;
     let mut other = Peer::connect(&server, Via::Wss).await;
     one.send(other.id, 1, b"forwarded").await;
     other.receive().await;
-    one.send(PeerId::from_random([9; 16]), 1, b"to nobody").await;
+    one.send(PeerId::from_random([9; 16]), 1, b"to an unknown peer").await;
     one.send(PeerId::NIL, 1, b"to the reserved id").await;
     one.send_bytes(b"\x01\x00k\x03\x00abc").await;
     one.echo().await;
@@ -54,7 +55,7 @@ async fn counters_tell_what_became_of_every_frame() {
     assert_eq!(get(&server, "/").await.status, 404);
 }
 
-/// How many observations of `waddell_forward_seconds` are above a bound.
+/// Returns the number of observations of `waddell_forward_seconds` above a bound.
 async fn forwarded_in_more_than(server: &TestServer, bound: &str) -> u64 {
     let metrics = get(server, "/metrics").await;
     let all = value(metrics.text(), "waddell_forward_seconds_count");
@@ -62,7 +63,7 @@ async fn forwarded_in_more_than(server: &TestServer, bound: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn the_histogram_tells_a_recipient_that_reads_from_one_that_was_waited_for() {
+async fn the_histogram_tells_fast_recipients_from_slow_ones() {
     let server = TestServer::start_with(|config| {
         serve_operators(config);
         config.limits.outbox_bytes = 256 * 1024;
@@ -73,7 +74,7 @@ async fn the_histogram_tells_a_recipient_that_reads_from_one_that_was_waited_for
         sender.send(reader.id, number, b"one at a time").await;
         reader.receive().await;
     }
-    // A write may be seen before it is counted, but not for longer than its turn.
+    // A write may be seen shortly before it is counted.
     while read(&server, "waddell_forward_seconds_count").await < 100 {}
     assert_eq!(read(&server, "waddell_forward_seconds_count").await, 100);
     let late = forwarded_in_more_than(&server, "1").await;
@@ -85,7 +86,7 @@ async fn the_histogram_tells_a_recipient_that_reads_from_one_that_was_waited_for
         sender.send(stuck.id, 1, &[0; 8_000]).await;
     }
     assert_eq!(read(&server, "waddell_outboxes_waiting").await, 1);
-    // What waits by now will have waited for longer than this.
+    // Frames in the outbox by now will have waited for longer than this.
     sleep(Duration::from_millis(1100)).await;
     let late = forwarded_in_more_than(&server, "1").await;
     while read(&server, "waddell_outboxes_waiting").await > 0 {
@@ -96,11 +97,11 @@ async fn the_histogram_tells_a_recipient_that_reads_from_one_that_was_waited_for
     let sum =
         metrics.text().lines().find_map(|line| line.strip_prefix("waddell_forward_seconds_sum "));
     assert!(sum.expect("it is there").parse::<f64>().expect("it is a number") > 1.0);
-    // The workers' own timers.
+    // The timers of the workers.
     until_lag_is_measured(&server).await;
 }
 
-/// Waits until each of the two workers has measured how late it is.
+/// Waits until both workers have measured their event-loop delay.
 async fn until_lag_is_measured(server: &TestServer) {
     for worker in 0..2 {
         let count = format!("waddell_event_loop_lag_seconds_count{{worker=\"{worker}\"}}");
@@ -111,7 +112,7 @@ async fn until_lag_is_measured(server: &TestServer) {
 }
 
 #[tokio::test]
-async fn what_peers_do_is_shown_to_operators_who_asked_for_it() {
+async fn peers_are_listed_if_the_operator_enables_it() {
     let server = TestServer::start_with(serve_operators);
     let refused = get(&server, "/debug/peers").await;
     assert_eq!(refused.status, 404);
@@ -150,7 +151,7 @@ async fn what_peers_do_is_shown_to_operators_who_asked_for_it() {
     assert_eq!((&first["transport"], &first["flow"]), (&json!("tcp"), &json!("blocked")));
     assert!(first["stalled_seconds"].is_number() && first["connected_seconds"].is_number());
     assert!((100_000..=256 * 1024).contains(&first["outbox_bytes"].as_u64().expect("a number")));
-    // The one that sent has carried most.
+    // The sender has the most traffic.
     assert!(sender.id.to_string().starts_with(second["id"].as_str().expect("text")));
     assert_eq!((&second["transport"], &second["flow"]), (&json!("tls"), &json!("idle")));
     assert_eq!(second["frames_in"], metrics.frames_in);

@@ -1,4 +1,4 @@
-//! Clients behind proxies: whose word on an address is taken, and what it then counts for.
+//! Clients behind proxies: which forwarded addresses are trusted, and how they count.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,22 +6,23 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use waddell_core::PeerId;
-use waddell_server::{Scheme, ServerConfig};
+use waddell_server::ServerConfig;
+use waddell_tests::transport::Via;
 
 use crate::support::admin::{by_label, serve_operators};
 use crate::support::http::{UPGRADE, ask};
 use crate::support::peer::{Peer, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{soon, until};
 
-/// A listed proxy, another one, and somebody else.
+/// Addresses of a listed proxy, of another listed proxy, and of a stranger.
 const PROXY: [u8; 4] = [127, 1, 0, 1];
 const OTHER_PROXY: [u8; 4] = [127, 1, 0, 2];
 const STRANGER: [u8; 4] = [127, 2, 0, 1];
 
 const FAILED: &str = "waddell_handshakes_failed_total";
 
-/// One connection for each address, and proxies in 127.1.0.0/16.
+/// Allows one connection per address, and lists proxies in 127.1.0.0/16.
 fn one_each(config: &mut ServerConfig) {
     serve_operators(config);
     config.limits.max_connections_per_address = 1;
@@ -33,7 +34,7 @@ fn with_headers(config: &mut ServerConfig) {
     config.proxies.send_header = true;
 }
 
-async fn connect(server: &TestServer, scheme: Scheme, from: [u8; 4]) -> TcpStream {
+async fn connect(server: &TestServer, scheme: &str, from: [u8; 4]) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("there are descriptors left");
     socket.bind((IpAddr::from(from), 0).into()).expect("it is an address of this machine");
     socket.set_nodelay(true).expect("it is a socket");
@@ -52,15 +53,15 @@ fn version_2(client: [u8; 4]) -> Vec<u8> {
 
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
-/// Makes a peer of a connection that begins with some bytes.
+/// Makes a peer of a connection whose first bytes are `first`.
 async fn peer(server: &TestServer, via: Via, from: [u8; 4], first: &[u8]) -> Peer {
     let mut socket = connect(server, via.scheme(), from).await;
     soon(socket.write_all(first)).await.expect("it is connected");
     Peer::over(server.start_tls(via, socket).await, via).await
 }
 
-/// Says something, and takes what comes until the server hangs up.
-async fn say(server: &TestServer, scheme: Scheme, from: [u8; 4], bytes: &[u8]) -> Vec<u8> {
+/// Sends bytes, and returns everything up to the end of the connection.
+async fn exchange(server: &TestServer, scheme: &str, from: [u8; 4], bytes: &[u8]) -> Vec<u8> {
     let mut socket = connect(server, scheme, from).await;
     soon(socket.write_all(bytes)).await.expect("it is connected");
     let mut answer = Vec::new();
@@ -69,19 +70,19 @@ async fn say(server: &TestServer, scheme: Scheme, from: [u8; 4], bytes: &[u8]) -
 }
 
 async fn open_for(server: &TestServer, from: [u8; 4], forwarded: &str) -> (u16, TcpStream) {
-    let mut stream = connect(server, Scheme::Ws, from).await;
+    let mut stream = connect(server, "ws", from).await;
     let lines = forwarded.split('|').map(|line| format!("\nx-forwarded-for: {line}"));
     let response = ask(&mut stream, &format!("{UPGRADE}{}", lines.collect::<String>())).await;
     (response.status, stream)
 }
 
 #[tokio::test]
-async fn a_listed_proxy_says_whom_it_speaks_for() {
+async fn a_listed_proxy_names_the_client() {
     let server = TestServer::start_with(one_each);
     let (first, _held) = open_for(&server, PROXY, "203.0.113.1").await;
     let (second, _also_held) = open_for(&server, PROXY, "203.0.113.2").await;
     assert_eq!((first, second), (101, 101), "two clients of one proxy");
-    // However it is said, and through whatever else, it is the same client.
+    // In every form, and through any further proxy, it is the same client.
     for forwarded in [
         "203.0.113.1",
         "203.0.113.1:4660",
@@ -99,11 +100,11 @@ async fn a_listed_proxy_says_whom_it_speaks_for() {
 }
 
 #[tokio::test]
-async fn whoever_is_refused_is_told_and_the_place_comes_back() {
+async fn a_refused_client_is_told_and_the_place_is_given_back() {
     let server = TestServer::start_with(one_each);
     let (_, held) = open_for(&server, PROXY, "203.0.113.1").await;
-    // One connection of the proxy carries requests of several clients, one after another.
-    let mut stream = connect(&server, Scheme::Ws, PROXY).await;
+    // One connection of the proxy carries requests of several clients in turn.
+    let mut stream = connect(&server, "ws", PROXY).await;
     let request = |client| format!("{UPGRADE}\nx-forwarded-for: {client}");
     let refused = ask(&mut stream, &request("203.0.113.1")).await;
     assert_eq!(refused.status, 429);
@@ -131,17 +132,17 @@ async fn proxies_themselves_are_not_counted() {
 }
 
 #[tokio::test]
-async fn whoever_is_not_listed_is_not_believed() {
+async fn an_unlisted_proxy_is_not_trusted() {
     let server = TestServer::start_with(one_each);
     let (status, _held) = open_for(&server, STRANGER, "203.0.113.1").await;
     assert_eq!(status, 101);
-    // It counts for where it came from, and nothing that it says makes it another.
-    let mut refused = connect(&server, Scheme::Ws, STRANGER).await;
+    // It counts for its own address, whatever it claims.
+    let mut refused = connect(&server, "ws", STRANGER).await;
     let mut heard = Vec::new();
     let _ = soon(refused.read_to_end(&mut heard)).await;
     assert_eq!(heard, b"");
     until(|| server.metrics().connections_refused == 1).await;
-    assert_eq!(open_for(&server, PROXY, "203.0.113.1").await.0, 101, "nobody has its place");
+    assert_eq!(open_for(&server, PROXY, "203.0.113.1").await.0, 101, "its place is free");
     assert_eq!(server.metrics().forwarded_ignored, 1);
     let ignored = by_label(&server, "waddell_claims_ignored_total").await;
     assert_eq!(ignored, [("x-forwarded-for".to_owned(), 1)]);
@@ -155,8 +156,8 @@ async fn a_proxy_header_names_the_client_on_every_transport() {
         let text = IpAddr::from(client).to_string();
         let mut first = peer(&server, via, PROXY, &version_1(&text)).await;
         first.echo().await;
-        // The same client in the other version: there is no place for it.
-        assert_eq!(say(&server, via.scheme(), OTHER_PROXY, &version_2(client)).await, b"");
+        // The same client in the other version of the header: there is no place for it.
+        assert_eq!(exchange(&server, via.scheme(), OTHER_PROXY, &version_2(client)).await, b"");
         until(|| server.metrics().connections_refused == u64::from(number)).await;
         first.echo().await;
         peer(&server, via, PROXY, &version_2([203, 0, 114, number])).await.echo().await;
@@ -165,7 +166,7 @@ async fn a_proxy_header_names_the_client_on_every_transport() {
 }
 
 #[tokio::test]
-async fn a_proxy_header_may_come_in_any_pieces_with_frames_right_behind() {
+async fn a_proxy_header_may_arrive_in_pieces_with_frames_right_behind_it() {
     let server = TestServer::start_with(with_headers);
     let mut recipient = peer(&server, Via::Tcp, PROXY, &version_1("203.0.113.1")).await;
     let frame = message(recipient.id, 7, b"right behind");
@@ -173,7 +174,7 @@ async fn a_proxy_header_may_come_in_any_pieces_with_frames_right_behind() {
         let client = IpAddr::from([203, 0, 113, number]).to_string();
         for header in [version_1(&client), version_2([203, 0, 114, number]), LOCAL.to_vec()] {
             let stream = [&header[..], &frame].concat();
-            let mut socket = connect(&server, Scheme::Tcp, PROXY).await;
+            let mut socket = connect(&server, "tcp", PROXY).await;
             for bytes in stream.chunks(piece) {
                 soon(socket.write_all(bytes)).await.expect("it is connected");
             }
@@ -185,7 +186,7 @@ async fn a_proxy_header_may_come_in_any_pieces_with_frames_right_behind() {
 }
 
 #[tokio::test]
-async fn a_proxy_may_speak_for_itself() {
+async fn a_proxy_may_connect_for_itself() {
     let server = TestServer::start_with(with_headers);
     let mut held = Vec::new();
     for header in [LOCAL, b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN whatever\r\n"] {
@@ -198,12 +199,12 @@ async fn a_proxy_may_speak_for_itself() {
 }
 
 #[tokio::test]
-async fn a_proxy_without_a_header_that_can_be_read_is_cut_and_counted() {
+async fn a_proxy_without_a_valid_header_is_closed_and_counted() {
     let server = TestServer::start_with(|config| {
         with_headers(config);
         config.timeouts.handshake = Duration::from_millis(200);
     });
-    for scheme in [Scheme::Tcp, Scheme::Tls, Scheme::Ws, Scheme::Wss, Scheme::Auto] {
+    for scheme in ["tcp", "tls", "ws", "wss", "auto"] {
         for bytes in [
             &b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"[..],
             b"PROXY TCP4 nonsense\r\n",
@@ -211,10 +212,10 @@ async fn a_proxy_without_a_header_that_can_be_read_is_cut_and_counted() {
             b"PROXY TCP4 203.0.113.1 ",
             b"",
         ] {
-            let answer = say(&server, scheme, PROXY, bytes).await;
+            let answer = exchange(&server, scheme, PROXY, bytes).await;
             assert_eq!(answer, b"", "{scheme:?} {}", bytes.escape_ascii());
         }
-        // Gone before it has said all.
+        // Disconnected before its header was complete.
         let mut socket = connect(&server, scheme, PROXY).await;
         soon(socket.write_all(b"PRO")).await.expect("it is connected");
     }
@@ -226,7 +227,7 @@ async fn a_proxy_without_a_header_that_can_be_read_is_cut_and_counted() {
 }
 
 #[tokio::test]
-async fn a_header_of_somebody_else_is_skipped_and_not_believed() {
+async fn a_header_of_an_unlisted_client_is_skipped_and_not_trusted() {
     let server = TestServer::start_with(with_headers);
     let vias = [Via::Tls, Via::Ws, Via::Wss, Via::AutoTcp, Via::AutoTls, Via::AutoWs, Via::AutoWss];
     for (number, via) in (1..).zip(vias) {
@@ -236,8 +237,8 @@ async fn a_header_of_somebody_else_is_skipped_and_not_believed() {
         let mut peer = peer(&server, via, stranger, &header).await;
         peer.echo().await;
         assert_eq!(server.metrics().proxy_headers_ignored, u64::from(number), "{via:?}");
-        // It has the place of where it came from, and not that of whom it named.
-        let mut refused = connect(&server, Scheme::Tcp, stranger).await;
+        // It takes the place of its own address, not of the one that it named.
+        let mut refused = connect(&server, "tcp", stranger).await;
         assert_eq!(soon(refused.read(&mut [0])).await.unwrap_or(0), 0);
     }
     let ignored = by_label(&server, "waddell_claims_ignored_total").await;
@@ -245,16 +246,16 @@ async fn a_header_of_somebody_else_is_skipped_and_not_believed() {
 }
 
 #[tokio::test]
-async fn a_header_of_somebody_else_on_raw_tcp_hangs_up() {
+async fn a_header_of_an_unlisted_client_on_raw_tcp_closes_the_connection() {
     let server = TestServer::start_with(with_headers);
     for (count, header) in (1..).zip([version_1("203.0.113.1"), version_2([203, 0, 113, 1])]) {
         for piece in [1, header.len()] {
             let stranger = [127, 2, count, piece as u8];
-            let mut socket = connect(&server, Scheme::Tcp, stranger).await;
-            // The greeting is not kept back for anybody who is not listed.
+            let mut socket = connect(&server, "tcp", stranger).await;
+            // An unlisted client is greeted at once.
             soon(socket.read_exact(&mut [0; 20])).await.expect("it is greeted");
             for bytes in header.chunks(piece) {
-                // The server may have hung up in between.
+                // The server may have closed the connection in between.
                 let _ = soon(socket.write_all(bytes)).await;
             }
             let mut rest = Vec::new();
@@ -267,13 +268,13 @@ async fn a_header_of_somebody_else_on_raw_tcp_hangs_up() {
 }
 
 #[tokio::test]
-async fn whoever_is_not_listed_is_served_as_ever() {
+async fn an_unlisted_client_is_served_as_usual() {
     let server = TestServer::start_with(with_headers);
     for (number, via) in (1..).zip(Via::ALL) {
         let from = [127, 2, 1, number];
         let mut peer = peer(&server, via, from, b"").await;
         peer.echo().await;
-        // Frames of these lengths begin as a header does.
+        // Frames of these lengths begin like a header.
         for len in [0x5250, 0x0a0d] {
             peer.send(PeerId::from_random(*b"OXY TCP4 1.2.3.4"), 1, &vec![0; len - 18]).await;
         }
@@ -284,21 +285,21 @@ async fn whoever_is_not_listed_is_served_as_ever() {
 }
 
 #[tokio::test]
-async fn whoever_is_not_listed_may_wait_for_its_greeting_on_an_auto_listener() {
+async fn an_unlisted_client_may_wait_for_its_greeting_on_an_auto_listener() {
     let server = TestServer::start_with(|config| {
         with_headers(config);
         config.timeouts.auto_silence = Duration::from_millis(20);
     });
-    let silent = connect(&server, Scheme::Auto, STRANGER).await;
+    let silent = connect(&server, "auto", STRANGER).await;
     Peer::over(Box::new(silent), Via::Tcp).await.echo().await;
     assert_eq!(server.metrics().handshakes_failed, 0);
 }
 
 #[tokio::test]
-async fn after_a_header_only_a_listed_address_can_speak_for_others() {
+async fn after_a_header_only_a_listed_address_can_name_another() {
     let server = TestServer::start_with(with_headers);
     let open = async |client: &str, forwarded: &str| {
-        let mut stream = connect(&server, Scheme::Ws, PROXY).await;
+        let mut stream = connect(&server, "ws", PROXY).await;
         soon(stream.write_all(&version_1(client))).await.expect("it is connected");
         let request = format!("{UPGRADE}\nx-forwarded-for: {forwarded}");
         (ask(&mut stream, &request).await.status, stream)
@@ -313,7 +314,7 @@ async fn after_a_header_only_a_listed_address_can_speak_for_others() {
 }
 
 #[tokio::test]
-async fn another_list_holds_for_connections_to_come() {
+async fn a_new_list_applies_to_later_connections() {
     let mut config = ServerConfig::default();
     let server = TestServer::start_with(|own| {
         one_each(own);

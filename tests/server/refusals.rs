@@ -1,23 +1,23 @@
-//! Connections that become no peer, and requests that get no WebSocket: each is counted, by reason.
+//! Failed handshakes and refused WebSockets, each counted by reason.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use waddell_server::Scheme;
+use waddell_tests::transport::Via;
 
 use crate::support::admin::{by_label, serve_operators};
 use crate::support::http::{UPGRADE, ask};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{soon, until};
 
 const FAILED: &str = "waddell_handshakes_failed_total";
 
-/// Says something on a new connection, and takes what comes until the server hangs up.
-async fn say(server: &TestServer, scheme: Scheme, bytes: &[u8]) {
+/// Sends bytes on a new connection, and reads up to its end.
+async fn send(server: &TestServer, scheme: &str, bytes: &[u8]) {
     let mut socket = server.connect(scheme).await;
     soon(socket.write_all(bytes)).await.expect("it is connected");
     let mut answer = Vec::new();
-    // A connection may also end by a reset: not all that came was read.
+    // A reset is fine too: the server has not read everything.
     let _ = soon(socket.read_to_end(&mut answer)).await;
 }
 
@@ -36,53 +36,53 @@ async fn handshakes_that_take_too_long_are_counted_as_such() {
         config.timeouts.handshake = Duration::from_millis(100);
     });
     for (scheme, bytes) in [
-        (Scheme::Tls, &b""[..]),
-        (Scheme::Ws, b"GET /ws HTTP/1.1\r\n"),
-        (Scheme::Wss, b"\x16\x03\x01"),
-        (Scheme::Auto, b"GE"),
+        ("tls", &b""[..]),
+        ("ws", b"GET /ws HTTP/1.1\r\n"),
+        ("wss", b"\x16\x03\x01"),
+        ("auto", b"GE"),
     ] {
-        say(&server, scheme, bytes).await;
+        send(&server, scheme, bytes).await;
     }
     failed(&server, 4, &[("timeout", 4)]).await;
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_counted_as_such() {
+async fn invalid_tls_is_counted_as_such() {
     let server = TestServer::start_with(serve_operators);
-    say(&server, Scheme::Tls, b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
-    say(&server, Scheme::Auto, b"\x16\x03\x01\x00\x04rest").await;
-    let socket = server.connect(Scheme::Wss).await;
+    send(&server, "tls", b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    send(&server, "auto", b"\x16\x03\x01\x00\x04rest").await;
+    let socket = server.connect("wss").await;
     assert!(soon(server.tls(&[b"h2"], socket)).await.is_err(), "no protocol in common");
     failed(&server, 3, &[("tls", 3)]).await;
 }
 
 #[tokio::test]
-async fn tls_where_there_is_no_certificate_is_counted_as_such() {
+async fn tls_without_a_certificate_is_counted_as_such() {
     let server = TestServer::start_with(|config| {
         serve_operators(config);
         config.listen = vec!["auto://127.0.0.1:0".parse().expect("it is valid")];
         config.identity = None;
     });
-    say(&server, Scheme::Auto, b"\x16\x03\x01").await;
+    send(&server, "auto", b"\x16\x03\x01").await;
     failed(&server, 1, &[("tls", 1)]).await;
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_counted_as_such() {
+async fn invalid_http_is_counted_as_such() {
     let server = TestServer::start_with(serve_operators);
-    say(&server, Scheme::Ws, b"\x01\0k\r\n\r\n").await;
-    say(&server, Scheme::Auto, b"GET /\0 HTTP/1.1\r\n\r\n").await;
+    send(&server, "ws", b"\x01\0k\r\n\r\n").await;
+    send(&server, "auto", b"GET /\0 HTTP/1.1\r\n\r\n").await;
     failed(&server, 2, &[("http", 2)]).await;
 }
 
 #[tokio::test]
-async fn clients_that_leave_before_they_are_a_peer_are_counted_as_such() {
+async fn clients_that_disconnect_in_a_handshake_are_counted_as_such() {
     let server = TestServer::start_with(serve_operators);
     for (scheme, bytes) in [
-        (Scheme::Tls, &b"\x16\x03"[..]),
-        (Scheme::Wss, b""),
-        (Scheme::Ws, b"GET /ws HTTP/1.1\r\n"),
-        (Scheme::Auto, b"\x16\x03\x01"),
+        ("tls", &b"\x16\x03"[..]),
+        ("wss", b""),
+        ("ws", b"GET /ws HTTP/1.1\r\n"),
+        ("auto", b"\x16\x03\x01"),
     ] {
         let mut socket = server.connect(scheme).await;
         soon(socket.write_all(bytes)).await.expect("it is connected");

@@ -1,15 +1,16 @@
-//! A server that is told another configuration while it runs.
+//! A server whose configuration is reloaded while it runs.
 
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use waddell_server::{Scheme, ServerConfig};
+use waddell_server::ServerConfig;
+use waddell_tests::transport::Via;
 
 use crate::support::peer::Peer;
-use crate::support::server::{LISTEN, TestServer, Via};
+use crate::support::server::{LISTEN, TestServer};
 use crate::support::soon;
 
-/// What the server is to do from here on; returns what it says needs a restart.
+/// Reloads a changed configuration; returns the options that need a restart.
 fn reload(server: &TestServer, change: impl FnOnce(&mut ServerConfig)) -> Vec<&'static str> {
     let mut config = ServerConfig {
         listen: LISTEN.map(|url| url.parse().expect("it is valid")).to_vec(),
@@ -23,16 +24,16 @@ fn reload(server: &TestServer, change: impl FnOnce(&mut ServerConfig)) -> Vec<&'
 }
 
 #[tokio::test]
-async fn those_who_are_there_keep_what_they_have_and_others_get_the_new() {
+async fn connected_peers_keep_old_settings_and_later_ones_get_the_new() {
     let server = TestServer::start();
     let mut early = Peer::connect(&server, Via::Tcp).await;
     reload(&server, |config| config.timeouts.idle = Some(Duration::from_millis(50)));
     let mut idle = Peer::connect(&server, Via::Tcp).await;
-    assert_eq!(idle.receiver.rest().await, [], "it is hung up");
+    assert_eq!(idle.rest().await, [], "it is disconnected");
     reload(&server, |config| config.limits.max_frame_len = 100);
     let mut long = Peer::connect(&server, Via::Ws).await;
     long.send(long.id, 1, &[0; 83]).await;
-    assert_eq!(long.receiver.rest().await, [], "one byte too many");
+    assert_eq!(long.rest().await, [], "one byte too many");
     early.send(early.id, 1, &[0; 60_000]).await;
     assert_eq!(early.receive().await.body.len(), 60_000);
 }
@@ -41,17 +42,17 @@ async fn those_who_are_there_keep_what_they_have_and_others_get_the_new() {
 async fn times_hold_at_once() {
     let server = TestServer::start();
     reload(&server, |config| config.timeouts.handshake = Duration::from_millis(50));
-    let mut silent = server.connect(Scheme::Wss).await;
+    let mut silent = server.connect("wss").await;
     assert!(matches!(soon(silent.read(&mut [0; 1])).await, Ok(0) | Err(_)), "it is cut");
     reload(&server, |config| config.timeouts.auto_silence = Duration::from_millis(1));
-    // The greeting comes to one who says nothing.
-    let mut quiet = server.connect(Scheme::Auto).await;
+    // A silent client is greeted.
+    let mut quiet = server.connect("auto").await;
     soon(quiet.read_exact(&mut [0; 20])).await.expect("it is greeted");
 }
 
-/// A mebibyte less can wait for a peer that does not read.
+/// The outbox of a peer that does not read becomes a mebibyte smaller.
 #[tokio::test]
-async fn an_outbox_has_its_new_size_at_once() {
+async fn a_new_outbox_size_applies_at_once() {
     let server = TestServer::start_with(|config| {
         config.limits.outbox_total_bytes = 0;
         config.limits.outbox_bytes = 1 << 30;
@@ -71,7 +72,7 @@ async fn an_outbox_has_its_new_size_at_once() {
 }
 
 #[tokio::test]
-async fn what_needs_a_restart_is_named() {
+async fn options_that_need_a_restart_are_named() {
     let server = TestServer::start();
     let restart = reload(&server, |config| {
         config.workers = 1;

@@ -1,4 +1,4 @@
-//! A server that is told to stop: what it has taken it delivers, and then it is gone.
+//! Shutdown: the server delivers the frames that it has received, then ends.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use waddell_core::TopicId;
-use waddell_server::Scheme;
+use waddell_tests::transport::Via;
 
 use crate::support::http::ask;
 use crate::support::peer::{Peer, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{pattern, soon, until};
 
 #[tokio::test]
@@ -23,9 +23,9 @@ async fn peers_are_told_and_the_server_returns() {
     let addresses = Via::ALL.map(|via| server.address(via.scheme()));
     let stopping = server.stop();
     for (via, mut peer) in peers {
-        assert_eq!(peer.receiver.rest().await, [], "{via:?}: the stream ends in order");
+        assert_eq!(peer.rest().await, [], "{via:?}: the stream ends in order");
         let code = via.is_websocket().then_some(Some(1001));
-        assert_eq!(peer.receiver.close_code, code, "{via:?}");
+        assert_eq!(peer.close_code(), code, "{via:?}");
     }
     let handle = stopping.done().await;
     assert_eq!(handle.peers(), 0);
@@ -44,7 +44,7 @@ async fn messages_in_flight_are_delivered() {
     for via in Via::ALL {
         let recipient = Peer::connect(&server, via).await;
         let mut sender = Peer::connect(&server, via).await;
-        // Little enough to have reached the server's socket when this returns, read or not.
+        // Few enough to be in the server's socket buffer when this returns.
         let frames: Vec<u8> = (0..COUNT)
             .flat_map(|number| message(recipient.id, number, &pattern(100, number.into())))
             .collect();
@@ -54,7 +54,7 @@ async fn messages_in_flight_are_delivered() {
     }
     let stopping = server.stop();
     for (via, mut recipient) in recipients {
-        let messages = recipient.receiver.rest().await;
+        let messages = recipient.rest().await;
         assert_eq!(messages.len(), usize::from(COUNT), "{via:?}");
         for (number, message) in (0..).zip(messages) {
             assert_eq!(message.topic, TopicId(number), "{via:?}");
@@ -65,9 +65,9 @@ async fn messages_in_flight_are_delivered() {
     stopping.done().await;
 }
 
-/// Twelve megabytes wait for a peer that begins to read when the server has been told to stop.
+/// An outbox of twelve megabytes for a peer that begins to read at the shutdown.
 #[tokio::test]
-async fn what_waits_is_delivered_to_those_who_take_it() {
+async fn outboxes_are_delivered_to_peers_that_read() {
     let server = TestServer::start_with(|config| {
         config.limits.outbox_bytes = 64 << 20;
         config.timeouts.drain = Duration::from_secs(3600);
@@ -79,14 +79,14 @@ async fn what_waits_is_delivered_to_those_who_take_it() {
     }
     sender.echo().await;
     let stopping = server.stop();
-    assert_eq!(sender.receiver.rest().await, []);
-    assert_eq!(stuck.receiver.rest().await.len(), 200);
+    assert_eq!(sender.rest().await, []);
+    assert_eq!(stuck.rest().await.len(), 200);
     drop((stuck, sender));
     stopping.done().await;
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_read_does_not_hold_the_server_up() {
+async fn a_peer_that_does_not_read_does_not_delay_the_shutdown_for_long() {
     let server = TestServer::start_with(|config| {
         config.limits.outbox_bytes = 64 << 20;
         config.timeouts.drain = Duration::from_millis(300);
@@ -107,9 +107,9 @@ async fn a_peer_that_does_not_read_does_not_hold_the_server_up() {
     drop(stuck);
 }
 
-/// 600 peers, 2,000 a second: each has its time, by its random id, in the next 300 ms.
+/// 600 peers at 2,000 per second: each is closed at its time, by its id, in the next 300 ms.
 #[tokio::test]
-async fn peers_are_hung_up_one_after_another() {
+async fn peers_are_disconnected_one_after_another() {
     let server = TestServer::start_with(|config| {
         config.timeouts.drain = Duration::from_secs(3600);
     });
@@ -123,7 +123,7 @@ async fn peers_are_hung_up_one_after_another() {
     let mut ends = tokio::task::JoinSet::new();
     for mut peer in peers {
         ends.spawn(async move {
-            assert_eq!(peer.receiver.rest().await, []);
+            assert_eq!(peer.rest().await, []);
             (peer.id, begin.elapsed())
         });
     }
@@ -136,21 +136,21 @@ async fn peers_are_hung_up_one_after_another() {
 }
 
 #[tokio::test]
-async fn a_server_that_leaves_says_so_before_it_closes_its_listeners() {
+async fn readiness_ends_before_the_listeners_close() {
     let server = TestServer::start_with(|config| {
         config.admin.address = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         config.timeouts.drain_delay = Duration::from_secs(3600);
     });
     let admin = server.admin.expect("it is configured");
     let mut early = Peer::connect(&server, Via::Tcp).await;
-    let address = server.address(Scheme::Tcp);
+    let address = server.address("tcp");
     let stopping = server.stop();
     let readiness = async || {
         let mut stream = soon(TcpStream::connect(admin)).await.expect("it listens");
         ask(&mut stream, "GET /readyz").await.status
     };
     while readiness().await != 503 {}
-    // For as long as somebody may not have noticed, those who come are served, and all others too.
+    // During the drain delay new peers are served, and so are all others.
     let stream = soon(TcpStream::connect(address)).await.expect("it listens");
     let mut late = Peer::over(Box::new(stream), Via::Tcp).await;
     late.send(early.id, 1, b"hello").await;
@@ -166,15 +166,15 @@ async fn the_delay_ends_and_the_server_with_it() {
     let mut peer = Peer::connect(&server, Via::Wss).await;
     let begin = Instant::now();
     let stopping = server.stop();
-    assert_eq!(peer.receiver.rest().await, []);
+    assert_eq!(peer.rest().await, []);
     assert!(begin.elapsed() >= Duration::from_millis(50), "not before");
     drop(peer);
     stopping.done().await;
 }
 
-/// Those who were accepted before the end, and have yet to say what they have to.
+/// Clients that were accepted before the shutdown, but are still in their handshake.
 #[tokio::test]
-async fn clients_amid_their_handshakes_are_greeted_and_then_hung_up() {
+async fn clients_in_their_handshakes_are_greeted_and_then_disconnected() {
     let mut server =
         TestServer::start_with(|config| config.timeouts.drain = Duration::from_secs(3600));
     let mut clients = Vec::new();
@@ -184,9 +184,9 @@ async fn clients_amid_their_handshakes_are_greeted_and_then_hung_up() {
     stop_accepting(&mut server, 7).await;
     for (via, socket) in clients {
         let mut peer = Peer::over(server.start_tls(via, socket).await, via).await;
-        assert_eq!(peer.receiver.rest().await, [], "{via:?}: the stream ends in order");
+        assert_eq!(peer.rest().await, [], "{via:?}: the stream ends in order");
         let code = via.is_websocket().then_some(Some(1001));
-        assert_eq!(peer.receiver.close_code, code, "{via:?}");
+        assert_eq!(peer.close_code(), code, "{via:?}");
     }
     let metrics = server.stop().done().await.metrics();
     assert_eq!(metrics.peers_disconnected, metrics.peers_connected);
@@ -196,9 +196,9 @@ async fn clients_amid_their_handshakes_are_greeted_and_then_hung_up() {
 async fn a_request_that_has_begun_is_answered_and_an_idle_connection_is_closed() {
     let mut server =
         TestServer::start_with(|config| config.timeouts.drain = Duration::from_secs(3600));
-    let mut idle = server.connect(Scheme::Ws).await;
+    let mut idle = server.connect("ws").await;
     assert_eq!(ask(&mut idle, "GET /healthz").await.status, 200);
-    let mut half = server.connect(Scheme::Ws).await;
+    let mut half = server.connect("ws").await;
     half.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n").await.expect("it listens");
     stop_accepting(&mut server, 2).await;
     assert_eq!(soon(idle.read(&mut [0])).await.expect("it ends in order"), 0);
@@ -211,11 +211,11 @@ async fn a_request_that_has_begun_is_answered_and_an_idle_connection_is_closed()
 }
 
 #[tokio::test]
-async fn clients_that_say_nothing_do_not_hold_the_server_up() {
+async fn silent_clients_do_not_delay_the_shutdown_for_long() {
     let mut server =
         TestServer::start_with(|config| config.timeouts.drain = Duration::from_secs(5));
     let mut silent = Vec::new();
-    for scheme in [Scheme::Tls, Scheme::Ws, Scheme::Wss, Scheme::Auto] {
+    for scheme in ["tls", "ws", "wss", "auto"] {
         silent.push(server.connect(scheme).await);
     }
     stop_accepting(&mut server, 4).await;
@@ -223,11 +223,11 @@ async fn clients_that_say_nothing_do_not_hold_the_server_up() {
     assert_eq!(handle.metrics().handshakes_failed, 4, "they are not there until the time is over");
 }
 
-/// Tells the server to stop once it has accepted so many, and waits until it accepts no more.
-/// Whoever tries may be let in until then.
+/// Tells the server to stop after it has accepted that number of connections, and waits until its
+/// listeners are closed. The attempts may be accepted until then.
 async fn stop_accepting(server: &mut TestServer, connections: u64) {
     until(|| server.metrics().connections_accepted == connections).await;
-    let address = server.address(Scheme::Tcp);
+    let address = server.address("tcp");
     server.begin_stop();
     while soon(TcpStream::connect(address)).await.is_ok() {}
 }
@@ -240,11 +240,11 @@ async fn dropping_the_server_ends_every_connection() {
         peers.push(Peer::connect(&server, via).await);
     }
     let handle = server.handle.clone();
-    let address = server.address(Scheme::Tcp);
+    let address = server.address("tcp");
     server.abort();
     for mut peer in peers {
-        // With or without a word: it ends.
-        while let Ok(Some(_)) = soon(peer.receiver.next()).await {}
+        // The connection ends, in order or not.
+        while let Ok(Some(_)) = soon(peer.try_receive()).await {}
     }
     until(|| handle.peers() == 0).await;
     let metrics = handle.metrics();

@@ -1,12 +1,13 @@
-//! Peers that do not read, or slowly: nobody waits for them, and they cost little.
+//! Peers that read slowly or not at all: no other peer waits for them, and they cost little.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use waddell_core::TopicId;
+use waddell_tests::transport::Via;
 
 use crate::support::peer::{Peer, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{pattern, until};
 
 /// Bytes that fit into the two sockets of a connection: far more than any system's default.
@@ -24,7 +25,7 @@ async fn a_sender_does_not_wait_for_a_recipient_that_does_not_read() {
         let mut sender = Peer::connect(&server, via).await;
         let body = pattern(60_000, 1);
         let mut sent = 0;
-        // Each message to the one is followed by one to the other, which is there at once.
+        // Each message to the stuck peer is followed by one to the reader, which arrives at once.
         while server.metrics().frames_dropped_full < before.frames_dropped_full + 100 {
             sender.send(stuck.id, sent, &body).await;
             sender.send(reader.id, sent, b"meanwhile").await;
@@ -36,7 +37,7 @@ async fn a_sender_does_not_wait_for_a_recipient_that_does_not_read() {
         let waiting = metrics.bytes_forwarded - before.bytes_forwarded;
         assert!(waiting < OUTBOX as u64 + SOCKETS, "{via:?}: {waiting} bytes wait");
 
-        // What was taken is not lost, nor out of order: the newest was dropped.
+        // Accepted frames are neither lost nor out of order: the newest were dropped.
         let forwarded = metrics.frames_forwarded - before.frames_forwarded - u64::from(sent);
         for number in 0..forwarded {
             let message = stuck.receive().await;
@@ -51,7 +52,7 @@ async fn a_sender_does_not_wait_for_a_recipient_that_does_not_read() {
 }
 
 #[tokio::test]
-async fn a_peer_that_takes_nothing_for_too_long_is_hung_up() {
+async fn a_peer_that_reads_nothing_is_disconnected_after_the_write_timeout() {
     let server = TestServer::start_with(|config| {
         config.limits.outbox_bytes = 128 * 1024;
         config.timeouts.write = Duration::from_millis(200);
@@ -74,9 +75,9 @@ async fn a_peer_that_takes_nothing_for_too_long_is_hung_up() {
     }
 }
 
-/// To the system, a machine without room is like one that is gone.
+/// To TCP, a peer with a full receive buffer looks like a lost one.
 #[tokio::test]
-async fn a_peer_that_takes_nothing_is_given_the_write_timeout_also_if_tcp_s_is_shorter() {
+async fn a_peer_that_reads_nothing_is_given_the_write_timeout_even_if_tcp_s_is_shorter() {
     let server = TestServer::start_with(|config| {
         config.limits.outbox_bytes = 128 * 1024;
         config.timeouts.write = Duration::from_secs(2);
@@ -92,10 +93,10 @@ async fn a_peer_that_takes_nothing_is_given_the_write_timeout_also_if_tcp_s_is_s
     assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
 }
 
-/// It used to be hung up if it read less than a third of the socket's buffer in that time: until
-/// then the system does not say that there is room again.
+/// The system reports room only after a third of the socket's buffer is read, which may take longer
+/// than the write timeout.
 #[tokio::test]
-async fn a_peer_that_reads_slowly_but_steadily_is_not_hung_up() {
+async fn a_peer_that_reads_slowly_but_steadily_stays_connected() {
     let write_timeout = Duration::from_secs(4);
     let server = TestServer::start_with(|config| config.timeouts.write = write_timeout);
     let mut peers = tokio::task::JoinSet::new();

@@ -1,16 +1,16 @@
-//! Any peer reaches any other: on each transport, with bodies of every size, under every split.
+//! Any peer reaches any other: on every transport, with bodies of every size, under every split.
 
 use std::collections::BTreeSet;
 
 use waddell_core::{KEEP_ALIVE_FRAME, MAX_BODY_LEN, TopicId};
+use waddell_tests::transport::Via;
 
 use crate::support::peer::{Peer, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{pattern, soon};
 
-/// Every size at which something changes: small ones, powers of two, the borders between the
-/// forms of a WebSocket header (a message of one frame is 20 bytes longer than its body), and
-/// the largest.
+/// Returns the sizes at which a rule changes: small ones, powers of two, the limits of the forms of
+/// a WebSocket header (a message of one frame is 20 bytes longer than its body), and the largest.
 fn sizes() -> BTreeSet<usize> {
     let mut sizes: BTreeSet<usize> = (0..=300).collect();
     for power in 9..=16 {
@@ -32,8 +32,8 @@ async fn bodies_of_every_size_arrive_intact_and_in_order_between_all_transports(
         recipients.push((via, Peer::connect(&server, via).await));
     }
     for (seed, from) in Via::ALL.into_iter().enumerate() {
-        let Peer { id: sender_id, mut sender, receiver: _receiver } =
-            Peer::connect(&server, from).await;
+        let mut sender = Peer::connect(&server, from).await;
+        let sender_id = sender.id;
         for (to, recipient) in &mut recipients {
             let recipient_id = recipient.id;
             let send = async {
@@ -75,7 +75,7 @@ async fn peers_write_to_themselves() {
 }
 
 #[tokio::test]
-async fn input_may_come_byte_by_byte() {
+async fn input_may_arrive_byte_by_byte() {
     let server = TestServer::start();
     let mut recipient = Peer::connect(&server, Via::Tcp).await;
     for via in Via::ALL {
@@ -98,7 +98,7 @@ async fn input_may_come_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn thousands_of_frames_may_come_at_once() {
+async fn thousands_of_frames_may_arrive_at_once() {
     const COUNT: usize = 4_000;
     let server = TestServer::start_with(|config| config.limits.outbox_bytes = 64 << 20);
     let mut recipient = Peer::connect(&server, Via::Ws).await;
@@ -107,7 +107,7 @@ async fn thousands_of_frames_may_come_at_once() {
         let frames: Vec<u8> = (0..COUNT)
             .flat_map(|number| message(recipient.id, number as u16, &pattern(number % 40, number)))
             .collect();
-        // As much as a WebSocket message may hold, and on no frame's boundary.
+        // As much as a WebSocket message may hold, not cut at a frame's end.
         let pieces = frames.chunks(if via.is_websocket() { 128 * 1024 } else { usize::MAX });
         for piece in pieces {
             peer.send_bytes(piece).await;
@@ -120,9 +120,9 @@ async fn thousands_of_frames_may_come_at_once() {
     }
 }
 
-/// All in one write, with the handshake's last bytes: nothing is lost between the two.
+/// Frames in one write with the last bytes of the handshake are not lost.
 #[tokio::test]
-async fn frames_may_come_before_the_greeting() {
+async fn frames_may_arrive_before_the_greeting() {
     let server = TestServer::start();
     let mut recipient = Peer::connect(&server, Via::Tcp).await;
     for via in [Via::Tcp, Via::Tls, Via::AutoTcp, Via::AutoTls] {

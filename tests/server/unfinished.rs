@@ -1,19 +1,20 @@
-//! Frames that begin and are never finished: what they hold together, and how long they last.
+//! Frames that are never finished: limits on their memory and on their time.
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
+use waddell_tests::transport::Via;
 
 use crate::support::admin::{read, serve_operators};
 use crate::support::peer::{Peer, message};
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::{soon, until};
 
 const CEILING: usize = 4 << 20;
 
 const HELD: &str = "waddell_unfinished_frames_bytes";
 
-/// The longest frame but for its end.
+/// Returns most of the longest frame.
 fn begun() -> Vec<u8> {
     [&[0xff, 0xff][..], &[7; 60_000]].concat()
 }
@@ -34,10 +35,10 @@ async fn any_number_of_unfinished_frames_holds_no_more_than_the_ceiling() {
     let mut most_held = 0;
     while server.metrics().peers_crowded_out < 8 {
         let mut peer = Peer::connect(&server, Via::DIRECT[greedy.len() % 4]).await;
-        // Whoever is hung up for it may notice as it writes.
-        let _ = peer.sender.write(&begun()).await;
+        // The write fails if the server has closed the connection.
+        let _ = peer.try_send(&begun()).await;
         greedy.push(peer);
-        // A healthy pair goes on as if nothing were.
+        // A healthy pair is not affected.
         sender.send(reader.id, 1, b"meanwhile").await;
         assert_eq!(reader.receive().await.body, &b"meanwhile"[..]);
         let held = read(&server, HELD).await;
@@ -45,7 +46,7 @@ async fn any_number_of_unfinished_frames_holds_no_more_than_the_ceiling() {
         most_held = held.max(most_held);
     }
     assert!(most_held > CEILING as u64 / 2, "{most_held}");
-    assert_eq!(read(&server, "waddell_outbox_bytes").await, 0, "it is an account of its own");
+    assert_eq!(read(&server, "waddell_outbox_bytes").await, 0, "outboxes are counted apart");
     drop(greedy);
     until(|| server.handle.peers() == 2).await;
     let metrics = server.metrics();
@@ -55,7 +56,7 @@ async fn any_number_of_unfinished_frames_holds_no_more_than_the_ceiling() {
 }
 
 #[tokio::test]
-async fn a_frame_that_is_finished_gives_back_what_it_held() {
+async fn a_finished_frame_gives_its_memory_back() {
     let server = start();
     for via in Via::DIRECT {
         let mut peer = Peer::connect(&server, via).await;
@@ -65,7 +66,7 @@ async fn a_frame_that_is_finished_gives_back_what_it_held() {
         peer.send_bytes(&[7; 5_535]).await;
         peer.echo().await;
         assert_eq!(read(&server, HELD).await, 0, "{via:?}");
-        // A peer that hangs up inside a frame, too.
+        // So does a peer that disconnects inside a frame.
         peer.send_bytes(&begun()[..1000]).await;
         while read(&server, HELD).await < 1000 {}
         peer.finish().await;
@@ -74,7 +75,7 @@ async fn a_frame_that_is_finished_gives_back_what_it_held() {
     }
 }
 
-/// Starts a server that waits so long for the end of a frame.
+/// Starts a server with that frame timeout.
 fn start_impatient(frame_timeout: Duration) -> TestServer {
     TestServer::start_with(|config| {
         config.timeouts.frame = frame_timeout;
@@ -94,12 +95,12 @@ async fn a_frame_that_is_not_finished_in_time_ends_the_connection() {
         silent.push(peer);
     }
     until(|| server.metrics().peers_timed_out == Via::ALL.len() as u64).await;
-    // One byte after the other does not help.
+    // Sending a byte at a time does not help.
     for via in [Via::Tcp, Via::Ws, Via::Tls] {
         let mut peer = Peer::connect(&server, via).await;
         let timed_out = server.metrics().peers_timed_out;
         soon(async {
-            while peer.sender.write(&[0xff]).await.is_ok() {
+            while peer.try_send(&[0xff]).await.is_ok() {
                 sleep(Duration::from_millis(5)).await;
             }
         })
@@ -118,7 +119,7 @@ async fn frames_in_pieces_that_are_each_finished_in_time_go_on() {
         let mut peer = Peer::connect(&server, via).await;
         let frame = message(peer.id, 1, &[7; 100]);
         let (head, tail) = frame.split_at(50);
-        // There is one that has begun at any time, for longer than one may take.
+        // At any time a frame is unfinished, for longer than one frame may take.
         let next = [tail, head].concat();
         peer.send_bytes(head).await;
         let start = Instant::now();

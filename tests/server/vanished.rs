@@ -1,8 +1,7 @@
-//! Peers that vanish without a word, as if a cable were pulled: each is gone in time.
+//! Peers that vanish as if a cable were pulled: the server notices each in time.
 //!
-//! A filter on the peer's own socket throws away all that the network brings, so its machine
-//! confirms nothing, answers no question and refuses nothing, from one moment to the next; and
-//! nobody needs to be root for that.
+//! A filter on the peer's own socket drops every packet from the network. From then on its machine
+//! neither acknowledges nor answers nor resets. That needs no root rights.
 #![cfg(target_os = "linux")]
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,22 +10,23 @@ use std::time::Duration;
 use socket2::{SockFilter, SockRef};
 use waddell_core::PeerId;
 use waddell_server::ServerConfig;
+use waddell_tests::transport::Via;
 
 use crate::support::peer::Peer;
-use crate::support::server::{TestServer, Via};
+use crate::support::server::TestServer;
 use crate::support::until;
 
-/// Longer than any test waits: what takes this long never happens.
+/// Longer than any test waits.
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// Starts a server in which `change` alone says how a vanished peer is noticed.
+/// Starts a server that notices vanished peers only by the settings of `change`.
 fn server_that_notices(change: impl FnOnce(&mut ServerConfig)) -> TestServer {
     TestServer::start_with(|config| {
         config.timeouts.ping_interval = NEVER;
         config.timeouts.pong = NEVER;
         config.tcp.keepalive = NEVER;
         config.tcp.user_timeout = NEVER;
-        // Nothing waits here for long; a TCP user timeout is never shorter.
+        // The TCP user timeout is never shorter than this.
         config.timeouts.write = Duration::from_millis(200);
         change(config);
     })
@@ -34,7 +34,7 @@ fn server_that_notices(change: impl FnOnce(&mut ServerConfig)) -> TestServer {
 
 /// A peer that can vanish.
 struct Mortal {
-    /// Held open: a vanished machine closes nothing.
+    /// Kept open, because a vanished machine closes nothing.
     _peer: Peer,
     id: PeerId,
     socket: OwnedFd,
@@ -48,7 +48,7 @@ impl Mortal {
         Self { id: peer.id, _peer: peer, socket }
     }
 
-    /// From here on nothing reaches it, not even its machine; and it says nothing.
+    /// Drops everything that arrives from here on, before TCP sees it.
     fn vanish(&self) {
         const RETURN: u16 = 0x06;
         let accept_no_byte = SockFilter::new(RETURN, 0, 0, 0);
@@ -56,8 +56,8 @@ impl Mortal {
     }
 }
 
-/// Connects a mortal peer by each way, lets all vanish, and writes to them if that is wanted;
-/// waits until they are gone, and checks that a living peer beside each is not.
+/// Connects a mortal and a living peer by each way, lets the mortal ones vanish, and with
+/// `with_data` writes to them. Waits until they are gone, and checks that the living ones are not.
 async fn all_are_noticed(server: &TestServer, vias: &[Via], with_data: bool) {
     let mut living = Vec::new();
     let mut mortals = Vec::new();
@@ -73,7 +73,7 @@ async fn all_are_noticed(server: &TestServer, vias: &[Via], with_data: bool) {
             sender.send(mortal.id, 1, b"are you there").await;
         }
     }
-    // Whoever is alive shows it, to servers that ask for frames.
+    // Living peers send a frame, for servers with an idle timeout.
     until(|| server.handle.peers() <= living.len()).await;
     for peer in &mut living {
         peer.echo().await;
@@ -82,13 +82,13 @@ async fn all_are_noticed(server: &TestServer, vias: &[Via], with_data: bool) {
 }
 
 #[tokio::test]
-async fn one_with_something_on_its_way_to_it_is_gone_after_the_tcp_user_timeout() {
+async fn a_peer_with_frames_in_flight_to_it_is_gone_after_the_tcp_user_timeout() {
     let server = server_that_notices(|config| config.tcp.user_timeout = Duration::from_secs(1));
     all_are_noticed(&server, &Via::ALL, true).await;
 }
 
 #[tokio::test]
-async fn one_that_was_idle_is_gone_when_tcp_keepalive_has_asked() {
+async fn an_idle_peer_is_gone_after_tcp_keepalive_probes() {
     let server = server_that_notices(|config| {
         config.tcp.keepalive = Duration::from_secs(1);
         config.tcp.user_timeout = Duration::from_secs(1);
@@ -115,7 +115,7 @@ async fn a_websocket_peer_is_gone_after_a_ping_without_an_answer() {
 }
 
 #[tokio::test]
-async fn one_without_frames_is_gone_after_the_idle_timeout() {
+async fn a_peer_without_frames_is_gone_after_the_idle_timeout() {
     let server = server_that_notices(|config| config.timeouts.idle = Some(Duration::from_secs(1)));
     let mut mortals = Vec::new();
     for via in Via::ALL {
@@ -126,9 +126,9 @@ async fn one_without_frames_is_gone_after_the_idle_timeout() {
     assert_eq!(server.metrics().peers_timed_out, mortals.len() as u64);
 }
 
-/// Shows that the tests above do not notice what anybody would notice.
+/// Shows that without these settings the server does not notice.
 #[tokio::test]
-async fn one_that_vanishes_is_missed_by_nobody_who_does_not_ask() {
+async fn a_vanished_peer_stays_without_any_of_these_timeouts() {
     let server = server_that_notices(|_| {});
     let mortal = Mortal::connect(&server, Via::Tcp).await;
     mortal.vanish();

@@ -1,4 +1,4 @@
-//! The rules of WebSocket, kept by hand and broken by hand.
+//! The rules of WebSocket, kept and broken by hand-written frames.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waddell_core::{RateLimit, TopicId};
 use waddell_tests::checks::split_frames;
+use waddell_tests::transport::Via;
 
 use crate::support::http::{UPGRADE, ask};
 use crate::support::peer::{Peer, message};
-use crate::support::server::{Stream, TestServer, Via};
+use crate::support::server::{Stream, TestServer};
 use crate::support::websocket::{
     BINARY, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, masked, read_frame, unmasked,
 };
 use crate::support::{pattern, soon, until};
 
-/// Opens a WebSocket, and takes the greeting, which is a message of its own.
+/// Opens a WebSocket, and reads the greeting, which is a message of its own.
 async fn open(server: &TestServer, via: Via) -> Stream {
     let mut stream = server.dial(via).await;
     assert_eq!(ask(&mut stream, UPGRADE).await.status, 101);
@@ -32,7 +33,7 @@ async fn write(stream: &mut Stream, bytes: &[u8]) {
     .await;
 }
 
-/// Reads the close frame, and the end of the stream after it; returns the code.
+/// Reads the close frame and the end of the stream after it; returns the close code.
 async fn read_close(stream: &mut Stream) -> u16 {
     let (first_byte, payload) = read_frame(stream).await;
     assert_eq!(first_byte, FIN | CLOSE);
@@ -53,7 +54,7 @@ async fn messages_may_be_split_anywhere() {
         let bytes = frames.concat();
         for cut in 0..=bytes.len() {
             let (head, tail) = bytes.split_at(cut);
-            // Two messages; then one in three frames, pings between them, the last one empty.
+            // Two messages; then one in three fragments, with pings between them and an empty end.
             let two = [masked(FIN | BINARY, head), masked(FIN | BINARY, tail)].concat();
             let fragments = [
                 masked(BINARY, head),
@@ -76,7 +77,7 @@ async fn messages_may_be_split_anywhere() {
 }
 
 #[tokio::test]
-async fn websocket_frames_may_come_byte_by_byte() {
+async fn websocket_frames_may_arrive_byte_by_byte() {
     let server = TestServer::start();
     let mut recipient = Peer::connect(&server, Via::Tcp).await;
     let mut stream = open(&server, Via::Ws).await;
@@ -88,7 +89,7 @@ async fn websocket_frames_may_come_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn pings_are_answered_with_what_they_bear() {
+async fn pings_are_answered_with_their_payload() {
     let server = TestServer::start();
     for via in Via::WEBSOCKETS {
         let mut stream = open(&server, via).await;
@@ -100,7 +101,7 @@ async fn pings_are_answered_with_what_they_bear() {
 }
 
 #[tokio::test]
-async fn a_close_is_echoed_and_what_came_before_it_is_delivered() {
+async fn a_close_is_echoed_and_earlier_frames_are_delivered() {
     let server = TestServer::start();
     let mut recipient = Peer::connect(&server, Via::Tcp).await;
     for via in Via::WEBSOCKETS {
@@ -117,7 +118,7 @@ async fn a_close_is_echoed_and_what_came_before_it_is_delivered() {
 }
 
 #[tokio::test]
-async fn whoever_breaks_the_rules_is_told_which() {
+async fn the_close_code_names_the_broken_rule() {
     let server = TestServer::start();
     let mut recipient = Peer::connect(&server, Via::Tcp).await;
     let too_long = vec![0; 128 * 1024 + 1];
@@ -151,7 +152,7 @@ async fn whoever_breaks_the_rules_is_told_which() {
 }
 
 #[tokio::test]
-async fn the_longest_message_is_taken() {
+async fn the_longest_message_is_accepted() {
     let server = TestServer::start();
     let mut recipient = Peer::connect(&server, Via::Ws).await;
     let mut stream = open(&server, Via::Ws).await;
@@ -163,8 +164,8 @@ async fn the_longest_message_is_taken() {
     assert!(recipient.receive().await.body == body);
 }
 
-/// Many senders at once, so that frames pile up and share messages: none is ever cut by the end
-/// of a message, which a page could not tell from a broken one.
+/// Many senders at once fill the outbox, so that frames share messages. No frame is cut by the end
+/// of a message, because a page could not tell it from a broken one.
 #[tokio::test]
 async fn messages_end_on_frame_boundaries_under_load() {
     let server = TestServer::start_with(|config| config.limits.outbox_bytes = 64 << 20);
@@ -198,7 +199,7 @@ async fn messages_end_on_frame_boundaries_under_load() {
     senders.join_all().await;
 }
 
-/// Starts a server for peers of so many frames a second, and so many at once.
+/// Starts a server with a rate limit in frames per second, and a burst.
 fn start_limited(frames_per_second: u32, burst: Duration) -> TestServer {
     TestServer::start_with(|config| {
         config.limits.rate_limit = Some(RateLimit {
@@ -210,23 +211,23 @@ fn start_limited(frames_per_second: u32, burst: Duration) -> TestServer {
 }
 
 #[tokio::test]
-async fn frames_that_carry_nothing_are_kept_to_the_rate_too() {
+async fn empty_and_control_frames_are_kept_to_the_rate_too() {
     for via in [Via::Ws, Via::Wss] {
         let server = start_limited(200, Duration::from_millis(100));
         let mut stream = open(&server, via).await;
         let start = Instant::now();
-        // 300 pings as long as may be, so that one read holds few; 600 empty frames.
+        // 300 pings of the greatest length, so that one read holds few; 600 empty frames.
         let mut flood = masked(FIN | PING, &[7; 125]).repeat(300);
         flood.extend(masked(FIN | BINARY, b"").repeat(600));
         flood.extend(masked(FIN | PING, b"last"));
-        // Over TLS in short records, for one is taken as a whole.
+        // Over TLS in short records, because a record is read as a whole.
         for piece in flood.chunks(1000) {
             write(&mut stream, piece).await;
         }
         for _ in 0..300 {
             assert_eq!(read_frame(&mut stream).await, (FIN | PONG, vec![7; 125]));
         }
-        // Less the burst of 20, and what one read holds.
+        // Less the burst of 20, and the frames of one read.
         assert!(start.elapsed() > Duration::from_millis(1200), "{:?}", start.elapsed());
         assert_eq!(read_frame(&mut stream).await, (FIN | PONG, b"last".to_vec()));
         assert!(start.elapsed() > Duration::from_millis(2400), "{:?}", start.elapsed());
@@ -270,18 +271,18 @@ async fn the_subprotocol_is_echoed_if_it_is_offered() {
 }
 
 #[tokio::test]
-async fn the_server_pings_and_hangs_up_on_those_who_stay_silent() {
+async fn the_server_pings_and_disconnects_peers_that_stay_silent() {
     let server = TestServer::start_with(|config| {
         config.timeouts.ping_interval = Duration::from_millis(50);
         config.timeouts.pong = Duration::from_secs(5);
     });
     let mut alive = Peer::connect(&server, Via::Ws).await;
-    let answers = tokio::spawn(async move { alive.receiver.next().await });
+    let answers = tokio::spawn(async move { alive.try_receive().await });
     let mut silent = open(&server, Via::Ws).await;
     assert_eq!(read_frame(&mut silent).await, (FIN | PING, vec![]));
     let mut rest = Vec::new();
     soon(silent.read_to_end(&mut rest)).await.expect("it ends in order");
     until(|| server.handle.peers() == 1).await;
     assert_eq!(server.metrics().peers_timed_out, 1);
-    assert!(!answers.is_finished(), "who answers stays");
+    assert!(!answers.is_finished(), "a peer that answers stays");
 }

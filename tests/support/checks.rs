@@ -1,7 +1,7 @@
-//! What must hold for any input at all: called by the property tests and by the fuzz targets.
+//! Checks that must hold for any input. The property tests and the fuzz targets call them.
 //!
-//! Each check compares the core with a plain restatement of the protocol that is given the whole
-//! stream at once. Cuts say how long the pieces are that the core gets it in.
+//! Each check compares the core with a plain restatement of the protocol. The restatement is given
+//! the whole stream at once; the core is given pieces, whose lengths are the `cuts`.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use waddell_core::{
     MessageOut, Output, PREFIX_LEN, PeerId, Rejected, SendError, ServerConnection, TopicId,
 };
 
-/// Decodes `stream` in pieces and compares with what it says as a whole.
+/// Decodes `stream` in pieces, and compares the frames with those of the whole stream.
 ///
 /// # Panics
 ///
@@ -61,8 +61,8 @@ pub fn frame_decoder(stream: &[u8], cuts: &[u16], max_len: u16) {
 ///
 /// # Panics
 ///
-/// If a decision differs from the protocol's, or a forwarded frame from the one that was sent in
-/// anything but the sender, who must be `own_id`.
+/// If a decision differs from the protocol's, or if a forwarded frame differs from the sent one in
+/// more than the peer id, which must be `own_id`.
 pub fn server_connection(own_id: PeerId, stream: &[u8], cuts: &[u16]) {
     let config = ConnectionConfig { idle_timeout: Some(Duration::from_secs(60)), rate_limit: None };
     let mut connection = ServerConnection::new(own_id, config, at_ms(0));
@@ -72,7 +72,7 @@ pub fn server_connection(own_id: PeerId, stream: &[u8], cuts: &[u16]) {
     for (ms, mut piece) in (0..).zip(pieces(stream, cuts)) {
         let mut input = &mut piece[..];
         while let Ok(Some(mut frame)) = decoder.next_frame(&mut input) {
-            let sent = sent_frames.next().expect("no frame comes from nowhere");
+            let sent = sent_frames.next().expect("the core invents no frame");
             let decision = connection.handle_frame(&mut frame, at_ms(ms));
             let came_out = frame.as_bytes();
             match decision {
@@ -109,7 +109,7 @@ pub fn server_connection(own_id: PeerId, stream: &[u8], cuts: &[u16]) {
 ///
 /// # Panics
 ///
-/// If what arrives is not what was sent, or bears another sender than `sender`.
+/// If a message arrives changed, or with another sender than `sender`.
 pub fn round_trip(sender: PeerId, messages: &[MessageOut], cuts: &[u16]) {
     let mut stream = Vec::new();
     for message in messages {
@@ -154,46 +154,46 @@ pub fn round_trip(sender: PeerId, messages: &[MessageOut], cuts: &[u16]) {
     assert_eq!(client.poll_output(), None);
 }
 
-/// Something that happens to a client.
+/// A call on a client, or an event of its driver.
 #[derive(Clone, Debug)]
 pub enum Call {
     /// The transport is connected.
     Connected,
-    /// These bytes arrive.
+    /// Bytes arrive.
     Bytes(Vec<u8>),
     /// A frame from peer `from` arrives, in two pieces if `cut` lies within it.
     Frame {
-        /// Says who it is from, or, if it is the greeting, who the client is.
+        /// Number of the sender; in a greeting, number of the client itself.
         from: u8,
-        /// Length of its body.
+        /// Length of the body.
         body_len: u16,
-        /// Where it is cut.
+        /// Length of the first piece.
         cut: u16,
     },
-    /// The transport is gone.
+    /// The transport is lost.
     Disconnected,
     /// Time passes, and the driver wakes up.
     Timeout {
-        /// How much time, in milliseconds.
+        /// The time in milliseconds.
         after_ms: u16,
     },
-    /// The driver wakes up when it is due.
+    /// The driver wakes up at the time that the client asked for.
     TimeoutWhenDue,
     /// The application sends a message.
     Send {
-        /// Length of its body.
+        /// Length of the body.
         body_len: u32,
     },
     /// The application sends a keep-alive.
     SendKeepAlive,
-    /// The application wants no further wait.
+    /// The application ends the wait before the next dial.
     RetryNow,
     /// The application closes the client.
     Close,
 }
 
 impl Call {
-    /// Reads calls off `data`, any bytes at all.
+    /// Parses calls from `data`, which may be any bytes.
     pub fn decode_all(mut data: &[u8]) -> Vec<Self> {
         let data = &mut data;
         let mut calls = Vec::new();
@@ -224,12 +224,12 @@ impl Call {
     }
 }
 
-/// Makes calls on a client, in whatever order, and compares it with a plain model of a driver.
+/// Makes calls on a client, in any order, and compares it with a plain model of a driver.
 ///
 /// # Panics
 ///
-/// If an output comes where it has no place, the client reads something else out of a stream than
-/// it says, its getters contradict its outputs, or its timeouts would keep a driver spinning.
+/// If an output comes in a state that forbids it, the client misreads a stream, its getters
+/// contradict its outputs, or its timeouts would keep a driver spinning.
 pub fn client(config: ClientConfig, calls: &[Call]) {
     let mut driver = Driver {
         client: Client::new(config, at_ms(0)),
@@ -246,12 +246,12 @@ pub fn client(config: ClientConfig, calls: &[Call]) {
     }
 }
 
-/// What a driver knows of its client.
+/// A model of a driver, and its client.
 struct Driver {
     client: Client,
     now: Instant,
     transport: Transport,
-    /// What came in on the transport and has not made up a whole frame yet.
+    /// Bytes of an unfinished frame that arrived on the transport.
     stream: Vec<u8>,
     id: Option<PeerId>,
     closed: bool,
@@ -264,7 +264,7 @@ enum Transport {
     Connected,
 }
 
-/// An output, in so far as it can be foretold.
+/// An output, without the parts that cannot be predicted.
 #[derive(Debug, PartialEq, Eq)]
 enum Did {
     Dial,
@@ -272,7 +272,7 @@ enum Did {
     HangUp,
     Connected(PeerId),
     Message(Vec<u8>),
-    /// Disconnected, or Closed because no attempt is left.
+    /// Disconnected, or closed because no attempt is left.
     Lost,
     ClosedByApplication,
 }
@@ -383,7 +383,7 @@ impl Driver {
         assert_eq!(self.drain(), expected);
     }
 
-    /// Wakes the client up as often as it asks for, which must come to an end.
+    /// Wakes the client up as often as it asks for, which must end.
     fn wake_up(&mut self) {
         for _ in 0..4 {
             let due = self.client.poll_timeout().is_some_and(|at| at <= self.now);
@@ -401,7 +401,7 @@ impl Driver {
                 return;
             }
         }
-        panic!("the client is due at {:?} for ever", self.now);
+        panic!("the client asks for a wake-up at {:?} for ever", self.now);
     }
 
     fn check_sent(&mut self, result: Result<(), SendError>, frame: Vec<u8>) {
@@ -415,7 +415,7 @@ impl Driver {
         }
     }
 
-    /// Takes all outputs, and checks that each has a place where it comes.
+    /// Takes all outputs, and checks that each is allowed in its state.
     fn drain(&mut self) -> Vec<Did> {
         let mut done = Vec::new();
         while let Some(output) = self.client.poll_output() {
@@ -502,7 +502,7 @@ pub fn split_frames(mut stream: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     (frames, stream)
 }
 
-/// Cuts a stream into pieces as long as `cuts` say, over and over; in one if there are none.
+/// Cuts a stream into pieces of the lengths `cuts`, over and over; into one piece without cuts.
 fn pieces(mut stream: &[u8], cuts: &[u16]) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     let mut cuts = cuts.iter().cycle();
@@ -525,7 +525,7 @@ fn take_u16(data: &mut &[u8]) -> u16 {
     u16::from_le_bytes([take(data).unwrap_or(0), take(data).unwrap_or(0)])
 }
 
-/// Mostly short, because long ones only take time; now and then about the longest there is.
+/// Takes a length that is mostly short, since long bodies take time, and at times near the limit.
 fn take_body_len(data: &mut &[u8]) -> u32 {
     match take(data).unwrap_or(0) {
         len @ 0..250 => u32::from(len),

@@ -1,8 +1,8 @@
-//! Times by how often they occurred, to within one percent.
+//! Distribution of times, to within one percent.
 
 /// Counts of times in nanoseconds.
 ///
-/// Every power of two is cut into 128 equal parts, so a time is known to 1/128 of itself.
+/// Every power of two is divided into 128 equal parts, so a time is known to 1/128 of itself.
 #[derive(Debug)]
 pub struct Histogram {
     counts: Vec<u64>,
@@ -18,7 +18,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Starts with none.
+    /// Makes an empty histogram.
     pub fn new() -> Self {
         Self { counts: vec![0; index(u64::MAX) + 1], total: 0, min: u64::MAX, max: 0 }
     }
@@ -31,7 +31,7 @@ impl Histogram {
         self.max = self.max.max(time);
     }
 
-    /// Returns the time that so many percent of all do not exceed; `None` if there is none.
+    /// Returns the time that `percent` of all times do not exceed; `None` without any time.
     pub fn percentile(&self, percent: f64) -> Option<u64> {
         let rank =
             ((self.total as f64 * percent / 100.0).ceil() as u64).clamp(1, self.total.max(1));
@@ -49,7 +49,7 @@ fn index(time: u64) -> usize {
     ((shift as usize) << PART_BITS) + (time >> shift) as usize
 }
 
-/// Returns the middle of what falls under an index.
+/// Returns the middle of the times of an index.
 fn value(index: usize) -> u64 {
     let shift = (index >> PART_BITS).saturating_sub(1);
     let low = ((index - (shift << PART_BITS)) as u64) << shift;

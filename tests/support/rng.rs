@@ -8,12 +8,12 @@ use std::time::Duration;
 pub struct Rng(u64);
 
 impl Rng {
-    /// Starts the sequence that belongs to `seed`.
+    /// Starts the sequence of a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Returns any number.
+    /// Returns the next number.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -22,7 +22,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Returns a number of that range.
+    /// Returns a number in a range.
     pub fn between(&mut self, range: RangeInclusive<usize>) -> usize {
         let count = (range.end() - range.start() + 1) as u64;
         range.start() + (self.next_u64() % count) as usize
@@ -33,7 +33,7 @@ impl Rng {
         Duration::from_millis(self.between(0..=longest_ms) as u64)
     }
 
-    /// Returns true `percent` times in a hundred.
+    /// Returns true with a probability of `percent` in a hundred.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.between(1..=100) <= percent
     }

@@ -2,7 +2,7 @@
 //!
 //! The clients are the core's [`Client`]s under a driver that keeps the contract; the server is
 //! the core's [`ServerConnection`]s and [`FrameDecoder`]s around a registry and bounded outboxes.
-//! Whoever breaks a promise panics at the spot.
+//! A broken promise panics at once.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
@@ -24,19 +24,20 @@ mod pipe;
 mod promises;
 mod server;
 
-/// How long the network misbehaves, and how long it then has to settle.
+/// End of the time with faults.
 const FAULTS_UNTIL: Instant = Instant::since_epoch(Duration::from_secs(90));
+/// End of the time to recover.
 const SETTLED_AT: Instant = Instant::since_epoch(Duration::from_secs(180));
 const END: Instant = Instant::since_epoch(Duration::from_secs(190));
 
-/// A peer that takes no byte for this long is hung up, as by the server.
+/// A peer that takes no byte for this long is disconnected, as by the server.
 const STALL_LIMIT: Duration = Duration::from_secs(10);
 
-/// What happened in a run, to tell that faults did occur and that runs replay.
+/// Counts of a run, which show that faults occurred and that runs replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     counts: BTreeMap<&'static str, u64>,
-    /// Mixes every output of every client with its time.
+    /// Hash of every output of every client and its time.
     fingerprint: u64,
 }
 
@@ -49,7 +50,7 @@ impl Report {
         self.fingerprint ^= other.fingerprint;
     }
 
-    /// Returns how often that happened.
+    /// Returns how often an event occurred.
     pub fn of(&self, what: &str) -> u64 {
         self.counts.get(what).copied().unwrap_or(0)
     }
@@ -59,9 +60,9 @@ impl Report {
     }
 }
 
-/// Runs the world that belongs to `seed` from its beginning to its end.
+/// Runs the world of `seed` from its beginning to its end.
 ///
-/// With `trace`, every step is told on standard error.
+/// With `trace`, it prints every step on standard error.
 ///
 /// # Panics
 ///
@@ -76,22 +77,22 @@ pub fn run(seed: u64, trace: bool) -> Report {
     world.report
 }
 
-/// How bad the network is in one world; each in percent, of what it says.
+/// Rates of faults in one world, each in percent of the events that its field names.
 #[derive(Debug)]
 struct Faults {
     /// Dials that are refused.
     refuse: usize,
-    /// Dials that nobody ever answers.
+    /// Dials that are never answered.
     unanswered: usize,
     /// Application steps that cut a connection.
     cut: usize,
-    /// Application steps that stop a client's reading for a while.
+    /// Application steps that stop a client's reading for some time.
     pause: usize,
     /// Frames that a broken server shortens.
     short_frame: usize,
-    /// Application steps that send rubbish past the client.
+    /// Application steps that send invalid bytes past the client.
     rubbish: usize,
-    /// Drivers' wake-ups that come late.
+    /// Wake-ups of drivers that are late.
     late: usize,
 }
 
@@ -110,7 +111,7 @@ struct World {
     registry: HashMap<PeerId, usize>,
     ids_seen: HashSet<PeerId>,
     sent: HashMap<Tag, Sent>,
-    /// Number of the last message that arrived, by sender's and recipient's id.
+    /// Number of the last message that arrived, by ids of sender and recipient.
     last_arrived: HashMap<(PeerId, PeerId), u32>,
     report: Report,
     trace: bool,
@@ -120,32 +121,32 @@ struct World {
 enum Event {
     /// The application of this client does something.
     Application(usize),
-    /// The driver of this client wakes up, if this is the latest alarm that it has set.
+    /// The driver of this client wakes up, if this is the alarm that it set last.
     Alarm(usize, u64),
     /// The network answers this connection's dial.
     Dialed(usize),
-    /// Something arrives at the server on this connection.
+    /// Bytes arrive at the server on this connection.
     ToServer(usize),
-    /// Something arrives at the client on this connection.
+    /// Bytes arrive at the client on this connection.
     ToClient(usize),
-    /// The server looks whether this connection has died.
+    /// The server checks the deadlines of this connection.
     ServerCheck(usize),
 }
 
 /// A client, its driver and its application.
 struct Peer {
     client: Client,
-    /// The transport of the latest dial, until it is hung up or reported as gone.
+    /// The transport of the latest dial, until the client hangs up or it is reported as lost.
     connection: Option<usize>,
     alarm: u64,
     alarms_at_once: (Instant, u32),
-    /// Every id that it has had, the latest last.
+    /// Every id of the client, the latest last.
     ids: Vec<PeerId>,
     number: u32,
     expected_end: Option<CloseReason>,
 }
 
-/// Both ends of a transport and what is between them.
+/// Both ends of a transport, and the pipes between them.
 struct Connection {
     owner: usize,
     up: Pipe,
@@ -157,11 +158,11 @@ struct ServerEnd {
     connection: ServerConnection,
     decoder: FrameDecoder,
     outbox: Vec<u8>,
-    /// Since when the pipe has taken no byte although there were some to take.
+    /// Start of the time in which the pipe took no byte of a non-empty outbox.
     stalled_since: Option<Instant>,
 }
 
-/// Says in a body which message it is.
+/// Identity of a message, which its body carries.
 type Tag = (u32, u32);
 
 struct Sent {
@@ -175,7 +176,7 @@ struct Sent {
 impl World {
     fn new(seed: u64, trace: bool) -> Self {
         let mut rng = Rng::new(seed);
-        // Each fault is off in some worlds, so that none hides what another does.
+        // Each fault is off in some worlds, so that none hides the effect of another.
         let mut percent = |most| if rng.chance(60) { rng.between(1..=most) } else { 0 };
         let faults = Faults {
             refuse: percent(60),
@@ -216,7 +217,7 @@ impl World {
         let config = ClientConfig {
             reconnect_attempts: if self.rng.chance(10) { 5 } else { u32::MAX },
             connect_timeout: Some(Duration::from_secs(self.rng.between(3..=10) as u64)),
-            // Whoever sends none is hung up where the server has an idle timeout, and comes back.
+            // A server with an idle timeout disconnects clients without keep-alives; they return.
             keep_alive_interval: self.rng.chance(70).then_some(Duration::from_secs(25)),
             jitter_seed: self.rng.next_u64(),
         };
@@ -271,14 +272,14 @@ impl World {
         self.now < FAULTS_UNTIL
     }
 
-    /// Draws whether a fault occurs.
+    /// Decides at random whether a fault occurs.
     fn fault(&mut self, percent: usize) -> bool {
         self.faulty() && self.rng.chance(percent)
     }
 
     fn application_step(&mut self, index: usize) {
         if !self.faulty() {
-            // Whoever has no keep-alive interval does it by hand.
+            // An application without a keep-alive interval sends keep-alives itself.
             let _ = self.clients[index].client.send_keep_alive();
             self.drain(index);
             self.plan(Duration::from_secs(20), Event::Application(index));
@@ -294,11 +295,11 @@ impl World {
                 }
             }
             70..=79 => {
-                // Whether it can be sent is for the client to say; see what the driver checks.
+                // The client decides whether it can be sent; the driver checks the result.
                 let _ = self.clients[index].client.send_keep_alive();
             }
             80..=89 => self.clients[index].client.retry_now(self.now),
-            // Waking up without need must do no harm.
+            // A wake-up without need must do no harm.
             90..=98 => self.clients[index].client.handle_timeout(self.now),
             _ => {
                 if self.clients[index].client.state() != ClientState::Closed {
@@ -327,7 +328,7 @@ impl World {
         self.plan(pause, Event::Application(index));
     }
 
-    /// Whole frames that no client sends, or that are for nobody.
+    /// Returns a whole frame that no client sends, or that has no recipient.
     fn rubbish(&mut self) -> Vec<u8> {
         let len = self.rng.between(0..=40);
         let mut payload = self.rng.bytes().repeat(3);
@@ -349,7 +350,7 @@ impl World {
         self.send(index, to, len);
     }
 
-    /// More than a slow reader's outbox holds.
+    /// Sends more than the outbox of a slow reader holds.
     fn send_burst(&mut self, index: usize) {
         let to = self.pick_recipient(index);
         for _ in 0..20 {
@@ -357,7 +358,7 @@ impl World {
         }
     }
 
-    /// Whoever the application has heard of: another, itself, one that was, or nobody.
+    /// Picks a recipient: another client, itself, a former id, or an unknown id.
     fn pick_recipient(&mut self, index: usize) -> PeerId {
         let other = self.rng.between(0..=self.clients.len() - 1);
         let ids = match self.rng.between(0..=9) {
@@ -380,7 +381,7 @@ impl World {
         match peer.client.send(&message) {
             Ok(()) => {
                 peer.number += 1;
-                let from = peer.client.id().expect("who can send has an id");
+                let from = peer.client.id().expect("a ready client has an id");
                 self.sent.insert(tag, Sent { from, to, topic, len, arrived: false });
                 self.report.count("messages_sent");
             }
@@ -390,7 +391,7 @@ impl World {
         }
     }
 
-    /// Loses what is under way from some byte on; each end learns of it in its own time.
+    /// Loses the bytes in flight from some byte on. Each end learns of it at its own time.
     fn cut(&mut self, connection: usize) {
         self.report.count("connections_cut");
         let keep_up = self.rng.between(0..=self.connections[connection].up.len());
@@ -399,7 +400,7 @@ impl World {
         self.connections[connection].up.cut(keep_up);
         self.connections[connection].down.cut(keep_down);
         for (up, delay) in [(true, self.rng.up_to_ms(80_000)), (false, self.rng.up_to_ms(80_000))] {
-            // An end that was long in coming: nothing is read in the meantime.
+            // An end that is reported late: nothing is read in the meantime.
             let until = self.now + if self.rng.chance(50) { delay } else { Duration::ZERO };
             let connection = &mut self.connections[connection];
             let pipe = if up { &mut connection.up } else { &mut connection.down };
@@ -410,7 +411,7 @@ impl World {
     }
 }
 
-/// The body of that length that belongs to a tag: the tag itself, then what follows from it.
+/// Returns the body of a tag: the tag itself, then bytes that follow from it.
 fn body(tag: Tag, len: usize) -> Vec<u8> {
     let filler = Rng::new(u64::from(tag.0) << 32 | u64::from(tag.1)).bytes();
     let mut body = filler.repeat(len / filler.len() + 1);

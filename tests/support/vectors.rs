@@ -6,65 +6,65 @@ use waddell_core::{PeerId, TopicId};
 /// The whole file.
 #[derive(Debug)]
 pub struct Vectors {
-    /// Id of the connection that every vector is about.
+    /// Id of the connection of every vector.
     pub own_id: PeerId,
-    /// In the order of the file.
+    /// The vectors in the order of the file.
     pub vectors: Vec<Vector>,
 }
 
-/// One exchange: bytes, and what they mean.
+/// One exchange: bytes and their meaning.
 #[derive(Debug)]
 pub struct Vector {
-    /// Unique in the file.
+    /// Name, unique in the file.
     pub name: String,
-    /// Who reads the bytes.
+    /// The side that reads the bytes.
     pub to: Side,
     /// The frame, prefix included.
     pub wire: Vec<u8>,
-    /// What the reader makes of it.
+    /// The effect on the reader.
     pub outcome: Outcome,
-    /// What it carries, where it carries anything.
+    /// The message in the frame, if there is one.
     pub message: Option<Message>,
 }
 
-/// Who reads a vector's bytes.
+/// The side that reads a vector's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Side {
-    /// A client sent them.
+    /// The server: a client sent the bytes.
     Server,
-    /// A server sent them.
+    /// The client: a server sent the bytes.
     Client,
 }
 
-/// What the reader makes of a vector's bytes.
+/// The effect of a vector's bytes on the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
-    /// The server passes the frame on to the message's peer.
+    /// The server forwards the frame to the message's peer.
     Forward,
-    /// The server notes that the peer lives.
+    /// The server counts a keep-alive.
     KeepAlive,
-    /// The server ignores and counts it.
+    /// The server rejects the frame as too short.
     ShortFrame,
-    /// The server ignores and counts it.
+    /// The server rejects the frame, because its recipient is the nil id.
     ReservedRecipient,
-    /// The client learns its id.
+    /// The client learns its own id.
     Greeting,
-    /// The client gets a message.
+    /// The client receives a message.
     Message,
     /// The client hangs up.
     HangUp,
 }
 
-/// What a vector's frame carries.
+/// The message in a vector's frame.
 #[derive(Debug)]
 pub struct Message {
-    /// Recipient on the way to the server, sender on the way from it.
+    /// The recipient in a frame to the server, the sender in a frame from it.
     pub peer: PeerId,
-    /// What it is about.
+    /// The topic.
     pub topic: TopicId,
-    /// The pieces that the body is given in.
+    /// The pieces of the body.
     pub parts: Vec<Vec<u8>>,
 }
 
@@ -73,7 +73,7 @@ impl Vectors {
     ///
     /// # Panics
     ///
-    /// If the file is not what it says it is.
+    /// If the file breaks its own format.
     pub fn read() -> Self {
         let text = include_str!("../../core/testdata/vectors.json");
         let file: RawFile = serde_json::from_str(text).expect("vectors.json is well formed");
@@ -87,7 +87,7 @@ impl Vectors {
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// If there is no such vector.
     pub fn get(&self, name: &str) -> &Vector {
         let found = self.vectors.iter().find(|vector| vector.name == name);
         found.unwrap_or_else(|| panic!("no vector is called {name}"))

@@ -1,13 +1,13 @@
 //! Instructions that the core executes for one frame, counted by valgrind.
 //!
-//! `cargo xtask bench --core` prints a table, beside the counts on record in `record.tsv`. Times on a
-//! shared machine say little; instructions are the same in every run, so a change of one percent is
-//! a change. `--record` writes the record anew: a commit that changes the counts on purpose brings
+//! `cargo xtask bench --core` prints a table of the counts beside those of `record.tsv`. Times on a
+//! shared machine say little. Instructions are the same in every run, so a change of one percent is
+//! a change. `--record` rewrites the record: a commit that changes the counts on purpose contains
 //! the new record.
 //!
-//! Each case is run under valgrind for two different numbers of frames, and the difference is
-//! divided by the difference: start-up and set-up do not count. Copying counts up to one
-//! instruction for a byte, which flatters no machine's `memcpy`.
+//! Each case runs under valgrind for two numbers of frames. The difference of the counts, divided
+//! by the difference of the numbers, leaves start-up out. Copying counts up to one instruction per
+//! byte, which is more than any machine's `memcpy` needs.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -19,7 +19,7 @@ use waddell_core::{
     MessageOut, PeerId, ServerConnection, TopicId,
 };
 
-/// Handles so many frames with payloads of so many bytes.
+/// Handles frames: the length of their payloads in bytes, and their number.
 type Case = fn(usize, u64);
 
 const CASES: &[(&str, Case)] = &[
@@ -39,8 +39,8 @@ const MANY: u64 = 4_800;
 /// Changes up to this many percent are not shown.
 const SHOWN: f64 = 3.0;
 
-/// More than this many percent above the record is a failure. Another compiler or C library moves
-/// the counts by some percent; a copy or an allocation too many moves them by more than this.
+/// More than this many percent above the record is a failure. Another compiler or C library changes
+/// the counts by a few percent; one copy or allocation too many changes them by more than this.
 const FAILING: f64 = 25.0;
 
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/record.tsv");
@@ -89,7 +89,7 @@ fn compare() -> Result<(), String> {
                 Some(change) if change.abs() > SHOWN => format!("{change:+.1} %"),
                 Some(_) => String::new(),
             };
-            // Of longer frames most is the C library's `memcpy`, which is another on another processor.
+            // Most of a longer frame is the C library's `memcpy`, which depends on the processor.
             let telling = len == LENGTHS[0];
             if let Some(change) = change.filter(|change| telling && *change > FAILING) {
                 failed.push(format!("{name}, {len} B: {change:+.1} %"));
@@ -100,7 +100,8 @@ fn compare() -> Result<(), String> {
     }
     let shortest = LENGTHS[0];
     println!(
-        "changes beyond {SHOWN} % of record.tsv are shown; beyond +{FAILING} % of {shortest} B they fail"
+        "changes beyond {SHOWN} % of record.tsv are shown; more than +{FAILING} % for {shortest} B \
+         fail"
     );
     if failed.is_empty() {
         return Ok(());
@@ -132,7 +133,7 @@ fn count_all() -> Result<Counts, String> {
         for &len in LENGTHS {
             let (few, many) = count(index, len, FEW)
                 .zip(count(index, len, MANY))
-                .ok_or("valgrind cannot count: apt-get install valgrind")?;
+                .ok_or("valgrind is missing: apt-get install valgrind")?;
             let each = (many - few) as f64 / (MANY - FEW) as f64;
             counts.insert(((*name).to_owned(), len), each);
         }
@@ -140,7 +141,7 @@ fn count_all() -> Result<Counts, String> {
     Ok(counts)
 }
 
-/// Runs a case under valgrind; `None` if there is no valgrind, or none that can be understood.
+/// Runs a case under valgrind; `None` without valgrind, or if its output is not understood.
 fn count(case: usize, len: usize, frames: u64) -> Option<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -197,7 +198,7 @@ fn receive(len: usize, frames: u64) {
     }
 }
 
-/// The server's path up to the point where it looks the recipient up.
+/// The server's path up to the look-up of the recipient.
 struct Server {
     decoder: FrameDecoder,
     connection: ServerConnection,

@@ -1,4 +1,4 @@
-//! As much of NATS's text protocol as a relay of small messages needs.
+//! The part of NATS's text protocol that small messages need.
 
 use std::process;
 
@@ -6,7 +6,7 @@ use waddell_core::{HEADER_LEN, PeerId};
 
 use super::Incoming;
 
-/// Reads what a NATS server sends.
+/// Reads the bytes of a NATS server.
 #[derive(Default)]
 pub(super) struct Reader {
     /// The beginning of an unfinished line or message.
@@ -34,7 +34,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Takes whole lines and messages; returns how many bytes they are.
+    /// Takes whole lines and messages; returns their length in bytes.
     fn take_whole(
         &mut self,
         bytes: &[u8],
@@ -72,10 +72,11 @@ impl Reader {
     }
 }
 
-/// Writes what makes a connection the peer of that number. The server's PONG says that it is.
+/// Makes the connection the peer of that number. The server confirms it by a PONG.
 pub(super) fn subscribe(peer: usize, out: &mut Vec<u8>) {
     let connect = format!(
-        "CONNECT {{\"verbose\":false,\"pedantic\":false,\"echo\":true}}\r\nSUB w.{}.{peer} 1\r\nPING\r\n",
+        "CONNECT {{\"verbose\":false,\"pedantic\":false,\"echo\":true}}\r\n\
+         SUB w.{}.{peer} 1\r\nPING\r\n",
         process::id()
     );
     out.extend_from_slice(connect.as_bytes());

@@ -1,25 +1,25 @@
-//! As much of RFC 6455 as a client needs that sends binary messages and reads any.
+//! The part of RFC 6455 that a client needs to send binary messages and read any message.
 //!
-//! By hand, because the reading side must be cheaper than the server under load: payloads are
-//! handed on where they lie.
+//! Written by hand, because the reading side must be cheaper than the server under load: payloads
+//! are passed on in place.
 
 use crate::target::Target;
 
-/// Undoes the framing of what a server sends.
+/// Removes the framing from the bytes of a server.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// The response to the upgrade or a frame's header, as far as it has arrived.
+    /// The part of the HTTP response or of a frame's header that has arrived.
     partial: Vec<u8>,
     upgraded: bool,
-    /// What is left of the payload under way.
+    /// Remaining length of the current payload.
     remaining: u64,
     opcode: u8,
-    /// The payload of a ping, as far as it has arrived.
+    /// The part of a ping's payload that has arrived.
     ping: Vec<u8>,
 }
 
 impl Reader {
-    /// Hands the payloads of binary messages to `on`; writes answers to pings to `out`.
+    /// Passes the payloads of binary messages to `on`; writes answers to pings to `out`.
     pub(super) fn take(
         &mut self,
         mut bytes: &mut [u8],
@@ -62,7 +62,7 @@ impl Reader {
         if self.partial.ends_with(b"\r\n\r\n") {
             let line = self.partial.split(|byte| *byte == b'\r').next().unwrap_or_default();
             if !line.starts_with(b"HTTP/1.1 101 ") {
-                return Err(format!("no WebSocket: {}", line.escape_ascii()));
+                return Err(format!("the server refused the WebSocket: {}", line.escape_ascii()));
             }
             self.upgraded = true;
             self.partial = Vec::new();
@@ -101,7 +101,7 @@ fn parse_header(header: &[u8]) -> Result<Option<(u8, u64)>, String> {
 /// Writes the request for a WebSocket.
 pub(super) fn request(target: &Target, out: &mut Vec<u8>) {
     let Target { authority, path, .. } = target;
-    // The key only shows that the server speaks WebSocket; any 16 bytes will do.
+    // The key only proves that the server speaks WebSocket; any 16 bytes do.
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -143,6 +143,6 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// Not random, since nothing here needs hiding from a proxy; not zero, since then a server
-/// that forgets to unmask would pass.
+/// Not random, since no proxy reads this. Not zero, since then a server that does not unmask would
+/// pass.
 const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x88];

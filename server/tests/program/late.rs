@@ -1,4 +1,4 @@
-//! A server that was stopped, or busy, for longer than it waits for peers: not their fault.
+//! A server that was stopped for longer than its timeouts, which is not the fault of its peers.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use crate::support::{Running, greeting, message};
 
-/// Stops the server for longer than the 3 s that it waits in these tests, and has the peer say
-/// something meanwhile.
-fn say_while_stopped(server: &Running, peer: &mut TcpStream, words: &[u8]) {
+/// Stops the server for longer than the timeout of 3 s of these tests. Meanwhile the peer sends
+/// `bytes`.
+fn send_while_stopped(server: &Running, peer: &mut TcpStream, bytes: &[u8]) {
     server.signal("STOP");
-    peer.write_all(words).expect("it is connected");
+    peer.write_all(bytes).expect("it is connected");
     sleep(Duration::from_secs(4));
     server.signal("CONT");
 }
 
 #[test]
-fn nobody_is_taken_for_idle_whose_frames_wait_to_be_read() {
+fn a_peer_with_unread_frames_does_not_count_as_idle() {
     let server = Running::start(&["--listen", "tcp://127.0.0.1:0", "--idle-timeout", "3s"], 1);
     let mut peer = server.connect(0);
     let id = greeting(&mut peer);
-    say_while_stopped(&server, &mut peer, b"\x01\x00k");
+    send_while_stopped(&server, &mut peer, b"\x01\x00k");
     let echo = message(id, b"still here");
     peer.write_all(&echo).expect("it is connected");
     let mut heard = vec![0; echo.len()];
@@ -30,7 +30,7 @@ fn nobody_is_taken_for_idle_whose_frames_wait_to_be_read() {
 }
 
 #[test]
-fn nobody_is_taken_for_dead_whose_pong_waits_to_be_read() {
+fn a_peer_with_an_unread_pong_does_not_count_as_dead() {
     let server = Running::start(
         &["--listen", "ws://127.0.0.1:0", "--ping-interval", "1s", "--pong-timeout", "3s"],
         1,
@@ -54,7 +54,7 @@ fn nobody_is_taken_for_dead_whose_pong_waits_to_be_read() {
     peer.read_exact(&mut ping).expect("it comes");
     assert_eq!(ping, PING);
     // A mask of zeros changes nothing.
-    say_while_stopped(&server, &mut peer, &[0x8a, 0x80, 0, 0, 0, 0]);
+    send_while_stopped(&server, &mut peer, &[0x8a, 0x80, 0, 0, 0, 0]);
     let echo = message(id, b"still here");
     let header = [0x82, 0x80 | echo.len() as u8, 0, 0, 0, 0];
     peer.write_all(&[&header[..], &echo].concat()).expect("it is connected");

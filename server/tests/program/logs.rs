@@ -1,7 +1,7 @@
-//! What stands in the log, what does not, and how often.
+//! Lines of the log, and their number.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
@@ -10,10 +10,9 @@ use socket2::{Domain, Socket, Type};
 
 use crate::support::{PATIENCE, PROGRAM, Running, greeting, message, metric, until};
 
-/// Connects from an address that nothing but this client has.
+/// Connects from an address that only this client has.
 fn connect_from_afar(server: &Running, index: usize) -> TcpStream {
-    let (_, address) = server.urls[index].split_once("://").expect("it is a URL");
-    let address: SocketAddr = address.parse().expect("it is an address");
+    let address: SocketAddr = server.address(index).parse().expect("it is an address");
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are descriptors");
     let from = SocketAddr::from(([127, 0, 0, 99], 0));
     socket.bind(&from.into()).expect("the whole network is this machine's");
@@ -22,13 +21,13 @@ fn connect_from_afar(server: &Running, index: usize) -> TcpStream {
     socket.into()
 }
 
-/// All that the server logs about clients that do all that is logged.
+/// Returns the log of a server whose clients cause every kind of line about clients.
 fn log_of_every_kind(addresses: &str) -> String {
     let arguments = ["--log=trace", "--log-addresses", addresses, "--auto-silence=1ms"];
     let listeners = ["--listen=tcp://127.0.0.1:0", "--listen=ws://127.0.0.1:0"];
     let mut server =
         Running::start(&[&arguments[..], &listeners, &["--listen=auto://127.0.0.1:0"]].concat(), 3);
-    // A peer, one whose claim is ignored, one that breaks a rule, and handshakes that fail.
+    // A peer, an ignored PROXY header, a peer that breaks a rule, and failed handshakes.
     greeting(&mut connect_from_afar(&server, 0));
     greeting(&mut connect_from_afar(&server, 2));
     for (index, bytes) in [
@@ -42,7 +41,7 @@ fn log_of_every_kind(addresses: &str) -> String {
     ] {
         let mut stream = connect_from_afar(&server, index);
         stream.write_all(bytes).expect("it is connected");
-        // To its end, of whichever kind.
+        // The connection ends, in order or not.
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let _ = stream.read_to_end(&mut Vec::new());
     }
@@ -53,7 +52,7 @@ fn log_of_every_kind(addresses: &str) -> String {
 }
 
 #[test]
-fn addresses_stand_in_the_log_unless_they_are_not_to() {
+fn addresses_are_logged_unless_switched_off() {
     let with = log_of_every_kind("on");
     for line in ["connected", "handshake failed", "WebSocket refused", "ignored"] {
         let lines = || with.lines().filter(|logged| logged.contains(line));
@@ -66,27 +65,24 @@ fn addresses_stand_in_the_log_unless_they_are_not_to() {
     assert!(!without.contains("127.0.0.99"), "{without}");
 }
 
-/// Five thousand peers that come and go, of which each is logged or counted; and each line is one
-/// JSON object.
+/// Five thousand peers connect and disconnect. Each is logged or counted, and each line is one JSON
+/// object.
 #[test]
 fn a_flood_of_connections_is_summed_up() {
     const COUNT: u64 = 5_000;
     let mut server = Running::start(&["--listen=tcp://127.0.0.1:0", "--log-format=json"], 1);
-    // The log may be longer than the pipe has room for.
-    let mut stderr = server.child.stderr.take().expect("it is piped");
-    let reader = std::thread::spawn(move || {
-        let mut log = String::new();
-        stderr.read_to_string(&mut log).map(|_| log)
-    });
+    // The log may be longer than the buffer of the pipe.
+    let log = server.log();
+    let reader = std::thread::spawn(move || log.collect::<Result<Vec<_>, _>>());
     for _ in 0..COUNT {
         greeting(&mut server.connect(0));
     }
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
     let log = reader.join().expect("it does not panic").expect("it is text");
-    let (mut said, mut summed_up, mut reasons) = ([0; 2], [0; 2], Vec::new());
-    for line in log.lines() {
-        let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+    let (mut logged, mut summed_up, mut reasons) = ([0; 2], [0; 2], Vec::new());
+    for line in log {
+        let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
         let fields = &line["fields"];
         let index = |message: &Value| match message.as_str() {
             Some("connected") => Some(0),
@@ -94,7 +90,7 @@ fn a_flood_of_connections_is_summed_up() {
             _ => None,
         };
         if let Some(index) = index(&fields["message"]) {
-            said[index] += 1;
+            logged[index] += 1;
             if index == 1 {
                 assert!(fields["seconds"].is_u64() && fields["frames_in"] == 0, "{line}");
                 reasons.push(fields["reason"].as_str().expect("it is a word").to_owned());
@@ -104,55 +100,56 @@ fn a_flood_of_connections_is_summed_up() {
             summed_up[index] += fields["times"].as_u64().expect("it is a number");
         }
     }
-    for (said, summed_up) in said.into_iter().zip(summed_up) {
-        assert_eq!(said + summed_up, COUNT);
-        assert!(summed_up > 0, "the log is shorter than what has happened");
+    for (logged, summed_up) in logged.into_iter().zip(summed_up) {
+        assert_eq!(logged + summed_up, COUNT);
+        assert!(summed_up > 0, "the log has fewer lines than events");
     }
     assert!(reasons.iter().all(|reason| reason == "closed" || reason == "broken"), "{reasons:?}");
 }
 
-/// Has each of so many connections be a line of the log, some 200 bytes long.
-fn be_logged(server: &Running, index: usize, count: usize) {
+/// Makes connections that cause a line of the log each, some 200 bytes long.
+fn fill_log(server: &Running, index: usize, count: usize) {
     for _ in 0..count {
         let mut stream = server.connect(index);
         stream.write_all(b"rubbish\r\n\r\n").expect("it is connected");
-        // To its end, of whichever kind.
+        // The connection ends, in order or not.
         let _ = stream.read_to_end(&mut Vec::new());
     }
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_nobody() {
+fn a_stalled_log_reader_does_not_block_the_server() {
     let arguments = ["--log=debug", "--log-format=json", "--admin=127.0.0.1:0"];
     let listeners = ["--listen=tcp://127.0.0.1:0", "--listen=ws://127.0.0.1:0"];
     let mut server = Running::start(&[&arguments[..], &listeners].concat(), 2);
     let admin = server.admin();
-    // Standard error is a pipe, which is full after 64 KiB; behind it there is 1 MiB, twice.
-    be_logged(&server, 1, 15_000);
+    // Standard error is a pipe of 64 KiB. The server keeps 1 MiB twice before it drops lines.
+    fill_log(&server, 1, 15_000);
     let mut peer = server.connect(0);
     let id = greeting(&mut peer);
     peer.write_all(&message(id, b"still here")).expect("it is connected");
-    peer.read_exact(&mut [0; 30]).expect("who comes is served");
-    until(|| metric(&admin, "waddell_log_lines_dropped_total") > 0);
-    // Somebody reads again: what is missing is said, and the end is there.
-    let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
-    let said = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("log lines dropped")));
-    assert!(said.is_some_and(|line| line.is_ok_and(|line| line.contains("WARN"))));
+    peer.read_exact(&mut [0; 30]).expect("new peers are served");
+    until(|| metric(admin, "waddell_log_lines_dropped_total") > 0);
+    // The log is read again. It reports the missing lines, and has its end.
+    let mut log = server.log();
+    let dropped =
+        log.find(|line| line.as_ref().is_ok_and(|line| line.contains("log lines dropped")));
+    assert!(dropped.is_some_and(|line| line.is_ok_and(|line| line.contains("WARN"))));
     server.signal("TERM");
     assert!(log.any(|line| line.is_ok_and(|line| line.contains("shutdown"))), "the end is there");
     assert_eq!(server.exit_code(), Some(0));
 }
 
 #[test]
-fn a_log_that_nobody_reads_does_not_keep_the_program_from_its_end() {
+fn a_stalled_log_reader_does_not_delay_the_end_of_the_program() {
     let mut server = Running::start(&["--listen=ws://127.0.0.1:0", "--log=debug"], 1);
-    be_logged(&server, 0, 1_000);
+    fill_log(&server, 0, 1_000);
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
 }
 
 #[test]
-fn the_last_words_are_a_json_line_in_a_json_log() {
+fn the_last_error_is_a_json_line_in_a_json_log() {
     let folder = tempfile::tempdir().expect("there is room");
     let file = folder.path().join("waddell.toml");
     fs::write(&file, "log-format = \"json\"\noutbox = \"lots\"\n").expect("there is room");
@@ -186,11 +183,11 @@ fn said_as_json(command: &mut Command, code: i32, text: &str) {
 #[test]
 fn an_ipv4_address_is_shown_as_one_on_a_socket_for_both_kinds() {
     if std::net::TcpListener::bind("[::]:0").is_err() {
-        eprintln!("this machine has no IPv6: nothing to see");
+        eprintln!("this machine has no IPv6: the test is skipped");
         return;
     }
     let mut server = Running::start(&["--listen=tcp://[::]:0"], 1);
-    let port = server.urls[0].rsplit(':').next().expect("there is one");
+    let port = server.urls()[0].rsplit(':').next().expect("there is one");
     let address = format!("127.0.0.1:{port}");
     greeting(&mut TcpStream::connect(address).expect("it listens to both kinds"));
     server.signal("TERM");

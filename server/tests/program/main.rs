@@ -1,4 +1,4 @@
-//! The program itself: what it prints, how it ends, what it refuses, what it survives.
+//! The program: its output, its exit codes, its errors, and its limits.
 #![cfg(unix)]
 
 use std::fs;
@@ -17,12 +17,12 @@ use support::{
 };
 
 #[test]
-fn it_says_where_it_listens_and_ends_in_order_on_either_signal() {
+fn it_prints_its_listeners_and_ends_in_order_on_either_signal() {
     for signal in ["TERM", "INT"] {
         let mut server =
             Running::start(&["--listen", "tcp://127.0.0.1:0", "--listen", "ws://127.0.0.1:0"], 2);
-        assert!(server.urls[0].starts_with("tcp://127.0.0.1:"), "{:?}", server.urls);
-        assert!(server.urls[1].starts_with("ws://127.0.0.1:"), "{:?}", server.urls);
+        assert!(server.urls()[0].starts_with("tcp://127.0.0.1:"), "{:?}", server.urls());
+        assert!(server.urls()[1].starts_with("ws://127.0.0.1:"), "{:?}", server.urls());
         let mut one = server.connect(0);
         let mut other = server.connect(0);
         greeting(&mut one);
@@ -48,16 +48,16 @@ fn a_second_signal_ends_it_at_once() {
     let mut stuck = server.connect(0);
     let from = greeting(&mut sender);
     let to = greeting(&mut stuck);
-    // More waits than fits into the sockets, and an answer says that all is taken in.
+    // More than fits into the sockets. The answer shows that the server has read everything.
     for _ in 0..400 {
         sender.write_all(&message(to, &[0; 60_000])).expect("it is connected");
     }
     sender.write_all(&message(from, b"done")).expect("it is connected");
     sender.read_exact(&mut [0; 24]).expect("the answer comes");
     server.signal("TERM");
-    // The sender is told; the other one is waited for.
+    // The sender is disconnected; the server waits for the other one.
     assert_eq!(sender.read(&mut [0]).expect("it ends in order"), 0);
-    assert!(server.child.try_wait().expect("it is our child").is_none());
+    assert!(server.exited().is_none());
     server.signal("TERM");
     let (code, log) = server.ended();
     assert_eq!(code, Some(1), "{log}");
@@ -120,7 +120,7 @@ fn a_bad_value_is_one_line_that_names_the_option() {
 }
 
 #[test]
-fn an_address_in_use_is_no_bad_configuration_but_ends_it_too() {
+fn an_address_in_use_ends_it_with_another_code_than_a_bad_option() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there are free ports");
     let url = format!("tcp://{}", taken.local_addr().expect("it is bound"));
     refuses(Command::new(PROGRAM).args(["--listen", &url]), 1, &url);
@@ -144,7 +144,7 @@ fn a_variable_wins_over_the_file_and_a_flag_over_both_by_another_name() {
 }
 
 #[test]
-fn a_check_says_nothing_if_all_is_well() {
+fn a_check_without_errors_prints_nothing() {
     let folder = tempfile::tempdir().expect("there is room");
     let (cert, key) = certificate(folder.path());
     let toml = folder.path().join("waddell.toml");
@@ -168,7 +168,7 @@ fn a_check_says_nothing_if_all_is_well() {
             .env("WADDELL_MAX_FRAME", "50"),
         1,
     );
-    assert!(server.urls[0].starts_with("tcp://"), "{:?}", server.urls);
+    assert!(server.urls()[0].starts_with("tcp://"), "{:?}", server.urls());
     let mut peer = server.connect(0);
     let id = greeting(&mut peer);
     peer.write_all(&message(id, &[0; 82])).expect("it is connected");
@@ -181,17 +181,18 @@ fn a_check_says_nothing_if_all_is_well() {
 }
 
 #[test]
-fn every_usual_form_of_certificate_and_key_is_taken() {
+fn every_usual_form_of_certificate_and_key_is_accepted() {
     let folder = tempfile::tempdir().expect("there is room");
     let folder = folder.path();
     certificate(folder);
     openssl(folder, "ec -in key.pem -out sec1.pem");
     openssl(
         folder,
-        "req -x509 -nodes -days 2 -subj /CN=localhost -newkey rsa:2048 -keyout rsa.pem -out rsa.cert.pem",
+        "req -x509 -nodes -days 2 -subj /CN=localhost -newkey rsa:2048 \
+         -keyout rsa.pem -out rsa.cert.pem",
     );
     openssl(folder, "rsa -in rsa.pem -traditional -out pkcs1.pem");
-    // An authority, and a certificate by it: the chain is the one file, in that order.
+    // An authority and a certificate signed by it; the chain file begins with the certificate.
     openssl(
         folder,
         "req -x509 -nodes -days 2 -subj /CN=authority -newkey rsa:2048 -keyout ca.key -out ca.pem",
@@ -200,7 +201,8 @@ fn every_usual_form_of_certificate_and_key_is_taken() {
     openssl(folder, "req -new -key key.pem -subj /CN=localhost -out leaf.csr");
     openssl(
         folder,
-        "x509 -req -days 2 -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile leaf.ext -out leaf.pem",
+        "x509 -req -days 2 -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial \
+         -extfile leaf.ext -out leaf.pem",
     );
     let read = |name: &str| fs::read_to_string(folder.join(name)).expect("it is there");
     fs::write(folder.join("chain.pem"), read("leaf.pem") + &read("ca.pem")).expect("there is room");
@@ -218,7 +220,7 @@ fn every_usual_form_of_certificate_and_key_is_taken() {
         ("rsa.cert.pem", "pkcs1.pem"),
         ("chain.pem", "sec1.pem"),
     ] {
-        // As the original was started, with one dash.
+        // With one dash, as the original waddell.
         let server = Running::start(
             &[
                 "-addr",
@@ -230,18 +232,17 @@ fn every_usual_form_of_certificate_and_key_is_taken() {
             ],
             1,
         );
-        assert!(server.urls[0].starts_with("tls://127.0.0.1:"), "{:?}", server.urls);
+        assert!(server.urls()[0].starts_with("tls://127.0.0.1:"), "{:?}", server.urls());
         let shown = shown_certificates(&server);
         assert_eq!(shown.len(), read(cert).matches("BEGIN CERTIFICATE").count(), "{cert} {key}");
         assert!(read(cert).contains(&shown[0]), "{cert} {key}");
     }
 }
 
-/// The certificates that a server shows, as PEM.
+/// Returns the certificates that a server presents, as PEM.
 fn shown_certificates(server: &Running) -> Vec<String> {
-    let (_, address) = server.urls[0].split_once("://").expect("it is a URL");
     let output = Command::new("openssl")
-        .args(["s_client", "-showcerts", "-connect", address])
+        .args(["s_client", "-showcerts", "-connect", server.address(0)])
         .stdin(Stdio::null())
         .output()
         .expect("openssl is installed");
@@ -261,9 +262,9 @@ fn sighup_reads_the_certificate_again() {
         &["--listen", "tls://127.0.0.1:0", "--cert", text(&cert), "--key", text(&key)],
         1,
     );
-    let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
+    let mut log = server.log();
     let first = shown_certificates(&server);
-    // Half of a pair: the old one stays in use.
+    // The key without its certificate: the old pair stays in use.
     let renewed = tempfile::tempdir().expect("there is room");
     let (new_cert, new_key) = certificate(renewed.path());
     fs::copy(new_key, &key).expect("there is room");
@@ -278,7 +279,7 @@ fn sighup_reads_the_certificate_again() {
 }
 
 #[test]
-fn sighup_reads_the_file_again_and_says_what_needs_a_restart() {
+fn sighup_reads_the_file_again_and_names_what_needs_a_restart() {
     let folder = tempfile::tempdir().expect("there is room");
     let file = folder.path().join("waddell.toml");
     let write = |rest: &str| {
@@ -287,16 +288,17 @@ fn sighup_reads_the_file_again_and_says_what_needs_a_restart() {
     };
     write("");
     let mut server = Running::start(&["--config", text(&file)], 2);
-    let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
+    let mut log = server.log();
     let mut logged = |words: &str| {
-        log.find_map(|line| line.ok().filter(|line| line.contains(words))).expect("it is said")
+        log.find_map(|line| line.ok().filter(|line| line.contains(words)))
+            .expect("the line is logged")
     };
     let status = |server: &Running| {
         let mut stream = server.connect(1);
         stream
             .write_all(
-                b"GET /ws HTTP/1.1\r\nhost: a\r\norigin: https://a.example\r\nconnection: upgrade\r\n\
-                  upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                b"GET /ws HTTP/1.1\r\nhost: a\r\norigin: https://a.example\r\n\
+                  connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             )
             .expect("it listens");
@@ -310,7 +312,7 @@ fn sighup_reads_the_file_again_and_says_what_needs_a_restart() {
     write("origin = \"https://b.example\"\nmax-connections = 1\nworkers = 3\n");
     server.signal("HUP");
     assert!(logged("needs a restart").contains("workers"));
-    // The connection that is there stays, and takes the only place.
+    // The existing connection stays, and takes the only place.
     let mut refused = server.connect(0);
     assert!(matches!(refused.read(&mut [0; 1]), Ok(0) | Err(_)));
     drop(first);
@@ -330,7 +332,7 @@ fn sighup_reads_the_file_again_and_says_what_needs_a_restart() {
     write("outbox = \"tiny\"\n");
     server.signal("HUP");
     assert!(logged("ERROR").contains("--outbox"));
-    // Nobody is listened to at this level before.
+    // Before that, lines of this level are not logged.
     write("log = \"debug\"\n");
     server.signal("HUP");
     logged("read the configuration again");
@@ -354,9 +356,10 @@ fn connections_for_which_there_are_no_descriptors_are_refused() {
         1,
     );
     let admin = server.admin();
-    let mut log = BufReader::new(server.child.stderr.take().expect("it is piped")).lines();
+    let mut log = server.log();
     let mut logged = |words: &str| {
-        log.find_map(|line| line.ok().filter(|line| line.contains(words))).expect("it is said")
+        log.find_map(|line| line.ok().filter(|line| line.contains(words)))
+            .expect("the line is logged")
     };
     assert!(logged("max-connections cannot be reached").contains("ulimit -n"));
     let mut first = server.connect(0);
@@ -365,11 +368,11 @@ fn connections_for_which_there_are_no_descriptors_are_refused() {
     assert!(logged("connection refused").contains("LimitNOFILE"));
     let refused = "waddell_connections_refused_total";
     let accepted = "waddell_connections_accepted_total";
-    until(|| metric(&admin, refused) + metric(&admin, accepted) == 301);
-    assert!(metric(&admin, accepted) > 50);
-    assert_eq!(metric(&admin, "waddell_accept_errors_total"), 0);
+    until(|| metric(admin, refused) + metric(admin, accepted) == 301);
+    assert!(metric(admin, accepted) > 50);
+    assert_eq!(metric(admin, "waddell_accept_errors_total"), 0);
     first.write_all(&message(id, b"still here")).expect("it is connected");
-    first.read_exact(&mut [0; 30]).expect("those who are in are served");
+    first.read_exact(&mut [0; 30]).expect("connected peers are served");
     drop(crowd);
     until(|| {
         let mut stream = server.connect(0);

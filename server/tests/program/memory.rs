@@ -1,4 +1,4 @@
-//! What is left in memory of very many connections that were opened, used and closed.
+//! Memory of the server after thousands of connections were opened, used and closed.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use rustls::pki_types::ServerName;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tempfile::TempDir;
+use waddell_tests::certificate::trust;
 
-use crate::support::{PATIENCE, Running, message, until};
+use crate::support::{PATIENCE, Running, certificate, message, text, until};
 
-/// What may be left, in KiB.
+/// Memory that may be left, in KiB.
 const LEFT: u64 = 10 * 1024;
 
-/// What each connection sends itself, and takes back: more than fits into the buffers that
-/// connections have when they are idle.
+/// Body that each connection sends to itself: more than fits into the buffers of an idle
+/// connection.
 const BODY: [u8; 16_000] = [7; 16_000];
 
 #[test]
@@ -42,7 +42,7 @@ fn memory_goes_back_after_a_peak_over_websockets_in_tls() {
 }
 
 #[test]
-fn files_that_nobody_reads_cost_little() {
+fn unread_files_cost_little() {
     const COUNT: usize = 40;
     let folder = TempDir::new().expect("there is room");
     fs::write(folder.path().join("large"), vec![7; 8 << 20]).expect("there is room");
@@ -51,38 +51,33 @@ fn files_that_nobody_reads_cost_little() {
     let ask = || {
         let mut client = server.connect(0);
         client.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").expect("it is connected");
-        // Some of the file is there: the server is at it.
+        // The server has begun to send the file.
         client.read_exact(&mut [0; 4096]).expect("an answer comes");
         client
     };
     let _first = ask();
-    let before = resident(&server);
+    let before = server.resident();
     let _unread: Vec<_> = (0..COUNT).map(|_| ask()).collect();
-    let grown = resident(&server).saturating_sub(before);
+    let grown = server.resident().saturating_sub(before);
     assert!(grown < COUNT as u64 * 1024, "{grown} KiB");
 }
 
-/// Opens so many connections, or `WADDELL_TEST_CONNECTIONS`, uses each, and closes them all.
+/// Opens `count` or `WADDELL_TEST_CONNECTIONS` connections, uses each, and closes all.
 fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
     let count = env::var("WADDELL_TEST_CONNECTIONS")
         .map_or(count, |count| count.parse().expect("WADDELL_TEST_CONNECTIONS is a number"))
         .min(descriptors_allowed() - 100);
     let folder = TempDir::new().expect("there is room");
-    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
-    let certificate = certificate.expect("the name is valid");
-    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    fs::write(&cert, certificate.cert.pem()).expect("there is room");
-    fs::write(&key, certificate.signing_key.serialize_pem()).expect("there is room");
+    let (cert, key) = certificate(folder.path());
     let url = format!("{scheme}://127.0.0.1:0");
-    let (cert, key) = (cert.to_str().expect("it is text"), key.to_str().expect("it is text"));
-    let arguments = ["--listen", &url, "--cert", cert, "--key", key, "--log", "warn"];
+    let arguments = ["--listen", &url, "--cert", text(&cert), "--key", text(&key), "--log", "warn"];
     let unlimited = ["--max-connections", "0", "--max-connections-per-address", "0"];
     let server = Running::start(&[&arguments[..], &unlimited].concat(), 1);
-    let tls = client_config(cert);
+    let tls = Arc::new(trust(&cert).expect("it is a certificate"));
 
-    // One connection first: what is made once, at the first need, is no connection's.
+    // One connection first, because some memory is allocated once at the first need.
     drop(open(&server, scheme, &tls));
-    let before = resident(&server);
+    let before = server.resident();
     let connections: Vec<_> = thread::scope(|scope| {
         let open = |count| {
             let (server, tls) = (&server, &tls);
@@ -93,33 +88,34 @@ fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
         [one, other].into_iter().flat_map(|part| part.join().expect("all are served")).collect()
     });
     assert_eq!(connections.len(), count);
-    let peak = resident(&server);
+    let peak = server.resident();
     let begin = Instant::now();
     drop(connections);
     until(|| server.descriptors() < count / 2);
-    let closed = resident(&server);
-    while resident(&server) > before + LEFT {
+    let closed = server.resident();
+    while server.resident() > before + LEFT {
         assert!(
             begin.elapsed() < PATIENCE,
-            "{scheme}, {count} connections: {before} KiB before, {peak} KiB at the peak, {} KiB left",
-            resident(&server)
+            "{scheme}, {count} connections: {before} KiB before, {peak} KiB at the peak, \
+             {} KiB left",
+            server.resident()
         );
         thread::sleep(Duration::from_millis(10));
     }
     println!(
-        "{scheme}, {count} connections: {before} KiB before, {peak} KiB at the peak, {closed} KiB when \
-         closed, {} KiB left after {:?}",
-        resident(&server),
+        "{scheme}, {count} connections: {before} KiB before, {peak} KiB at the peak, \
+         {closed} KiB when closed, {} KiB left after {:?}",
+        server.resident(),
         begin.elapsed()
     );
     if env::var_os("WADDELL_TEST_CONNECTIONS").is_some() {
         thread::sleep(Duration::from_secs(10).saturating_sub(begin.elapsed()));
-        println!("{scheme}: {} KiB left after {:?}", resident(&server), begin.elapsed());
+        println!("{scheme}: {} KiB left after {:?}", server.resident(), begin.elapsed());
     }
     assert!(peak > before, "there was a peak");
 }
 
-/// How many files this process may have open, and so the server that it starts.
+/// Returns the limit on descriptors of this process, and so of the server.
 fn descriptors_allowed() -> usize {
     let limits = fs::read_to_string("/proc/self/limits").expect("it is there");
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
@@ -127,15 +123,7 @@ fn descriptors_allowed() -> usize {
     soft.parse().unwrap_or(usize::MAX)
 }
 
-/// How much memory a server has that is not swapped out, in KiB.
-fn resident(server: &Running) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id()));
-    let status = status.expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is there");
-    line.trim().trim_end_matches(" kB").parse().expect("it is a number")
-}
-
-/// Connects, is greeted, and has its own message back.
+/// Connects a peer, which sends a message to itself and receives it.
 fn open(server: &Running, scheme: &str, tls: &Arc<ClientConfig>) -> Box<dyn Connection> {
     let socket = server.connect(0);
     let mut connection: Box<dyn Connection> = match scheme {
@@ -161,7 +149,7 @@ fn open(server: &Running, scheme: &str, tls: &Arc<ClientConfig>) -> Box<dyn Conn
     let frame = message(own_id, &BODY);
     let header = match u16::try_from(frame.len()).expect("it is short enough").to_be_bytes() {
         _ if !is_websocket => Vec::new(),
-        // Masked by zeros.
+        // With a mask of zeros.
         [high, low] => vec![0x82, 0xfe, high, low, 0, 0, 0, 0],
     };
     connection.write_all(&[&header[..], &frame].concat()).expect("it is connected");
@@ -170,7 +158,7 @@ fn open(server: &Running, scheme: &str, tls: &Arc<ClientConfig>) -> Box<dyn Conn
     connection
 }
 
-/// Receives that many bytes of frames; over WebSocket, in a message of their own.
+/// Receives `len` bytes of frames, over WebSocket in a message of their own.
 fn receive(connection: &mut impl Read, is_websocket: bool, len: usize) -> Vec<u8> {
     let header = if !is_websocket {
         0
@@ -184,19 +172,6 @@ fn receive(connection: &mut impl Read, is_websocket: bool, len: usize) -> Vec<u8
     bytes.split_off(header)
 }
 
-fn client_config(cert: &str) -> Arc<ClientConfig> {
-    let cert = rustls::pki_types::CertificateDer::from_pem_file(cert).expect("it is there");
-    let mut roots = RootCertStore::empty();
-    roots.add(cert).expect("it is a certificate");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("there are suites for them")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
-}
-
 trait Connection: Read + Write + Send {}
 
 impl Connection for TcpStream {}
@@ -204,4 +179,5 @@ impl Connection for TcpStream {}
 impl Connection for StreamOwned<ClientConnection, TcpStream> {}
 
 const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
-upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

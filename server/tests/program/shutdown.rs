@@ -1,4 +1,4 @@
-//! A process that is told to stop: what has reached its sockets by then it still delivers.
+//! A process that is told to stop still delivers the frames in its sockets.
 
 use std::io::{Read, Write};
 
@@ -6,10 +6,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::{Running, greeting, message};
 
-/// More than the kernel reports to a worker at a time. What they say reaches the server's sockets
-/// while it stands still, and the end is the first thing that it hears of when it goes on.
+/// More peers than the kernel reports to a worker at a time. Their frames reach the server's
+/// sockets while it is stopped. The signal is the first event that it sees when it continues.
 #[test]
-fn what_thousands_have_sent_is_delivered_before_anybody_is_hung_up() {
+fn frames_of_thousands_are_delivered_before_any_peer_is_disconnected() {
     const PEERS: usize = 2_500;
     allow_descriptors(PEERS as u64 + 100);
     let mut server = Running::start(
@@ -22,7 +22,7 @@ fn what_thousands_have_sent_is_delivered_before_anybody_is_hung_up() {
             (greeting(&mut stream), stream)
         })
         .collect();
-    // They are hung up in the order of their ids: this one is the first.
+    // Peers are disconnected in the order of their ids: this one is the first.
     peers.sort_by_key(|(id, _)| *id);
     let (to, mut recipient) = peers.remove(0);
     server.signal("STOP");
@@ -38,7 +38,7 @@ fn what_thousands_have_sent_is_delivered_before_anybody_is_hung_up() {
     assert_eq!(server.ended().0, Some(0));
 }
 
-/// Sees to it that this process, and those that it starts, may open so many files.
+/// Raises the limit on descriptors of this process, and of those that it starts.
 fn allow_descriptors(count: u64) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|current| current < count) {

@@ -1,25 +1,22 @@
-//! What these tests share: a server as a process of its own.
+//! A server as a process of its own, and helpers.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Lines, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use waddell_tests::certificate::Certificate;
+use waddell_tests::process::ServerProcess;
+
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_waddell-server");
 
-/// Far longer than anything takes here, even on a busy machine: what runs into it hangs.
+/// Far longer than any step takes, even on a busy machine. A step that takes longer hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A running server; dropping it ends it.
-pub(crate) struct Running {
-    pub(crate) child: Child,
-    pub(crate) urls: Vec<String>,
-    /// What else it says once it listens.
-    lines: Lines<BufReader<ChildStdout>>,
-}
+/// A running server; dropping it kills it.
+pub(crate) struct Running(ServerProcess);
 
 impl Running {
     /// Starts a server with a listener for each URL.
@@ -28,71 +25,71 @@ impl Running {
     }
 
     pub(crate) fn start_command(command: &mut Command, listeners: usize) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program is there");
-        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let urls = (0..listeners)
-            .map(|_| {
-                let line = lines.next().expect("a line for each listener").expect("it is text");
-                let url = line.strip_prefix("listening on ").expect("no other text");
-                url.to_owned()
-            })
-            .collect();
-        Self { child, urls, lines }
+        let server = ServerProcess::start(command.stderr(Stdio::piped()), listeners);
+        Self(server.expect("the server listens"))
+    }
+
+    pub(crate) fn urls(&self) -> &[String] {
+        self.0.urls()
+    }
+
+    /// Returns the host and port of a listener.
+    pub(crate) fn address(&self, index: usize) -> &str {
+        let (_, address) = self.urls()[index].split_once("://").expect("it is a URL");
+        address
     }
 
     pub(crate) fn connect(&self, index: usize) -> TcpStream {
-        let (_, address) = self.urls[index].split_once("://").expect("it is a URL");
-        let stream = TcpStream::connect(address).expect("it listens");
+        let stream = TcpStream::connect(self.address(index)).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
         stream
     }
 
-    /// Returns where operators ask; to be called once.
-    pub(crate) fn admin(&mut self) -> String {
-        let line = self.lines.next().expect("a line for it").expect("it is text");
-        line.strip_prefix("admin on http://").expect("no other text").to_owned()
+    /// Returns the address of `--admin`. To be called once.
+    pub(crate) fn admin(&mut self) -> SocketAddr {
+        self.0.read_admin().expect("the server has --admin")
+    }
+
+    /// Returns the lines of the log. To be called once.
+    pub(crate) fn log(&mut self) -> Lines<BufReader<ChildStderr>> {
+        BufReader::new(self.0.process.stderr().expect("it is piped")).lines()
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
-            .status()
-            .expect("there is a kill");
-        assert!(status.success());
+        self.0.process.signal(name).expect("the process can be signalled");
     }
 
-    /// Waits for the end of the program; returns its exit code and what it said.
+    /// Waits for the end of the program. Returns its exit code and the rest of its log.
     pub(crate) fn ended(&mut self) -> (Option<i32>, String) {
         let code = self.exit_code();
         let mut log = String::new();
-        let stderr = self.child.stderr.as_mut().expect("it is piped");
+        let mut stderr = self.0.process.stderr().expect("it is piped");
         stderr.read_to_string(&mut log).expect("it is text");
         (code, log)
     }
 
-    /// Waits for the end of the program.
+    /// Waits for the end of the program. Returns its exit code.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         let mut code = None;
         until(|| {
-            code = self.child.try_wait().expect("it is our child").map(|status| status.code());
+            code = self.exited();
             code.is_some()
         });
-        code.flatten()
+        code.and_then(|status| status.code())
+    }
+
+    /// Returns how the program ended; `None` while it runs.
+    pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
+        self.0.process.try_wait().expect("it is our child")
     }
 
     pub(crate) fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+        self.0.process.usage().descriptors().expect("the server runs")
     }
-}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// Returns the resident memory, in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        self.0.process.usage().resident().expect("the server runs") / 1024
     }
 }
 
@@ -100,13 +97,13 @@ impl Drop for Running {
 pub(crate) fn until(mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !condition() {
-        assert!(begin.elapsed() < PATIENCE, "what is waited for does not come");
+        assert!(begin.elapsed() < PATIENCE, "the condition does not come true");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Asks operators' address for a counter.
-pub(crate) fn metric(admin: &str, name: &str) -> u64 {
+/// Reads a counter from `/metrics`.
+pub(crate) fn metric(admin: SocketAddr, name: &str) -> u64 {
     let mut stream = TcpStream::connect(admin).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("it is connected");
@@ -132,7 +129,7 @@ pub(crate) fn refuses(command: &mut Command, code: i32, text: &str) {
     assert_eq!(output.stdout, b"", "nothing is on standard output");
 }
 
-/// Takes the greeting.
+/// Reads the greeting; returns the id of the peer.
 pub(crate) fn greeting(stream: &mut TcpStream) -> [u8; 16] {
     let mut greeting = [0; 20];
     stream.read_exact(&mut greeting).expect("it comes");
@@ -162,10 +159,6 @@ pub(crate) fn openssl(folder: &Path, arguments: &str) {
 
 /// Makes `cert.pem` and `key.pem` for localhost.
 pub(crate) fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
-    openssl(
-        folder,
-        "req -x509 -nodes -days 2 -subj /CN=localhost -newkey ec \
-         -pkeyopt ec_paramgen_curve:prime256v1 -keyout key.pem -out cert.pem",
-    );
-    (folder.join("cert.pem"), folder.join("key.pem"))
+    let Certificate { cert, key } = Certificate::make(folder).expect("there is room");
+    (cert, key)
 }

@@ -1,4 +1,4 @@
-//! Under a service manager: what it is told, and the sockets that it passes.
+//! The server under a service manager: messages to it, and sockets from it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use std::thread;
 
 use crate::support::{PATIENCE, PROGRAM, Running, greeting, refuses, text, until};
 
-/// The end of a service manager's socket at which it hears how its services are.
+/// A service manager, which receives messages of its services on a socket.
 struct Manager {
     socket: UnixDatagram,
     path: PathBuf,
@@ -29,7 +29,7 @@ impl Manager {
         Self { socket, path, _folder: folder }
     }
 
-    /// The next thing that it is told, line by line, but for signs of life.
+    /// Returns the lines of the next message other than a watchdog's.
     fn told(&self) -> Vec<String> {
         loop {
             let lines = self.told_or_alive();
@@ -98,7 +98,7 @@ fn a_watchdog_is_kept_quiet_for_as_long_as_all_workers_answer() {
     }
     watched.signal("TERM");
     assert_eq!(watched.ended().0, Some(0));
-    // Another process's watchdog is none of its business.
+    // The watchdog of another process is ignored.
     let manager = Manager::new();
     let mut unwatched = Running::start_command(
         command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_PID", "1"),
@@ -110,8 +110,8 @@ fn a_watchdog_is_kept_quiet_for_as_long_as_all_workers_answer() {
     assert_eq!(unwatched.ended().0, Some(0));
 }
 
-/// A command to which `socket` is passed as systemd does: as descriptor 3, with its name, and with
-/// the id of the very process that is to use it.
+/// Returns a command that passes `socket` like systemd: as descriptor 3, with its name, and with
+/// the id of the process that shall use it.
 fn passing(socket: &TcpListener, name: &str, arguments: &[&str]) -> Command {
     let socket = OwnedFd::from(socket.try_clone().expect("there are descriptors left"));
     let mut command = Command::new("sh");
@@ -134,19 +134,19 @@ fn bound() -> (TcpListener, String) {
 fn a_socket_that_is_passed_serves_the_listener_of_its_address() {
     let (socket, address) = bound();
     let url = format!("tcp://{address}");
-    // Its unit's name, which says nothing; and another listener, which is bound as ever.
+    // The name of the socket's unit has no meaning. The other listener is bound as usual.
     let arguments = ["--listen", &url, "--listen", "ws://127.0.0.1:0"];
     let server = Running::start_command(&mut passing(&socket, "waddell.socket", &arguments), 2);
-    assert_eq!(server.urls[0], url);
+    assert_eq!(server.urls()[0], url);
     greeting(&mut server.connect(0));
-    assert_ne!(server.urls[1], format!("ws://{address}"));
+    assert_ne!(server.urls()[1], format!("ws://{address}"));
 }
 
 #[test]
 fn a_socket_whose_name_is_a_scheme_needs_no_listener_of_its_own() {
     let (socket, address) = bound();
     let server = Running::start_command(&mut passing(&socket, "ws", &[]), 1);
-    assert_eq!(server.urls, [format!("ws://{address}")]);
+    assert_eq!(server.urls(), [format!("ws://{address}")]);
     let mut stream = server.connect(0);
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("it is connected");
     let mut answer = [0; 12];
@@ -155,7 +155,7 @@ fn a_socket_whose_name_is_a_scheme_needs_no_listener_of_its_own() {
 }
 
 #[test]
-fn a_socket_that_nobody_wants_is_an_error_that_says_what_to_do() {
+fn an_unused_socket_is_an_error_that_says_what_to_do() {
     let (socket, address) = bound();
     let other = ["--listen", "tcp://127.0.0.1:0"];
     refuses(&mut passing(&socket, "x", &other), 2, &format!("add --listen tcp://{address}"));
@@ -163,7 +163,7 @@ fn a_socket_that_nobody_wants_is_an_error_that_says_what_to_do() {
     let url = format!("tcp://{address}");
     let different = ["--listen", &url];
     refuses(&mut passing(&socket, "ws", &different), 2, &format!("add --listen ws://{address}"));
-    // Not a socket at all.
+    // A descriptor that is no socket.
     let mut command = passing(&socket, "x", &other);
     refuses(command.stdin(Stdio::null()), 2, "socket unit");
 }
@@ -175,13 +175,13 @@ fn sockets_for_another_process_are_left_alone() {
     let descriptor = OwnedFd::from(socket.try_clone().expect("there are descriptors left"));
     command.env("LISTEN_FDS", "1").env("LISTEN_PID", "1").stdin(Stdio::from(descriptor));
     let server = Running::start_command(command.args(["--listen", "tcp://127.0.0.1:0"]), 1);
-    assert_ne!(server.urls[0], format!("tcp://{address}"));
+    assert_ne!(server.urls()[0], format!("tcp://{address}"));
 }
 
-/// Clients that connect all the time, each waiting for its greeting, while one server after the
-/// other serves the socket: whether the next one begins before or after the end of the one before.
+/// Clients connect all the time, and wait for their greetings, while one server after the other
+/// serves the socket. The next one starts before or after the end of the one before.
 #[test]
-fn an_upgrade_refuses_nobody() {
+fn an_upgrade_refuses_no_client() {
     for scheme in ["tcp", "ws", "auto"] {
         upgrade(scheme);
     }
@@ -198,7 +198,7 @@ fn upgrade(scheme: &str) {
             let enough = Arc::clone(&enough);
             thread::spawn(move || {
                 while !enough.load(Ordering::Relaxed) {
-                    let mut stream = TcpStream::connect(&address).expect("nobody is refused");
+                    let mut stream = TcpStream::connect(&address).expect("no client is refused");
                     stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
                     if websocket {
                         open_websocket(&mut stream);
@@ -217,7 +217,7 @@ fn upgrade(scheme: &str) {
     let serves = || {
         let before = greeted.load(Ordering::Relaxed);
         until(|| {
-            // Whoever waits in vain will not be waited for.
+            // Ends the test at once if a client failed.
             let wait = clients.iter().all(|client| !client.is_finished());
             assert!(wait, "a client was refused or not greeted");
             greeted.load(Ordering::Relaxed) > before + 100
@@ -240,7 +240,7 @@ fn upgrade(scheme: &str) {
     }
     enough.store(true, Ordering::Relaxed);
     for client in clients {
-        client.join().expect("nobody is refused, and everybody is greeted");
+        client.join().expect("every client is greeted");
     }
 }
 

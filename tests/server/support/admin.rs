@@ -1,4 +1,4 @@
-//! What an operator asks a server.
+//! Requests of an operator.
 
 use std::net::SocketAddr;
 
@@ -9,30 +9,30 @@ use super::http::{Response, ask};
 use super::server::TestServer;
 use super::soon;
 
-/// Has a server listen for operators.
+/// Sets `--admin`.
 pub(crate) fn serve_operators(config: &mut ServerConfig) {
     config.admin.address = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
 }
 
-/// Asks for a page.
+/// Gets a page.
 pub(crate) async fn get(server: &TestServer, path: &str) -> Response {
     let admin = server.admin.expect("it is configured");
     let mut stream = soon(TcpStream::connect(admin)).await.expect("it listens");
     ask(&mut stream, &format!("GET {path}")).await
 }
 
-/// The value of a line of `/metrics`.
+/// Returns the value of a line of `/metrics`.
 pub(crate) fn value(metrics: &str, name: &str) -> u64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{name} is there: {metrics}")).parse().expect("it is a number")
 }
 
-/// Asks for the value of a line of `/metrics`.
+/// Gets `/metrics`, and returns the value of a line.
 pub(crate) async fn read(server: &TestServer, name: &str) -> u64 {
     value(get(server, "/metrics").await.text(), name)
 }
 
-/// The values of a counter by the words of its one label, without those that are 0.
+/// Returns the values of a counter by its one label, without zeros.
 pub(crate) async fn by_label(server: &TestServer, name: &str) -> Vec<(String, u64)> {
     let metrics = get(server, "/metrics").await;
     let start = format!("{name}{{");

@@ -1,10 +1,10 @@
-//! HTTP by hand: requests as text, responses taken apart.
+//! HTTP by hand: requests as text, and parsed responses.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::soon;
 
-/// What a server answered.
+/// Response of a server.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -13,7 +13,7 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// The value of a header.
+    /// Returns the value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -26,8 +26,8 @@ impl Response {
     }
 }
 
-/// Sends a request without a body, and reads the answer. `request` is the request line without
-/// the version, and any further headers, each on its own line.
+/// Sends a request without a body, and reads the response. `request` is the request line without
+/// the version, then further headers, each on its own line.
 pub(crate) async fn ask(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     request: &str,
@@ -64,7 +64,7 @@ async fn read_response(stream: &mut (impl AsyncRead + Unpin), of_head: bool) -> 
     response
 }
 
-/// What opens a WebSocket, but for the offered subprotocol and the origin.
+/// Request for a WebSocket, without subprotocol and origin.
 pub(crate) const UPGRADE: &str = "GET /ws
     connection: upgrade
     upgrade: websocket

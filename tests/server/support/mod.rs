@@ -1,4 +1,4 @@
-//! What these tests share.
+//! Helpers of the tests on real sockets.
 
 pub(crate) mod admin;
 pub(crate) mod http;
@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-/// Far longer than anything takes here, even on a busy machine: what runs into it hangs.
+/// Far longer than any step takes, even on a busy machine. A step that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Fails the test, saying where, if the future hangs.
+/// Fails the test and names the caller if the future hangs.
 #[track_caller]
 pub(crate) fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let caller = Location::caller();
     async move {
         match timeout(PATIENCE, future).await {
             Ok(output) => output,
-            Err(_elapsed) => panic!("what is awaited at {caller} does not come"),
+            Err(_elapsed) => panic!("the future at {caller} hangs"),
         }
     }
 }
@@ -36,7 +36,7 @@ pub(crate) fn until(mut condition: impl FnMut() -> bool) -> impl Future<Output =
     })
 }
 
-/// Bytes that differ from place to place and from `seed` to `seed`.
+/// Returns bytes that differ by place and by `seed`.
 pub(crate) fn pattern(len: usize, seed: usize) -> Vec<u8> {
     (0..len).map(|place| (place * 31 + place / 256 * 7 + seed * 13 + len) as u8).collect()
 }

@@ -1,92 +1,34 @@
-//! A server on free ports, in the test's own process.
+//! A server on free ports in the process of the test.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use waddell_server::{
-    Identity, ListenUrl, MetricsSnapshot, Scheme, Server, ServerConfig, ServerHandle, self_signed,
+    Identity, ListenUrl, MetricsSnapshot, Server, ServerConfig, ServerHandle, self_signed,
 };
+use waddell_tests::certificate::trust;
+use waddell_tests::peer::start_tls;
+use waddell_tests::transport::Via;
 
 use super::soon;
 
-/// How a peer reaches the server; the four after `Wss` over the one `auto` listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Via {
-    Tcp,
-    Tls,
-    Ws,
-    Wss,
-    AutoTcp,
-    AutoTls,
-    AutoWs,
-    AutoWss,
-}
-
-impl Via {
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Tcp,
-        Self::Tls,
-        Self::Ws,
-        Self::Wss,
-        Self::AutoTcp,
-        Self::AutoTls,
-        Self::AutoWs,
-        Self::AutoWss,
-    ];
-
-    /// Those with a listener of their own.
-    pub(crate) const DIRECT: [Self; 4] = [Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
-
-    /// Those that carry WebSocket messages.
-    pub(crate) const WEBSOCKETS: [Self; 4] = [Self::Ws, Self::Wss, Self::AutoWs, Self::AutoWss];
-
-    pub(crate) const fn scheme(self) -> Scheme {
-        match self {
-            Self::Tcp => Scheme::Tcp,
-            Self::Tls => Scheme::Tls,
-            Self::Ws => Scheme::Ws,
-            Self::Wss => Scheme::Wss,
-            Self::AutoTcp | Self::AutoTls | Self::AutoWs | Self::AutoWss => Scheme::Auto,
-        }
-    }
-
-    pub(crate) const fn is_encrypted(self) -> bool {
-        matches!(self, Self::Tls | Self::Wss | Self::AutoTls | Self::AutoWss)
-    }
-
-    pub(crate) const fn is_websocket(self) -> bool {
-        matches!(self, Self::Ws | Self::Wss | Self::AutoWs | Self::AutoWss)
-    }
-
-    /// What a client of that kind offers by ALPN.
-    fn alpn(self) -> &'static [&'static [u8]] {
-        if self.is_websocket() { &[b"http/1.1"] } else { &[] }
-    }
-}
-
-/// A connection before anything is said in it but the TLS handshake.
+/// A connection after the TLS handshake, if any.
 pub(crate) type Stream = Box<dyn Duplex>;
 
-/// What can be read and written.
+/// A two-way stream.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
-/// A running server with a listener of each kind. Unless a test has it otherwise it waits without
-/// end for whoever is slow, and on its `auto` listener silence says nothing: how fast a busy
-/// machine runs a test must not matter.
+/// A running server with a listener of each kind. By default its timeouts are an hour, also that of
+/// a silent client on the `auto` listener, so that the speed of the machine does not matter.
 pub(crate) struct TestServer {
     pub(crate) handle: ServerHandle,
     pub(crate) identity: Identity,
@@ -97,7 +39,7 @@ pub(crate) struct TestServer {
     _folder: TempDir,
 }
 
-/// What a test's server listens on.
+/// URLs of the listeners of a test's server.
 pub(crate) const LISTEN: [&str; 5] = [
     "tcp://127.0.0.1:0",
     "tls://127.0.0.1:0",
@@ -111,7 +53,7 @@ impl TestServer {
         Self::start_with(|_| {})
     }
 
-    /// Starts a server whose configuration `change` has the last word on.
+    /// Starts a server with a configuration that `change` has changed.
     pub(crate) fn start_with(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let folder = TempDir::new().expect("there is room for a certificate");
         let identity = self_signed("localhost", folder.path()).expect("the name is valid");
@@ -134,7 +76,7 @@ impl TestServer {
             urls: server.local_urls().cloned().collect(),
             stop: Some(stop),
             running: tokio::spawn(server.run(async {
-                // A test that ends early lets go of the other end.
+                // A test that ends early drops the sender.
                 let _ = stopped.await;
             })),
             _folder: folder,
@@ -145,30 +87,30 @@ impl TestServer {
         self.handle.metrics()
     }
 
-    pub(crate) fn address(&self, scheme: Scheme) -> SocketAddr {
-        let url = self.urls.iter().find(|url| url.scheme == scheme);
+    pub(crate) fn address(&self, scheme: &str) -> SocketAddr {
+        let url = self.urls.iter().find(|url| url.scheme.as_str() == scheme);
         url.expect("it listens there").address.parse().expect("it is an address")
     }
 
-    /// Dials one of the listeners, and speaks TLS if that is what `via` needs.
+    /// Connects to the listener of `via`, with TLS if needed.
     pub(crate) async fn dial(&self, via: Via) -> Stream {
         self.start_tls(via, self.connect(via.scheme()).await).await
     }
 
-    pub(crate) async fn connect(&self, scheme: Scheme) -> TcpStream {
+    pub(crate) async fn connect(&self, scheme: &str) -> TcpStream {
         let stream = soon(TcpStream::connect(self.address(scheme))).await.expect("it listens");
         stream.set_nodelay(true).expect("it is a socket");
         stream
     }
 
-    /// Dials with a small receive buffer, so that it does not take long until it is full.
-    pub(crate) async fn connect_narrow(&self, scheme: Scheme) -> TcpStream {
+    /// Connects with a small receive buffer, which fills soon.
+    pub(crate) async fn connect_narrow(&self, scheme: &str) -> TcpStream {
         let socket = TcpSocket::new_v4().expect("there are descriptors left");
         socket.set_recv_buffer_size(4096).expect("it is a socket");
         soon(socket.connect(self.address(scheme))).await.expect("it listens")
     }
 
-    /// Speaks TLS on a connection if that is what `via` needs.
+    /// Starts TLS on a connection if `via` needs it.
     pub(crate) async fn start_tls(&self, via: Via, stream: impl Duplex + 'static) -> Stream {
         if via.is_encrypted() {
             Box::new(soon(self.tls(via.alpn(), stream)).await.expect("the handshake succeeds"))
@@ -183,21 +125,11 @@ impl TestServer {
         alpn: &[&[u8]],
         stream: S,
     ) -> io::Result<TlsStream<S>> {
-        let cert = CertificateDer::from_pem_file(&self.identity.cert).expect("it is there");
-        let mut roots = RootCertStore::empty();
-        roots.add(cert).expect("it is a certificate");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has suites for them")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        let name = ServerName::try_from("localhost").expect("it is a name");
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        let config = trust(&self.identity.cert).expect("it is a certificate");
+        start_tls(&config, alpn, stream).await
     }
 
-    /// Tells the server to shut down, and goes on being there for its clients.
+    /// Tells the server to shut down, and keeps the handle on it.
     pub(crate) fn begin_stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -216,7 +148,7 @@ impl TestServer {
     }
 }
 
-/// A server that was told to shut down.
+/// A server in its shutdown.
 pub(crate) struct Stopping {
     handle: ServerHandle,
     running: JoinHandle<io::Result<()>>,

@@ -1,4 +1,4 @@
-//! WebSocket frames by hand, for what a well-behaved library does not send.
+//! WebSocket frames by hand, also such as a correct library does not send.
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -12,7 +12,7 @@ pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
-/// A frame as clients send it.
+/// Returns a frame in the form of clients.
 pub(crate) fn masked(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = header(first_byte, 0x80, payload.len());
@@ -21,7 +21,7 @@ pub(crate) fn masked(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A frame as only servers may send it.
+/// Returns a frame in the form of servers.
 pub(crate) fn unmasked(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     [header(first_byte, 0, payload.len()), payload.to_vec()].concat()
 }
@@ -42,7 +42,7 @@ fn header(first_byte: u8, mask_bit: u8, len: usize) -> Vec<u8> {
     header
 }
 
-/// Reads one frame that the server sent: its first byte and its payload.
+/// Reads one frame of the server; returns its first byte and its payload.
 pub(crate) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> (u8, Vec<u8>) {
     soon(async {
         let first_byte = stream.read_u8().await?;

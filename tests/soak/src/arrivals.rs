@@ -1,34 +1,34 @@
-//! Whether what one peer receives is what it may receive.
+//! Checks of the frames that one peer receives.
 
 use std::collections::HashMap;
 
 use waddell_core::{MessageIn, PeerId, TopicId};
+use waddell_tests::stamp::Stamp;
 
-use crate::stamp::Stamp;
-
-/// What one peer has received so far.
+/// The messages that one peer has received so far.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
     own: PeerId,
-    /// Whose messages all arrive, if there is somebody of whom that is known.
+    /// Sender whose messages must all arrive, if there is one.
     lossless: Option<PeerId>,
+    /// Greatest number so far of each sender and topic.
     newest: HashMap<(PeerId, TopicId), u64>,
 }
 
 /// A frame that no peer should ever receive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
-    /// It has no room for a header.
+    /// It is too short for a header.
     Short,
-    /// Its body is not one that any peer sends.
+    /// Its body is not a stamped body.
     Damaged,
     /// Its body names another sender than its header.
     Forged { from: PeerId, stamp: Stamp },
-    /// It was meant for another peer, or for another topic.
+    /// Its body names another recipient or topic.
     Misplaced { stamp: Stamp },
-    /// It arrived before, or one that was sent after it did.
+    /// It is repeated, or overtaken by a later one.
     Stale { newest: u64, stamp: Stamp },
-    /// One that was sent before it is missing.
+    /// An earlier one is missing.
     Lost { newest: u64, stamp: Stamp },
 }
 
@@ -37,12 +37,12 @@ impl Arrivals {
         Self { own, lossless: None, newest: HashMap::new() }
     }
 
-    /// Expects all that this peer sends from here on.
+    /// Expects every message that this peer sends from here on.
     pub(crate) fn expect_all_of(&mut self, peer: PeerId) {
         self.lossless = Some(peer);
     }
 
-    /// Takes the payload of a frame.
+    /// Checks the payload of a frame, and returns its stamp.
     pub(crate) fn take(&mut self, payload: &[u8]) -> Result<Stamp, Violation> {
         let MessageIn { from, topic, body } =
             MessageIn::decode(payload).map_err(|_short| Violation::Short)?;
@@ -76,7 +76,7 @@ mod tests {
         Stamp { sender: OTHER, recipient: OWN, topic: TopicId(7), number, time: 0 }
     }
 
-    /// What the server makes of a frame that `from` sends.
+    /// Returns the payload that the server forwards when `from` sends a message.
     fn forwarded(stamp: Stamp, from: PeerId) -> Vec<u8> {
         let mut frame = stamp.frame(100);
         frame[2..18].copy_from_slice(from.as_bytes());
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_in_order_is_taken_and_gaps_are_allowed() {
+    fn messages_in_order_are_accepted_also_with_gaps() {
         let mut arrivals = Arrivals::new(OWN);
         for number in [1, 2, 5, 9] {
             assert_eq!(arrivals.take(&forwarded(stamp(number), OTHER)), Ok(stamp(number)));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_or_overtaken_is_seen() {
+    fn repeated_and_overtaken_messages_are_detected() {
         let mut arrivals = Arrivals::new(OWN);
         arrivals.take(&forwarded(stamp(3), OTHER)).unwrap();
         for number in [3, 2] {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_seen_where_nothing_may_be_lost() {
+    fn a_gap_is_detected_where_nothing_may_be_lost() {
         let mut arrivals = Arrivals::new(OWN);
         arrivals.expect_all_of(OTHER);
         arrivals.take(&forwarded(stamp(1), OTHER)).unwrap();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_false_sender_recipient_or_topic_is_seen() {
+    fn a_false_sender_recipient_or_topic_is_detected() {
         let mut arrivals = Arrivals::new(OWN);
         let from = PeerId::from_random([3; 16]);
         assert_eq!(
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_seen_wherever_it_is() {
+    fn damage_is_detected_in_every_byte() {
         let mut arrivals = Arrivals::new(OWN);
         let whole = forwarded(stamp(1), OTHER);
         for place in 0..whole.len() {

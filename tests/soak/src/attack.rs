@@ -1,4 +1,4 @@
-//! One kind of abuse at a time, beside healthy pairs: what it costs the server, and them.
+//! One kind of attack at a time, and its cost to the server and to healthy pairs.
 
 mod connections;
 mod firehose;
@@ -19,30 +19,30 @@ use waddell_tests::rng::Rng;
 
 use crate::healthy::{Manner, pair};
 use crate::memory::Memory;
-use crate::process::{Launch, Process};
+use crate::server::{Launch, Server};
 use crate::world::{Phase, World};
 
-/// A kind of abuse.
+/// A kind of attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attack {
-    /// Handshakes, HTTP's and TLS's, that come a byte at a time and never end.
+    /// HTTP and TLS handshakes that are sent a byte at a time and never end.
     SlowHandshakes,
-    /// A TLS client's first words, or half of them, and then silence.
+    /// A TLS client hello, or half of it, and then silence.
     HalfOpenTls,
-    /// Peers that send the longest frame a byte at a time, over every transport.
+    /// Peers that send a long frame a byte at a time, over every transport.
     SlowFrames,
-    /// More connections than the server may have descriptors, and nothing said on them.
+    /// More silent connections than the server may have descriptors.
     Idle,
-    /// Many times more connections than `--max-connections` allows, as fast as they can be made.
+    /// Many times more connections than `--max-connections` allows, at full speed.
     FloodAll,
     /// The same from one address, beyond `--max-connections-per-address`.
     FloodAddress,
     /// Frames at full speed to peers that never read.
     Unread,
-    /// Frames at full speed to ids that nobody has.
+    /// Frames at full speed to unknown ids.
     Unknown,
-    /// Frames at full speed to oneself, read and not read.
+    /// Frames at full speed from a peer to itself, which reads or does not.
     Oneself,
 }
 
@@ -60,11 +60,10 @@ impl Attack {
         Self::Oneself,
     ];
 
-    /// Returns the flags that make an end come soon, or a limit be near.
+    /// Returns the flags that shorten a timeout, or lower a limit.
     fn flags(self) -> &'static [&'static str] {
         match self {
-            // However late a busy machine has them say their first byte, they are not taken for
-            // silent peers.
+            // On a busy machine the first byte may be late. The client must not count as silent.
             Self::SlowHandshakes | Self::HalfOpenTls => {
                 &["--handshake-timeout=2s", "--auto-silence=1h"]
             }
@@ -77,19 +76,19 @@ impl Attack {
         }
     }
 
-    /// Returns the growth of the server's memory beyond which the attack succeeds, in bytes, for
-    /// that many connections: a few times what is seen.
+    /// Returns the growth of the server's memory, in bytes, beyond which the attack has succeeded
+    /// with that number of connections: a few times the usual growth.
     fn allowed_growth(self, connections: usize) -> u64 {
         let each = match self {
             // Buffers and state of handshakes.
             Self::SlowHandshakes | Self::HalfOpenTls => 96 << 10,
-            // What has come of a frame, and a TLS session.
+            // A partial frame, and a TLS session.
             Self::SlowFrames => 96 << 10,
             Self::Idle => 4 << 10,
             Self::FloodAll | Self::FloodAddress => 1 << 10,
             Self::Unread | Self::Unknown | Self::Oneself => 0,
         };
-        // An outbox of 1 MiB for each of those who do not read, and what workers keep.
+        // An outbox of 1 MiB for each peer that does not read, and the buffers of the workers.
         (48 << 20) + connections as u64 * each
     }
 }
@@ -104,55 +103,55 @@ impl fmt::Display for Attack {
             Self::FloodAll => "flood of connections",
             Self::FloodAddress => "flood from one address",
             Self::Unread => "firehose, never read",
-            Self::Unknown => "firehose to nobody",
+            Self::Unknown => "firehose to unknown ids",
             Self::Oneself => "firehose to oneself",
         })
     }
 }
 
-/// How an attack is to be made.
+/// Parameters of an attack.
 #[derive(Clone, Debug)]
 pub struct Siege {
     /// The server.
     pub launch: Launch,
-    /// Connections, for attacks that are made with many.
+    /// Number of connections, for attacks with many connections.
     pub connections: usize,
-    /// Time, for attacks that have no end of their own.
+    /// Duration, for attacks without an end of their own.
     pub duration: Duration,
 }
 
-/// What an attack has cost.
+/// Cost of an attack.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Cost {
     /// The attack.
     pub attack: Attack,
-    /// How much of it there was: connections made, or frames sent.
+    /// Number of connections made, or of frames sent.
     pub amount: u64,
-    /// How long it took.
+    /// Duration.
     pub seconds: f64,
-    /// The server's resident memory in MiB: before, at most meanwhile, after.
+    /// The server's resident memory in MiB: before, peak, after.
     pub resident_mib: [f64; 3],
-    /// Messages of the healthy pairs meanwhile.
+    /// Messages of the healthy pairs during the attack.
     pub healthy_messages: u64,
-    /// How long they took, in milliseconds: half of them, 99 in a hundred, all.
+    /// Times of these messages in milliseconds: median, 99 %, maximum.
     pub healthy_ms: [f64; 3],
 }
 
-/// How the healthy pairs talk meanwhile: all the time, and little.
+/// Traffic of the healthy pairs during the attack: steady and light.
 const MANNER: Manner = Manner { pause_ms: 40, burst: 4, longest: 2000 };
 const PAIRS: usize = 4;
 
-/// Longest time for any step to take; what runs into it hangs.
+/// Longest time for any step. A step that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Makes an attack on a server of its own.
+/// Attacks a server that is started for it.
 ///
 /// # Errors
 ///
-/// The attack succeeded: the server gave way, or took more memory than it may, or a healthy pair
-/// lost a message or waited too long for one. Or it could not be made.
+/// The attack succeeded: the server failed or took too much memory, or a healthy pair lost a
+/// message or waited too long for one. Or the attack could not be made.
 pub fn attack(attack: Attack, siege: &Siege) -> Result<Cost> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, run(attack, siege)).with_context(|| attack.to_string())
@@ -168,7 +167,7 @@ async fn run(attack: Attack, siege: &Siege) -> Result<Cost> {
     if attack == Attack::Idle {
         launch.descriptors = Some(siege.connections);
     }
-    let world = Rc::new(World::new(Process::start(&launch)?));
+    let world = Rc::new(World::new(Server::start(&launch)?));
     let mut pairs = JoinSet::new();
     for seed in 0..PAIRS {
         pairs.spawn_local(pair(Rc::clone(&world), Rng::new(seed as u64), MANNER));
@@ -178,7 +177,7 @@ async fn run(attack: Attack, siege: &Siege) -> Result<Cost> {
     })
     .await?;
 
-    let before = world.server.resident()?;
+    let before = world.server.usage().resident()?;
     let received_before = world.counts.healthy_received.get();
     world.latency.take();
     let begin = Instant::now();
@@ -188,7 +187,7 @@ async fn run(attack: Attack, siege: &Siege) -> Result<Cost> {
         error = watch(&world, &memory) => return Err(error),
     };
     let seconds = begin.elapsed().as_secs_f64();
-    let peak = memory.borrow().max().max(world.server.resident()?);
+    let peak = memory.borrow().max().max(world.server.usage().resident()?);
     let latency = world.latency.take();
     let healthy_messages = world.counts.healthy_received.get() - received_before;
 
@@ -202,12 +201,12 @@ async fn run(attack: Attack, siege: &Siege) -> Result<Cost> {
     };
     until("all peers are gone", all_gone).await?;
     world.server.metrics().await?.check_sum()?;
-    let after = world.server.resident()?;
+    let after = world.server.usage().resident()?;
     let world = Rc::into_inner(world).context("a healthy peer has not left")?;
     if let [first, ..] = &world.violations()[..] {
         bail!("{first}");
     }
-    ensure!(healthy_messages > 0, "the healthy pairs said nothing meanwhile");
+    ensure!(healthy_messages > 0, "the healthy pairs sent nothing during the attack");
     let allowed = attack.allowed_growth(siege.connections);
     ensure!(
         peak <= before + allowed,
@@ -227,7 +226,7 @@ async fn run(attack: Attack, siege: &Siege) -> Result<Cost> {
     })
 }
 
-/// Returns how much of the attack there was, once it is over.
+/// Makes the attack, and returns the number of its connections or frames.
 async fn make(attack: Attack, world: &Rc<World>, siege: &Siege) -> Result<u64> {
     match attack {
         Attack::SlowHandshakes => slow::handshakes(world, siege.connections).await,
@@ -242,12 +241,12 @@ async fn make(attack: Attack, world: &Rc<World>, siege: &Siege) -> Result<u64> {
     }
 }
 
-/// Watches the server's size until something goes wrong.
+/// Records the server's memory until a violation occurs.
 async fn watch(world: &World, memory: &RefCell<Memory>) -> anyhow::Error {
     loop {
-        match world.server.resident() {
+        match world.server.usage().resident() {
             Ok(bytes) => memory.borrow_mut().record(bytes),
-            Err(error) => return error,
+            Err(error) => return error.into(),
         }
         if let [first, ..] = &world.violations()[..] {
             return anyhow::anyhow!("{first}");
@@ -256,7 +255,7 @@ async fn watch(world: &World, memory: &RefCell<Memory>) -> anyhow::Error {
     }
 }
 
-/// Waits until `condition` holds, which is called `what`.
+/// Waits until `condition` holds; `what` names it.
 async fn until<F: Future<Output = Result<bool>>>(
     what: &str,
     mut condition: impl FnMut() -> F,

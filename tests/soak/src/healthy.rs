@@ -1,4 +1,4 @@
-//! Pairs that lose nothing and never wait long.
+//! Pairs that must lose nothing and must never wait long.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,14 +7,15 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::time::timeout;
 use waddell_core::TopicId;
 use waddell_tests::rng::Rng;
+use waddell_tests::transport::Via;
 
-use crate::peer::{Dial, Via};
+use crate::peer::Dial;
 use crate::world::{Heard, Member, Phase, World, count};
 
-/// Longest time that a message may take: far longer than one does even on a busy machine.
+/// Longest time of a message: far longer than one takes, even on a busy machine.
 const STALLED: Duration = Duration::from_secs(20);
 
-/// How a pair talks.
+/// Traffic of a pair.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manner {
     /// Longest pause between two bursts, in milliseconds.
@@ -25,7 +26,7 @@ pub(crate) struct Manner {
     pub(crate) longest: usize,
 }
 
-/// Runs a pair until everybody leaves: one asks, the other answers; what fails is reported.
+/// Runs a pair until the phase `Leaving`: one peer asks, the other answers. Failures are reported.
 pub(crate) async fn pair(world: Rc<World>, mut rng: Rng, manner: Manner) {
     let vias = [0, 1].map(|_| Via::ALL[rng.between(0..=Via::ALL.len() - 1)]);
     if let Err(error) = try_pair(&world, &mut rng, manner, vias).await {
@@ -45,14 +46,14 @@ async fn try_pair(world: &Rc<World>, rng: &mut Rng, manner: Manner, vias: [Via; 
         loop {
             match answers.hear(&world).await {
                 Heard::Message(stamp) if stamp.sender == from => {
-                    note(&world, stamp.time);
+                    record(&world, stamp.time);
                     let frame = answers.frame(&world, from, stamp.topic, 64);
                     count(&world.counts.healthy_sent);
                     if answers.peer.send(frame).await.is_err() {
                         return;
                     }
                 }
-                // A wild peer's.
+                // From a wild peer.
                 Heard::Message(_) => {}
                 Heard::End => return,
             }
@@ -78,13 +79,13 @@ async fn try_pair(world: &Rc<World>, rng: &mut Rng, manner: Manner, vias: [Via; 
             let frame = asks.frame(world, to, topic, rng.between(64..=longest));
             count(&world.counts.healthy_sent);
             let sent = timeout(STALLED, asks.peer.send(frame)).await;
-            sent.context("the server takes nothing")?.context("the connection is lost")?;
+            sent.context("the server does not read")?.context("the connection is lost")?;
         }
         let mut answered = 0;
         while answered < burst {
-            match timeout(STALLED, asks.hear(world)).await.context("an answer does not come")? {
+            match timeout(STALLED, asks.hear(world)).await.context("an answer is missing")? {
                 Heard::Message(stamp) if stamp.sender == to => {
-                    note(world, stamp.time);
+                    record(world, stamp.time);
                     answered += 1;
                 }
                 Heard::Message(_) => {}
@@ -92,7 +93,7 @@ async fn try_pair(world: &Rc<World>, rng: &mut Rng, manner: Manner, vias: [Via; 
             }
         }
     }
-    ensure!(!answering.is_finished(), "the connection of the one who answers is lost");
+    ensure!(!answering.is_finished(), "the connection of the answering peer is lost");
     answering.abort();
     Ok(())
 }
@@ -102,8 +103,8 @@ async fn join(world: &World, via: Via) -> Result<Member> {
     Ok(Member::new(peer.with_context(|| format!("cannot connect over {via:?}"))?, via))
 }
 
-/// Takes note of a message that arrived.
-fn note(world: &World, sent_at: u64) {
+/// Counts a message of a healthy pair.
+fn record(world: &World, sent_at: u64) {
     count(&world.counts.healthy_received);
     world.latency.borrow_mut().record(world.time().saturating_sub(sent_at));
 }

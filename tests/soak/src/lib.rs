@@ -1,17 +1,16 @@
-//! Thousands of peers against a running `waddell-server`, and what must hold meanwhile.
+//! Thousands of peers against a running `waddell-server`, and checks of its promises.
 //!
-//! The server is a process of its own, so that its memory and its descriptors can be told from
-//! those of its peers. All peers live on one thread of this one.
+//! The server is a process of its own, so that its memory and descriptors can be told from those of
+//! its peers. All peers run on one thread of this process.
 //!
 //! ```text
-//!   process   the server: starts it, asks /metrics and /proc, ends it
-//!   peer      one connection of any transport
-//!   stamp     bodies that say who sent them to whom, and the how manieth they are
-//!   arrivals  whether what one peer receives is what it may receive
-//!   healthy   pairs that lose nothing and never wait long
-//!   wild      peers that stall, vanish, send rubbish and come back
-//!   soak      all of it for a while, with the counters added up at quiet points
-//!   attack    one kind of abuse at a time, beside a healthy pair
+//!   server    the server: starts it, reads /metrics and /proc, ends it
+//!   peer      how peers connect
+//!   arrivals  checks of the frames that one peer receives
+//!   healthy   pairs that must lose nothing and must never wait long
+//!   wild      peers that stall, vanish, send invalid bytes and reconnect
+//!   soak      all of these for some time, with the counters compared at quiet points
+//!   attack    one kind of attack at a time, beside healthy pairs
 //! ```
 
 mod arrivals;
@@ -19,14 +18,13 @@ mod attack;
 mod healthy;
 mod memory;
 mod peer;
-mod process;
 mod prometheus;
 mod rubbish;
+mod server;
 mod soak;
-mod stamp;
 mod wild;
 mod world;
 
 pub use attack::{Attack, Cost, Siege, attack};
-pub use process::{Launch, Process};
+pub use server::Launch;
 pub use soak::{Plan, Report, soak};

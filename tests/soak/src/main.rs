@@ -1,4 +1,4 @@
-//! `waddell-soak`: a run of peers against a server, as `cargo xtask soak` starts it.
+//! `waddell-soak`: the program of `cargo xtask soak`.
 
 use std::env;
 use std::path::PathBuf;
@@ -9,31 +9,33 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use waddell_soak::{Attack, Cost, Launch, Plan, Report, Siege, attack, soak};
 
-/// Has thousands of peers of every transport talk, stall, vanish, send rubbish and come back, and
-/// checks the whole time that the server keeps its promises.
+/// Runs thousands of peers of every transport that talk, stall, vanish, send invalid bytes and
+/// reconnect, and checks that the server keeps its promises.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 struct Options {
-    /// How long they talk, in minutes.
+    /// Time in which the peers talk, in minutes.
     #[arg(long, value_name = "N", default_value = "1", value_parser = minutes)]
     minutes: Duration,
-    /// Peers at a time; one in eight belongs to a pair that loses nothing.
-    #[arg(long, value_name = "N", default_value = "3000", value_parser = clap::value_parser!(u16).range(32..=19_000))]
+    /// Peers at a time; one in eight belongs to a pair that must lose nothing.
+    #[arg(long, value_name = "N", default_value = "3000",
+          value_parser = clap::value_parser!(u16).range(32..=19_000))]
     peers: u16,
-    /// What all random choices come from. [default: the time]
+    /// Seed of all random choices. [default: the time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Make one attack after the other, and print what each has cost.
+    /// Make one attack after the other, and print the cost of each.
     #[arg(long)]
     attacks: bool,
-    /// Connections of the attacks that are made with many; this process and the server need a
+    /// Connections of the attacks with many connections; this process and the server need a
     /// descriptor for each.
-    #[arg(long, value_name = "N", default_value = "2000", value_parser = clap::value_parser!(u16).range(200..))]
+    #[arg(long, value_name = "N", default_value = "2000",
+          value_parser = clap::value_parser!(u16).range(200..))]
     connections: u16,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
-    /// The server's program. [default: the one beside this]
+    /// The server's program. [default: waddell-server in the folder of this program]
     #[arg(long, value_name = "FILE")]
     server: Option<PathBuf>,
     /// Further flags of the server.
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns whether all is well.
+/// Returns whether the server kept its promises.
 fn run(options: Options) -> Result<bool> {
     let program = match options.server {
         Some(program) => program,
@@ -67,7 +69,10 @@ fn run(options: Options) -> Result<bool> {
     }
     let seed = match options.seed {
         Some(seed) => seed,
-        None => std::time::UNIX_EPOCH.elapsed().context("the clock is wrong")?.as_millis() as u64,
+        None => {
+            std::time::UNIX_EPOCH.elapsed().context("the clock is set before 1970")?.as_millis()
+                as u64
+        }
     };
     eprintln!("seed {seed}");
     let plan = Plan { launch, duration: options.minutes, peers: usize::from(options.peers), seed };
@@ -80,13 +85,13 @@ fn run(options: Options) -> Result<bool> {
     Ok(report.violations.is_empty())
 }
 
-/// Makes every attack; returns whether the server withstood all.
+/// Makes every attack; returns whether the server withstood them.
 fn attacks(siege: &Siege, json: bool) -> Result<bool> {
     let mut withstood = true;
     if !json {
         println!(
             "{:<24} {:>10} {:>6}   {:>8} {:>8} {:>8}   {:>8} {:>8} {:>8} {:>8}",
-            "", "amount", "s", "MiB", "at most", "after", "healthy", "50 % ms", "99 % ms", "all ms"
+            "", "amount", "s", "MiB", "peak", "after", "healthy", "50 % ms", "99 % ms", "max ms"
         );
     }
     for kind in Attack::ALL {
@@ -121,16 +126,14 @@ fn print(report: &Report) {
         println!("  {name:<48} {value:>12}");
     }
     let [half, most, all] = report.healthy_ms;
-    println!(
-        "healthy messages took {half:.2} ms, 99 % at most {most:.1} ms, all at most {all:.1} ms"
-    );
+    println!("healthy messages: median {half:.2} ms, 99 % {most:.1} ms, maximum {all:.1} ms");
     let [early, late, max, end] = report.resident_mib;
     println!(
-        "resident memory {early:.1} MiB early, {late:.1} MiB late, {max:.1} MiB at most, \
-         {end:.1} MiB when all had left"
+        "resident memory: {early:.1} MiB early, {late:.1} MiB late, maximum {max:.1} MiB, \
+         {end:.1} MiB after all peers have left"
     );
     let [before, after] = report.descriptors;
-    println!("{before} descriptors before, {after} after");
+    println!("descriptors: {before} before, {after} after");
     match report.violations.len() {
         0 => println!("no violation"),
         count => println!("{count} violations; `--seed {seed}` makes the same choices again"),
@@ -145,5 +148,5 @@ fn minutes(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(minutes * 60.0)
         .ok()
         .filter(|duration| *duration >= Duration::from_secs(5))
-        .ok_or_else(|| "expected a twelfth of a minute at least".to_owned())
+        .ok_or_else(|| "expected at least a twelfth of a minute (5 s)".to_owned())
 }

@@ -1,6 +1,6 @@
-//! Whether a process keeps its size.
+//! Memory of a process over time.
 
-/// Resident memory as it was, in bytes, at equal distances in time.
+/// Samples of resident memory in bytes, taken at equal intervals.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     samples: Vec<u64>,
@@ -19,8 +19,8 @@ impl Memory {
         self.samples.iter().copied().max().unwrap_or_default()
     }
 
-    /// Returns the middle value of the second quarter of the run and that of its last quarter: the
-    /// first is for warming up. `None` if there are too few to tell.
+    /// Returns the medians of the second and of the last quarter of the run. The first quarter is
+    /// for warming up. `None` if there are too few samples.
     pub(crate) fn before_and_after(&self) -> Option<(u64, u64)> {
         let quarter = self.samples.len() / 4;
         (quarter >= 3).then(|| {
@@ -29,14 +29,14 @@ impl Memory {
         })
     }
 
-    /// Returns whether it does not grow: by more than a leak of nothing worth mentioning would, or
-    /// chance, which decides how many are stalled at a time and what waits for them.
+    /// Returns whether the memory does not grow by more than chance explains. Chance decides how
+    /// many peers are stalled at a time, and so the size of their outboxes.
     pub(crate) fn is_flat(&self) -> bool {
         self.before_and_after().is_none_or(|(before, after)| after <= before + before / 4 + SLACK)
     }
 }
 
-/// Growth that is no trend, in bytes.
+/// Growth that does not count as a trend, in bytes.
 const SLACK: u64 = 8 << 20;
 
 fn median(samples: &[u64]) -> u64 {
@@ -54,15 +54,15 @@ mod tests {
     }
 
     #[test]
-    fn warming_up_and_ups_and_downs_are_no_trend() {
+    fn warming_up_and_variation_are_no_trend() {
         assert!(memory((0..600).map(|at| (at.min(100) << 20) + ((at % 7) << 20))).is_flat());
         let memory = memory([1, 2, 3].into_iter());
-        assert!(memory.is_flat(), "too few to tell");
+        assert!(memory.is_flat(), "too few samples");
         assert_eq!((memory.last(), memory.max()), (3, 3));
     }
 
     #[test]
-    fn steady_growth_is_seen() {
+    fn steady_growth_is_detected() {
         assert!(!memory((0..600).map(|at| (20 << 20) + (at << 17))).is_flat());
     }
 }

@@ -1,17 +1,17 @@
-//! What a server says about itself at `/metrics`.
+//! The numbers of `/metrics`.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
-/// The numbers of one reading, by name and labels.
+/// One reading of `/metrics`: numbers by name and labels.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     values: BTreeMap<String, f64>,
 }
 
 impl Reading {
-    /// Takes Prometheus's text apart.
+    /// Parses Prometheus's text format.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let values = lines.map(|line| {
@@ -22,10 +22,10 @@ impl Reading {
         Ok(Self { values: values.collect::<Result<_>>()? })
     }
 
-    /// Returns the sum of a name's values, whatever their labels.
+    /// Returns the sum of a name's values over all labels.
     pub(crate) fn sum(&self, name: &str) -> Result<u64> {
         let values = self.labelled(name);
-        ensure!(!values.is_empty(), "the server does not say {name}");
+        ensure!(!values.is_empty(), "/metrics has no {name}");
         Ok(values.values().sum())
     }
 
@@ -38,7 +38,7 @@ impl Reading {
         values.collect()
     }
 
-    /// Returns every counter, as it is written but for the common beginning.
+    /// Returns every counter without `waddell_` and `_total` in its name.
     pub(crate) fn totals(&self) -> BTreeMap<String, u64> {
         let totals = self.values.iter().filter_map(|(key, value)| {
             let name = key.strip_prefix("waddell_")?;
@@ -47,7 +47,7 @@ impl Reading {
         totals.collect()
     }
 
-    /// Checks that each frame that came in is counted once more, by what became of it.
+    /// Checks that each frame is counted once as received and once by its outcome.
     pub(crate) fn check_sum(&self) -> Result<()> {
         let frames_in = self.sum("waddell_frames_in_total")?;
         let mut accounted = 0;
@@ -61,19 +61,19 @@ impl Reading {
         }
         ensure!(
             frames_in == accounted,
-            "{frames_in} frames came in, but what became of {accounted} is counted"
+            "{frames_in} frames were received, but {accounted} have an outcome"
         );
         Ok(())
     }
 
-    /// Checks that the peers that are there are those that came and have not gone.
+    /// Checks that the peers present are those that connected and have not disconnected.
     pub(crate) fn check_peers(&self) -> Result<()> {
         let peers = self.sum("waddell_peers")?;
         let connected = self.sum("waddell_peers_connected_total")?;
         let disconnected = self.sum("waddell_peers_disconnected_total")?;
         ensure!(
             connected.checked_sub(disconnected) == Some(peers),
-            "{peers} peers are there, but {connected} came and {disconnected} went"
+            "{peers} peers are present, but {connected} connected and {disconnected} disconnected"
         );
         Ok(())
     }
@@ -100,7 +100,7 @@ waddell_lag_seconds_sum 0.25
 ";
 
     #[test]
-    fn labels_are_summed_and_names_told_apart() {
+    fn labels_are_summed_and_names_are_kept_apart() {
         let reading = Reading::parse(PAGE).unwrap();
         assert_eq!(reading.sum("waddell_peers").unwrap(), 3);
         assert_eq!(reading.sum("waddell_frames_rejected_total").unwrap(), 5);
@@ -114,7 +114,7 @@ waddell_lag_seconds_sum 0.25
     }
 
     #[test]
-    fn a_frame_or_a_peer_that_is_not_counted_is_seen() {
+    fn a_missing_frame_or_peer_is_detected() {
         let reading = Reading::parse(PAGE).unwrap();
         reading.check_sum().unwrap();
         reading.check_peers().unwrap();

@@ -1,4 +1,4 @@
-//! Peers of every kind for a while, with the counters added up at quiet points.
+//! Peers of every kind for some time, with the counters compared at quiet points.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -13,25 +13,25 @@ use waddell_tests::rng::Rng;
 
 use crate::healthy::{Manner, pair};
 use crate::memory::Memory;
-use crate::process::{Launch, Process};
 use crate::prometheus::Reading;
+use crate::server::{Launch, Server};
 use crate::wild::wild;
 use crate::world::{Phase, World};
 
-/// What a run is to be like.
+/// Parameters of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The server.
     pub launch: Launch,
-    /// How long peers talk, without the time that they take to leave.
+    /// Time in which peers talk. Leaving takes further time.
     pub duration: Duration,
-    /// Peers at a time; one in eight belongs to a healthy pair.
+    /// Peers at a time. One in eight belongs to a healthy pair.
     pub peers: usize,
-    /// What all random choices come from. The timing is the machine's.
+    /// Seed of all random choices. The timing depends on the machine.
     pub seed: u64,
 }
 
-/// What a run has come to.
+/// Result of a run.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -42,26 +42,25 @@ pub struct Report {
     pub seconds: f64,
     /// The plan's number of peers.
     pub peers: usize,
-    /// What must not have happened; all is well if there is nothing.
+    /// Broken promises. A good run has none.
     pub violations: Vec<String>,
-    /// Times at which nobody sent anything and the counters were added up.
+    /// Number of times at which all peers were quiet and the counters were compared.
     pub quiet_points: u32,
-    /// What the peers have counted.
+    /// Counters of the peers.
     pub counts: BTreeMap<&'static str, u64>,
-    /// What the server has counted, at the end.
+    /// Counters of the server at the end.
     pub metrics: BTreeMap<String, u64>,
-    /// How long messages of healthy pairs took, in milliseconds: half of them, 99 in a hundred,
-    /// all.
+    /// Times of messages between healthy peers in milliseconds: median, 99 %, maximum.
     pub healthy_ms: [f64; 3],
-    /// The server's resident memory in MiB: early in the run, late in it, at most, and at the end
-    /// when all have left.
+    /// The server's resident memory in MiB: early in the run, late in it, maximum, and after all
+    /// peers have left.
     pub resident_mib: [f64; 4],
     /// The server's open descriptors before the run and after it.
     pub descriptors: [usize; 2],
 }
 
-/// Flags with which a run sees in a minute what otherwise takes many. Whoever does not read is
-/// hung up soon; the healthy answer pings however busy the machine.
+/// Flags that shorten a run. Peers that do not read are disconnected soon. The pong timeout is long
+/// enough for healthy peers on a busy machine.
 const FLAGS: [&str; 7] = [
     "--max-connections-per-address=0",
     "--outbox=256KiB",
@@ -72,17 +71,17 @@ const FLAGS: [&str; 7] = [
     "--pong-timeout=30s",
 ];
 
-/// How healthy pairs talk.
+/// Traffic of healthy pairs.
 const MANNER: Manner = Manner { pause_ms: 2000, burst: 20, longest: 30_000 };
 
-/// Longest time for all that was sent to be taken in, and for all that have left to be gone.
+/// Longest time until all sent frames are read, and until all peers are gone.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Runs a plan; says on standard error how it goes.
+/// Runs a plan, and prints its progress on standard error.
 ///
 /// # Errors
 ///
-/// It could not be run. What must not happen is in the report.
+/// The plan could not be run. Broken promises are in the report.
 pub fn soak(plan: &Plan) -> Result<Report> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, run(plan))
@@ -91,10 +90,10 @@ pub fn soak(plan: &Plan) -> Result<Report> {
 async fn run(plan: &Plan) -> Result<Report> {
     let mut launch = plan.launch.clone();
     launch.flags.splice(0..0, FLAGS.map(str::to_owned));
-    let server = Process::start(&launch)?;
-    // Once it answers it has opened all that it needs for itself.
+    let server = Server::start(&launch)?;
+    // After its first answer the server has opened all of its own descriptors.
     server.metrics().await?;
-    let descriptors_before = server.descriptors()?;
+    let descriptors_before = server.usage().descriptors()?;
     let world = Rc::new(World::new(server));
     let mut peers = spawn_all(&world, plan);
 
@@ -111,7 +110,7 @@ fn spawn_all(world: &Rc<World>, plan: &Plan) -> JoinSet<()> {
     let pairs = (plan.peers / 16).max(1);
     let mut seeds = Rng::new(plan.seed);
     let mut peers = JoinSet::new();
-    // They come one after the other, so that nobody has to wait for all others' handshakes.
+    // They connect one after the other, so that no peer waits for the handshakes of all others.
     let mut coming = move |number: usize| {
         let share = number as f64 / plan.peers as f64;
         (
@@ -136,7 +135,7 @@ fn spawn_all(world: &Rc<World>, plan: &Plan) -> JoinSet<()> {
     peers
 }
 
-/// A run on its way.
+/// A run in progress.
 struct Run<'a> {
     world: Rc<World>,
     plan: &'a Plan,
@@ -145,22 +144,22 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Watches the peers talk, and adds up now and then.
+    /// Watches the peers talk, and compares the counters from time to time.
     async fn talk(&mut self) -> Result<()> {
         let begin = Instant::now();
         let distance = (self.plan.duration / 4).min(Duration::from_secs(60));
         let mut quiet_at = distance;
-        let mut said_at = Duration::ZERO;
+        let mut printed_at = Duration::ZERO;
         let mut talked = Duration::ZERO;
-        // Quiet points are no part of the time that was asked for.
+        // Quiet points do not count towards the duration.
         while talked < self.plan.duration {
             let resumed = Instant::now();
             sleep(Duration::from_millis(500)).await;
-            self.memory.record(self.world.server.resident()?);
+            self.memory.record(self.world.server.usage().resident()?);
             talked += resumed.elapsed();
-            if begin.elapsed() >= said_at + Duration::from_secs(10) {
-                said_at = begin.elapsed();
-                self.say(said_at).await?;
+            if begin.elapsed() >= printed_at + Duration::from_secs(10) {
+                printed_at = begin.elapsed();
+                self.print_progress(printed_at).await?;
             }
             if talked >= quiet_at {
                 quiet_at += distance;
@@ -170,7 +169,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Has everybody be quiet until all that was sent is taken in, and adds up.
+    /// Keeps all peers quiet until every sent frame is read, and compares the counters.
     async fn quiet_point(&mut self) -> Result<()> {
         self.world.enter(Phase::Quiet);
         let settled = async {
@@ -192,22 +191,22 @@ impl Run<'_> {
             Ok(reading) => reading?,
             Err(_elapsed) => {
                 self.world.violated(format!(
-                    "at a quiet point frames still come in, or are missing: healthy peers have \
-                     sent {} and received {}",
+                    "at a quiet point frames still arrive, or are missing: healthy peers have sent \
+                     {} and received {}",
                     self.world.counts.healthy_sent.get(),
                     self.world.counts.healthy_received.get(),
                 ));
                 self.world.server.metrics().await?
             }
         };
-        self.add_up(&reading);
+        self.compare_counters(&reading);
         self.quiet_points += 1;
         self.world.enter(Phase::Talking);
         Ok(())
     }
 
-    /// Compares what the server has counted with itself and with what its peers have.
-    fn add_up(&self, reading: &Reading) {
+    /// Compares the counters of the server with each other and with those of the peers.
+    fn compare_counters(&self, reading: &Reading) {
         let check = || {
             reading.check_sum()?;
             reading.check_peers()?;
@@ -219,7 +218,7 @@ impl Run<'_> {
             );
             let sent = self.world.counts.healthy_sent.get();
             let frames_in = reading.sum("waddell_frames_in_total")?;
-            ensure!(sent <= frames_in, "{sent} frames were sent, but only {frames_in} came in");
+            ensure!(sent <= frames_in, "{sent} frames were sent, but only {frames_in} arrived");
             Ok(())
         };
         if let Err(error) = check() {
@@ -233,15 +232,15 @@ impl Run<'_> {
         loop {
             let reading = self.world.server.metrics().await?;
             let peers = reading.sum("waddell_peers")?;
-            // The one that just asked for the metrics may still be there.
-            let descriptors = self.world.server.descriptors()?;
+            // The connection of the request to `/metrics` may still be open.
+            let descriptors = self.world.server.usage().descriptors()?;
             if peers == 0 && descriptors <= descriptors_before + 1 {
                 return Ok(reading);
             }
             if begin.elapsed() > PATIENCE {
                 self.world.violated(format!(
-                    "all have left, but {peers} peers and {descriptors} descriptors are there; \
-                     it began with {descriptors_before} descriptors"
+                    "all peers have left, but the server still has {peers} peers and {descriptors} \
+                     descriptors; it began with {descriptors_before} descriptors"
                 ));
                 return Ok(reading);
             }
@@ -249,8 +248,8 @@ impl Run<'_> {
         }
     }
 
-    /// Says how it goes.
-    async fn say(&self, elapsed: Duration) -> Result<()> {
+    /// Prints the progress.
+    async fn print_progress(&self, elapsed: Duration) -> Result<()> {
         let reading = self.world.server.metrics().await?;
         let [half, most, _] = self.healthy_ms();
         eprintln!(
@@ -272,14 +271,14 @@ impl Run<'_> {
             .map(|percent| latency.percentile(percent).unwrap_or_default() as f64 / 1e6)
     }
 
-    /// Adds up for the last time, ends the server, and writes the report.
+    /// Compares the counters for the last time, ends the server, and makes the report.
     async fn finish(self, descriptors_before: usize, reading: &Reading) -> Result<Report> {
-        self.add_up(reading);
+        self.compare_counters(reading);
         let Self { world, plan, memory, quiet_points } = &self;
         let counts = &world.counts;
         let outbox_bytes: u64 = reading.labelled("waddell_outbox_bytes").values().sum();
         if outbox_bytes > 0 {
-            world.violated(format!("nobody is there, but {outbox_bytes} bytes wait for somebody"));
+            world.violated(format!("no peer is left, but outboxes hold {outbox_bytes} bytes"));
         }
         let (sent, received) = (counts.healthy_sent.get(), counts.healthy_received.get());
         if sent != received {
@@ -293,8 +292,8 @@ impl Run<'_> {
                 mib(late)
             ));
         }
-        let resident = world.server.resident()?;
-        let descriptors = [descriptors_before, world.server.descriptors()?];
+        let resident = world.server.usage().resident()?;
+        let descriptors = [descriptors_before, world.server.usage().descriptors()?];
         let mut report = Report {
             seed: plan.seed,
             seconds: plan.duration.as_secs_f64(),

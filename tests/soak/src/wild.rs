@@ -1,4 +1,4 @@
-//! Peers that talk, stall, vanish, send rubbish and come back.
+//! Peers that talk, stall, vanish, send invalid bytes and reconnect.
 
 use std::io;
 use std::rc::Rc;
@@ -8,23 +8,24 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use waddell_core::{KEEP_ALIVE_FRAME, PeerId, TopicId};
 use waddell_tests::rng::Rng;
+use waddell_tests::transport::Via;
 
-use crate::peer::{Dial, Via};
+use crate::peer::{Dial, reset};
 use crate::rubbish;
 use crate::world::{Heard, Member, Phase, World, count};
 
-/// Longest time that somebody does not read whom few write to.
+/// Longest stall of a peer that few others write to.
 const LONGEST_STALL_MS: usize = 6000;
 
-/// Connects again and again until everybody leaves.
+/// Connects again and again until the phase `Leaving`.
 pub(crate) async fn wild(world: Rc<World>, mut rng: Rng) {
     while world.phase() != Phase::Leaving {
-        // To connect may already mean to send a frame.
+        // Connecting may already send a frame.
         world.until_not_quiet().await;
         let via = Via::ALL[rng.between(0..=Via::ALL.len() - 1)];
         let dial = Dial { narrow: rng.chance(30), ..Dial::new(via) };
         if rng.chance(10) {
-            // Whatever becomes of it is fine.
+            // Any outcome is fine.
             let _ = never_become_a_peer(&world, dial, &mut rng).await;
         } else {
             match dial.peer(&world.server).await {
@@ -32,10 +33,10 @@ pub(crate) async fn wild(world: Rc<World>, mut rng: Rng) {
                     count(&world.counts.sessions);
                     let id = peer.id;
                     world.reachable.borrow_mut().push(id);
-                    // However it ends is fine: what it received was looked at.
+                    // Any end is fine: the received messages have been checked.
                     let _ = session(&world, Member::new(peer, via), &mut rng).await;
                     world.reachable.borrow_mut().retain(|other| *other != id);
-                    world.is_gone(id);
+                    world.remember_gone(id);
                 }
                 Err(_) => count(&world.counts.failed_to_connect),
             }
@@ -54,7 +55,7 @@ async fn never_become_a_peer(world: &World, dial: Dial, rng: &mut Rng) -> io::Re
     Ok(())
 }
 
-/// Talks for a while, then ends in one of many ways.
+/// Talks for some time, then ends in one of many ways.
 async fn session(world: &World, mut member: Member, rng: &mut Rng) -> io::Result<()> {
     for _ in 0..rng.between(0..=12) {
         if !member.hear_for(world, rng.up_to_ms(3000)).await {
@@ -74,7 +75,7 @@ async fn session(world: &World, mut member: Member, rng: &mut Rng) -> io::Result
         2 => Ok(()),
         3 => {
             count(&world.counts.resets);
-            member.peer.reset()
+            reset(member.peer)
         }
         4 => {
             world.until_not_quiet().await;
@@ -91,15 +92,15 @@ async fn session(world: &World, mut member: Member, rng: &mut Rng) -> io::Result
         }
         7 | 8 => stall(world, member, rng).await,
         _ => {
-            // Neither reads nor writes nor says so, and its end is not heard either.
+            // Neither reads nor writes, then resets the connection.
             count(&world.counts.vanished);
             world.sleep(rng.up_to_ms(LONGEST_STALL_MS)).await;
-            member.peer.reset()
+            reset(member.peer)
         }
     }
 }
 
-/// Sends a few frames, to somebody or to nobody.
+/// Sends a few frames, to another peer or to no peer.
 async fn talk(world: &World, member: &mut Member, rng: &mut Rng) -> io::Result<()> {
     let own = member.peer.id;
     let topic = TopicId(rng.between(0..=3) as u16);
@@ -113,7 +114,7 @@ async fn talk(world: &World, member: &mut Member, rng: &mut Rng) -> io::Result<(
         18..=25 => {
             let stalled = any(&world.stalled.borrow(), rng);
             if let Some(stalled) = stalled {
-                // More than waits for one peer.
+                // More than one outbox holds.
                 for _ in 0..rng.between(1..=40) {
                     bytes = member.frame(world, stalled, topic, 20_000);
                     member.peer.send(bytes).await?;
@@ -137,18 +138,18 @@ async fn talk(world: &World, member: &mut Member, rng: &mut Rng) -> io::Result<(
     for _ in 0..burst {
         bytes.extend(member.frame(world, to, topic, rng.between(64..=longest)));
     }
-    // Cut anywhere, but as WebSocket messages no longer than those may be.
+    // Cut at any byte; neither part exceeds the limit on WebSocket messages.
     let cut = rng.between(0..=bytes.len());
     let rest = bytes.split_off(cut);
     member.peer.send(bytes).await?;
     member.peer.send(rest).await
 }
 
-/// Does not read for a while, whatever is sent to it; then reads again, or is gone.
+/// Does not read for some time. Then it reads again, or disconnects.
 async fn stall(world: &World, mut member: Member, rng: &mut Rng) -> io::Result<()> {
     count(&world.counts.stalls);
     if rng.chance(10) {
-        // Long enough for the server to lose patience, and all send to these few.
+        // Longer than the write timeout; many peers send to these few.
         let id = member.peer.id;
         world.stalled.borrow_mut().push(id);
         world.sleep(Duration::from_millis(rng.between(8000..=15_000) as u64)).await;
@@ -163,17 +164,19 @@ async fn stall(world: &World, mut member: Member, rng: &mut Rng) -> io::Result<(
     Ok(())
 }
 
-/// Says that nothing more comes, and hears the server out.
+/// Ends the sending side, and reads up to the end of the connection.
 async fn leave(world: &World, mut member: Member) -> io::Result<()> {
     member.peer.finish().await?;
-    // With a small window megabytes that are on their way take long, but something has to come.
+    // With a small window, megabytes in flight take long, but some bytes must arrive.
     loop {
         match timeout(Duration::from_secs(40), member.hear(world)).await {
             Ok(Heard::Message(_)) => {}
             Ok(Heard::End) => return Ok(()),
             Err(_elapsed) => {
                 let via = member.via;
-                world.violated(format!("the server does not hang up on one over {via:?} that has"));
+                world.violated(format!(
+                    "the server does not close a connection over {via:?} that has ended"
+                ));
                 return Ok(());
             }
         }

@@ -1,4 +1,4 @@
-//! What all peers of a run share.
+//! State that all peers of a run share.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -9,42 +9,44 @@ use tokio::time::timeout;
 use waddell_core::{PeerId, TopicId};
 use waddell_tests::histogram::Histogram;
 use waddell_tests::rng::Rng;
+use waddell_tests::stamp::{Numbers, Stamp};
+use waddell_tests::transport::Via;
 
 use crate::arrivals::{Arrivals, Violation};
-use crate::peer::{Peer, Via};
-use crate::process::Process;
-use crate::stamp::{Numbers, Stamp};
+use crate::peer::Peer;
+use crate::server::Server;
 
-/// What all peers of a run share; they live on one thread.
+/// State that all peers of a run share. They run on one thread.
 pub(crate) struct World {
-    pub(crate) server: Process,
+    pub(crate) server: Server,
     begin: Instant,
     phase: watch::Sender<Phase>,
-    /// Wild peers that can be written to.
+    /// Wild peers that are connected.
     pub(crate) reachable: RefCell<Vec<PeerId>>,
-    /// Those of them that will not read for long: many send them much.
+    /// Wild peers that do not read for a long time. Many peers send them much.
     pub(crate) stalled: RefCell<Vec<PeerId>>,
     /// Healthy peers.
     pub(crate) healthy: RefCell<Vec<PeerId>>,
-    /// Peers that are gone, the latest last.
+    /// Disconnected peers, the latest last.
     gone: RefCell<VecDeque<PeerId>>,
     pub(crate) counts: Counts,
-    /// How long messages of healthy pairs took.
+    /// Times of messages between healthy peers.
     pub(crate) latency: RefCell<Histogram>,
     violations: RefCell<Vec<String>>,
 }
 
-/// What a run has come to.
+/// Phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// Peers send.
     Talking,
-    /// Nobody begins to send anything.
+    /// Peers send nothing new.
     Quiet,
-    /// Everybody leaves.
+    /// Peers disconnect.
     Leaving,
 }
 
-/// What a run has counted.
+/// Counters of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) healthy_sent: Cell<u64>,
@@ -64,7 +66,7 @@ pub(crate) fn count(cell: &Cell<u64>) {
 }
 
 impl World {
-    pub(crate) fn new(server: Process) -> Self {
+    pub(crate) fn new(server: Server) -> Self {
         Self {
             server,
             begin: Instant::now(),
@@ -87,17 +89,17 @@ impl World {
         self.phase.send_replace(phase);
     }
 
-    /// Waits that long, or until everybody leaves.
+    /// Waits for a time, or until the phase `Leaving`.
     pub(crate) async fn sleep(&self, duration: Duration) {
         let mut phase = self.phase.subscribe();
-        // Either is a reason to go on.
+        // Both end the wait.
         let _ = timeout(duration, phase.wait_for(|phase| *phase == Phase::Leaving)).await;
     }
 
-    /// Waits while nobody is to begin to send anything.
+    /// Waits while the phase is `Quiet`.
     pub(crate) async fn until_not_quiet(&self) {
         let mut phase = self.phase.subscribe();
-        // The sender lives as long as this.
+        // Fails without a sender only, and `self` owns the sender.
         let _ = phase.wait_for(|phase| *phase != Phase::Quiet).await;
     }
 
@@ -106,7 +108,7 @@ impl World {
         self.begin.elapsed().as_nanos() as u64
     }
 
-    pub(crate) fn is_gone(&self, id: PeerId) {
+    pub(crate) fn remember_gone(&self, id: PeerId) {
         let mut gone = self.gone.borrow_mut();
         if gone.len() == GONE_KEPT {
             gone.pop_front();
@@ -119,7 +121,7 @@ impl World {
         (!gone.is_empty()).then(|| gone[rng.between(0..=gone.len() - 1)])
     }
 
-    /// Takes note of something that must not happen.
+    /// Records a violation.
     pub(crate) fn violated(&self, what: String) {
         let mut violations = self.violations.borrow_mut();
         eprintln!("VIOLATION at {:.1} s: {what}", self.begin.elapsed().as_secs_f64());
@@ -131,10 +133,10 @@ impl World {
     }
 }
 
-/// Ids of peers that are gone that are remembered: some of them are written to.
+/// Number of disconnected peers to remember. Some messages are sent to them.
 const GONE_KEPT: usize = 1000;
 
-/// A peer with what it has sent and received.
+/// A peer with the state of its messages.
 pub(crate) struct Member {
     pub(crate) peer: Peer,
     pub(crate) via: Via,
@@ -142,7 +144,7 @@ pub(crate) struct Member {
     numbers: Numbers,
 }
 
-/// What came of waiting for a message.
+/// Result of waiting for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
     Message(Stamp),
@@ -168,7 +170,7 @@ impl Member {
         stamp.frame(body_len)
     }
 
-    /// Waits for the next message; what must not arrive is reported. May be given up.
+    /// Waits for the next message, and reports violations. May be dropped while it waits.
     pub(crate) async fn hear(&mut self, world: &World) -> Heard {
         let payload = match self.peer.receive().await {
             Ok(Some(payload)) => payload,
@@ -187,13 +189,13 @@ impl Member {
             }
             Err(violation) => {
                 self.report(world, &violation);
-                // What comes after it would be reported again and again.
+                // Later messages would be reported again and again.
                 Heard::End
             }
         }
     }
 
-    /// Listens for that long at most; returns whether the connection goes on.
+    /// Receives for a time; returns whether the connection is still open.
     pub(crate) async fn hear_for(&mut self, world: &World, duration: Duration) -> bool {
         let listen = async { while self.hear(world).await != Heard::End {} };
         timeout(duration, listen).await.is_err()
@@ -204,7 +206,7 @@ impl Member {
     }
 }
 
-/// rustls, too, calls what is not TLS invalid data.
+/// Returns whether the error is rustls's, which uses `InvalidData` too.
 fn is_tls(error: &std::io::Error) -> bool {
     matches!(error.get_ref(), Some(source) if source.is::<rustls::Error>())
 }

@@ -1,4 +1,4 @@
-//! What a client's driver does: the contract of the core, kept.
+//! The driver of a simulated client, which keeps the contract of the core.
 
 use super::*;
 
@@ -17,7 +17,7 @@ impl World {
         self.drain(index);
     }
 
-    /// Does all that the client wants done, then sets the alarm.
+    /// Carries out all outputs of the client, then sets the alarm.
     pub(super) fn drain(&mut self, index: usize) {
         while let Some(output) = self.clients[index].client.poll_output() {
             self.tell(|| format!("client {index}: {}", brief(&output)));
@@ -70,7 +70,7 @@ impl World {
     pub(super) fn dialed(&mut self, connection: usize) {
         let owner = self.connections[connection].owner;
         if self.clients[owner].connection != Some(connection) {
-            // The driver reports nothing of a transport that it has hung up.
+            // The driver reports nothing of a transport after it hung up.
             return;
         }
         if self.fault(self.faults.refuse) {
@@ -111,7 +111,7 @@ impl World {
         match event {
             ClientEvent::Connected { id } => {
                 self.report.count("connected");
-                assert!(self.ids_seen.insert(id), "{id} was somebody's before");
+                assert!(self.ids_seen.insert(id), "{id} was given out before");
                 assert_eq!(self.clients[index].client.id(), Some(id));
                 let connection = self.clients[index].connection.expect("a transport is there");
                 if let Some(server) = &self.connections[connection].server {

@@ -1,4 +1,4 @@
-//! When what is under way arrives, and in what pieces.
+//! Times of arrival, and pieces in which bytes arrive.
 
 use super::*;
 
@@ -21,7 +21,7 @@ impl World {
         }
     }
 
-    /// Says how much of what is under way arrives; `None` if the reader is not reading.
+    /// Returns how many of the bytes in flight arrive; `None` if the reader does not read.
     pub(super) fn piece(&mut self, connection: usize, up: bool) -> Option<usize> {
         let ends = &mut self.connections[connection];
         let (pipe, event) = if up {

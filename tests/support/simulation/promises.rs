@@ -1,17 +1,17 @@
-//! What must be true of every message, and of the world in the end.
+//! Promises about every message, and about the world in the end.
 
 use super::*;
 
 impl World {
-    /// Intact, from its true sender, for this very id, in order and not a second time.
+    /// A message is intact, from its true sender, for this id, in order and not repeated.
     pub(super) fn check_message(&mut self, index: usize, message: &MessageIn) {
-        assert!(self.ids_seen.contains(&message.from), "the sender is somebody");
+        assert!(self.ids_seen.contains(&message.from), "the sender is known");
         let Some(tag) = tag_of(&message.body) else {
-            // Rubbish that happened to be addressed to somebody would need a guessed id.
-            panic!("client {index} got a body that nobody sent");
+            // Invalid bytes cannot be the cause: to reach a client they would have to guess its id.
+            panic!("client {index} received a body that was never sent");
         };
         let to = *self.clients[index].ids.last().expect("it is connected");
-        let sent = self.sent.get_mut(&tag).expect("somebody sent it");
+        let sent = self.sent.get_mut(&tag).expect("it was sent");
         assert!(!sent.arrived, "{tag:?} arrives once");
         sent.arrived = true;
         assert_eq!((sent.from, sent.to, sent.topic), (message.from, to, message.topic), "{tag:?}");
@@ -21,23 +21,23 @@ impl World {
         self.report.count("messages_delivered");
     }
 
-    /// Every client that was not closed is ready, and the server knows exactly those.
+    /// Every client that was not closed is ready, and the registry holds exactly those.
     pub(super) fn check_settled(&self) {
         let mut ready = HashSet::new();
         for (index, peer) in self.clients.iter().enumerate() {
             match (peer.client.state(), peer.expected_end) {
                 (ClientState::Ready, None) => {
-                    ready.insert(peer.client.id().expect("who is ready has an id"));
+                    ready.insert(peer.client.id().expect("a ready client has an id"));
                 }
                 (ClientState::Closed, Some(_)) => {}
                 (state, end) => panic!("client {index} is {state:?}, expected end: {end:?}"),
             }
         }
         let known: HashSet<PeerId> = self.registry.keys().copied().collect();
-        assert_eq!(known, ready, "who is registered is ready, and the other way round");
+        assert_eq!(known, ready, "the registered peers are the ready clients");
     }
 
-    /// Each client that is ready writes to each, itself included.
+    /// Each ready client writes to each, itself included.
     pub(super) fn send_all_to_all(&mut self) {
         self.sent.clear();
         let ready: Vec<PeerId> = self.clients.iter().filter_map(|peer| peer.client.id()).collect();

@@ -55,13 +55,13 @@ impl World {
         };
         let broken = self.fault(self.faults.short_frame);
         let server =
-            self.connections[recipient].server.as_mut().expect("the registry knows no dead");
+            self.connections[recipient].server.as_mut().expect("registered peers are connected");
         if server.outbox.len() + frame.len() > self.outbox_capacity {
             self.report.count("dropped_full");
             return;
         }
         if broken {
-            // As waddell's does when somebody sends it 17 bytes.
+            // As waddell does after a frame of 17 bytes.
             self.report.count("short_frame_to_client");
             server.outbox.extend_from_slice(b"\x11\x00seventeen bytes..");
         } else {
@@ -70,7 +70,7 @@ impl World {
         self.flush(recipient);
     }
 
-    /// Moves what waits in the outbox to the pipe, as far as it has room.
+    /// Moves bytes from the outbox to the pipe, as far as it has room.
     pub(super) fn flush(&mut self, connection: usize) {
         let end = &mut self.connections[connection];
         let Some(server) = &mut end.server else { return };
@@ -98,7 +98,8 @@ impl World {
         }
     }
 
-    /// Ends the server's side: the id is gone, the client reads what was written and the end.
+    /// Closes the server's side. The id is gone; the client reads the bytes in flight, then the
+    /// end.
     pub(super) fn remove(&mut self, connection: usize) {
         let Some(server) = self.connections[connection].server.take() else { return };
         let id = server.connection.id();

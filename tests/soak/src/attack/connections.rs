@@ -1,4 +1,4 @@
-//! Those who come in their thousands.
+//! Attacks by thousands of connections.
 
 use std::rc::Rc;
 
@@ -6,47 +6,48 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Duration, sleep, timeout};
+use waddell_tests::transport::Via;
 
 use super::{PATIENCE, until};
-use crate::peer::{Dial, Via};
-use crate::process::Process;
+use crate::peer::Dial;
+use crate::server::Server;
 use crate::world::World;
 
-/// Connections beyond those that the server has descriptors for.
+/// Connections for which the server has no descriptors.
 const BEYOND: usize = 100;
 
-/// Opens more connections than the server may have descriptors, and says nothing; then goes.
+/// Opens more silent connections than the server may have descriptors, then closes them.
 pub(super) async fn idle(world: &Rc<World>, descriptors: usize) -> Result<u64> {
-    let dial = Dial::new(Via::TCP);
+    let dial = Dial::new(Via::Tcp);
     let mut idle = Vec::with_capacity(descriptors + BEYOND);
     while idle.len() < descriptors + BEYOND {
         idle.push(dial.socket(&world.server).await.context("a connection is refused")?);
         if idle.len() % 100 == 0 {
-            // So that the backlog, which is the system's, does not fill.
+            // Keeps the system's accept queue from filling up.
             sleep(Duration::from_millis(2)).await;
         }
     }
     let counted = async |name| world.server.metrics().await?.sum(name);
-    until("those beyond are refused", || async {
+    until("the connections beyond the limit are refused", || async {
         Ok(counted("waddell_connections_refused_total").await? >= BEYOND as u64)
     })
     .await?;
-    // Those who are in are served meanwhile.
-    let (received, open) = (world.counts.healthy_received.get(), world.server.descriptors()?);
+    // Connected peers are still served.
+    let (received, open) =
+        (world.counts.healthy_received.get(), world.server.usage().descriptors()?);
     sleep(Duration::from_secs(2)).await;
-    ensure!(world.counts.healthy_received.get() > received, "those who are in are not served");
-    // Operators may have had one of them.
-    ensure!(world.server.descriptors()? + 1 >= open, "some of the idle were hung up");
+    ensure!(world.counts.healthy_received.get() > received, "connected peers are not served");
+    // A request to `/metrics` may have had one of them.
+    ensure!(world.server.usage().descriptors()? + 1 >= open, "some idle connections were closed");
     let count = idle.len() as u64;
     drop(idle);
-    come_in(&world.server).await.context("once there are descriptors again")?;
+    connect(&world.server).await.context("once there are descriptors again")?;
     let errors = counted("waddell_accept_errors_total").await?;
     ensure!(errors == 0, "it ran out of descriptors {errors} times");
     Ok(count)
 }
 
-/// Connects again and again from an address, far beyond a limit of 200, and holds on to what it
-/// gets.
+/// Connects again and again from an address, far beyond a limit of 200, and keeps the connections.
 pub(super) async fn flood(world: &Rc<World>, connections: usize, from: [u8; 4]) -> Result<u64> {
     const LIMIT: u64 = 200;
     let attempts = connections.max(4 * LIMIT as usize);
@@ -57,12 +58,12 @@ pub(super) async fn flood(world: &Rc<World>, connections: usize, from: [u8; 4]) 
         let dial = Dial { from: from.into(), ..Dial::new(via) };
         match timeout(PATIENCE, dial.socket(&world.server)).await {
             Ok(Ok(socket)) => held.push(socket),
-            // Reset before it was made.
+            // Reset before it was established.
             Ok(Err(_)) => {}
-            Err(_elapsed) => anyhow::bail!("a connection is neither taken nor refused"),
+            Err(_elapsed) => anyhow::bail!("a connection is neither accepted nor refused"),
         }
         if held.len() == 500 {
-            // Those that were refused make room for further attempts.
+            // Refused connections make room for further attempts.
             held.retain(is_open);
         }
     }
@@ -70,15 +71,18 @@ pub(super) async fn flood(world: &Rc<World>, connections: usize, from: [u8; 4]) 
         let reading = world.server.metrics().await?;
         let accepted = reading.sum("waddell_connections_accepted_total")?;
         let refused = reading.sum("waddell_connections_refused_total")?;
-        ensure!(reading.sum("waddell_peers")? <= LIMIT + 8, "there are more than allowed");
+        ensure!(
+            reading.sum("waddell_peers")? <= LIMIT + 8,
+            "more peers are connected than allowed"
+        );
         Ok(refused >= attempts as u64 - LIMIT && accepted + refused >= attempts as u64)
     })
     .await?;
     if !all {
-        come_in(&world.server).await.context("from an address that is not full")?;
+        connect(&world.server).await.context("from an address that is not full")?;
     }
     drop(held);
-    let dial = Dial { from: from.into(), ..Dial::new(Via::TCP) };
+    let dial = Dial { from: from.into(), ..Dial::new(Via::Tcp) };
     until("there is room again", || async { Ok(dial.peer(&world.server).await.is_ok()) }).await?;
     Ok(attempts as u64)
 }
@@ -91,13 +95,16 @@ fn is_open(socket: &TcpStream) -> bool {
     }
 }
 
-/// Connects, and is greeted.
-async fn come_in(server: &Process) -> Result<()> {
-    let come = async {
-        let mut socket = Dial::new(Via::TCP).socket(server).await?;
+/// Connects a new peer, and takes its greeting.
+async fn connect(server: &Server) -> Result<()> {
+    let greeted = async {
+        let mut socket = Dial::new(Via::Tcp).socket(server).await?;
         let mut greeting = [0; 20];
         socket.read_exact(&mut greeting).await
     };
-    timeout(PATIENCE, come).await.context("nobody is greeted")?.context("a new peer is refused")?;
+    timeout(PATIENCE, greeted)
+        .await
+        .context("a new peer is not greeted")?
+        .context("a new peer is refused")?;
     Ok(())
 }

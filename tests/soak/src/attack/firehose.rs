@@ -1,4 +1,4 @@
-//! Those who send as fast as they can.
+//! Attacks by peers that send at full speed.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,15 +8,16 @@ use anyhow::Result;
 use tokio::task::JoinSet;
 use waddell_core::{PeerId, TopicId};
 use waddell_tests::rng::Rng;
+use waddell_tests::stamp::Stamp;
+use waddell_tests::transport::Via;
 
-use crate::peer::{Dial, Peer, Via};
-use crate::stamp::Stamp;
+use crate::peer::{Dial, Peer};
 use crate::world::World;
 
-/// A few senders are more than two processors can serve.
-const VIAS: [Via; 4] = [Via::TCP, Via::TLS, Via::WS, Via::WSS];
+/// Transports of the senders. A few senders are more than two processors can serve.
+const VIAS: [Via; 4] = [Via::Tcp, Via::Tls, Via::Ws, Via::Wss];
 
-/// Frames that are sent in one go.
+/// Frames per write.
 const BATCH: usize = 64;
 
 /// Sends to peers that never read.
@@ -32,18 +33,18 @@ pub(super) async fn unread(world: &Rc<World>, duration: Duration) -> Result<u64>
     senders.done().await
 }
 
-/// Sends to ids that nobody has.
+/// Sends to unknown ids.
 pub(super) async fn unknown(world: &Rc<World>, duration: Duration) -> Result<u64> {
     let mut senders = Senders::new(duration);
     for via in VIAS {
         let mut rng = Rng::new(1);
-        let nobody = move || PeerId::from_random(rng.bytes());
-        senders.add(Dial::new(via).peer(&world.server).await?, nobody, false);
+        let unknown = move || PeerId::from_random(rng.bytes());
+        senders.add(Dial::new(via).peer(&world.server).await?, unknown, false);
     }
     senders.done().await
 }
 
-/// Sends to itself, over each transport once reading and once not.
+/// Sends to itself over each transport, once with reading and once without.
 pub(super) async fn oneself(world: &Rc<World>, duration: Duration) -> Result<u64> {
     let mut senders = Senders::new(duration);
     for (via, reads) in VIAS.into_iter().flat_map(|via| [(via, true), (via, false)]) {
@@ -54,7 +55,7 @@ pub(super) async fn oneself(world: &Rc<World>, duration: Duration) -> Result<u64
     senders.done().await
 }
 
-/// Peers that send as fast as they can for a while.
+/// Peers that send at full speed for some time.
 struct Senders {
     tasks: JoinSet<std::io::Result<()>>,
     until: Instant,
@@ -66,7 +67,7 @@ impl Senders {
         Self { tasks: JoinSet::new(), until: Instant::now() + duration, sent: Rc::default() }
     }
 
-    /// Has a peer send to whomever `to` names; it may take in what comes back.
+    /// Lets a peer send to the ids of `to`; with `reads`, it reads the messages that it receives.
     fn add(&mut self, mut peer: Peer, mut to: impl FnMut() -> PeerId + 'static, reads: bool) {
         let (until, sent) = (self.until, Rc::clone(&self.sent));
         self.tasks.spawn_local(async move {
@@ -95,7 +96,7 @@ impl Senders {
         });
     }
 
-    /// Waits for their end; returns how many frames they have sent.
+    /// Waits for the end of all, and returns the number of frames sent.
     async fn done(mut self) -> Result<u64> {
         while let Some(task) = self.tasks.join_next().await {
             task??;

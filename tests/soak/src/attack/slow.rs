@@ -1,4 +1,4 @@
-//! Those who take for ever to say anything.
+//! Attacks by clients that never finish.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,60 +9,61 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use waddell_core::TopicId;
+use waddell_tests::stamp::Stamp;
+use waddell_tests::transport::Via;
 
 use super::{PATIENCE, until};
-use crate::peer::{Dial, Peer, Via};
+use crate::peer::{Dial, Peer};
 use crate::rubbish::client_hello;
-use crate::stamp::Stamp;
 use crate::world::World;
 
-/// Time between two bytes: they look busy.
+/// Time between two bytes: short enough to look busy.
 const BYTE: Duration = Duration::from_millis(100);
 
-/// Says handshakes a byte at a time until the server has enough of all.
+/// Sends handshakes a byte at a time until the server closes all connections.
 pub(super) async fn handshakes(world: &Rc<World>, connections: usize) -> Result<u64> {
     let hello = client_hello(&world.server.tls);
     let head = b"GET /ws HTTP/1.1\r\nhost: localhost\r\nx: ".to_vec();
-    let kinds = [(Via::TLS, &hello), (Via::WS, &head), (Via::WSS, &hello)];
-    let auto = Via::ALL.into_iter().filter(|via| via.scheme() == "auto" && via.websocket);
-    let auto = auto.map(|via| (via, if via.encrypted { &hello } else { &head }));
+    let kinds = [(Via::Tls, &hello), (Via::Ws, &head), (Via::Wss, &hello)];
+    let auto = Via::ALL.into_iter().filter(|via| via.is_auto() && via.is_websocket());
+    let auto = auto.map(|via| (via, if via.is_encrypted() { &hello } else { &head }));
     let kinds: Vec<_> = kinds.into_iter().chain(auto).collect();
     let mut slow = JoinSet::new();
     for (number, (via, words)) in (0..connections).zip(kinds.into_iter().cycle()) {
         let socket = Dial::new(via).socket(&world.server).await?;
         let words = words.clone();
         slow.spawn_local(async move {
-            // The last byte of a hello never comes; a head goes on and on.
+            // The last byte of a hello is never sent; an HTTP head never ends.
             let last = words.len() - 1;
             let words = words[..last].iter().copied();
-            let endless = std::iter::repeat_n(b'x', if via.encrypted { 0 } else { 1 << 20 });
-            say_slowly(socket, words.chain(endless)).await
+            let endless = std::iter::repeat_n(b'x', if via.is_encrypted() { 0 } else { 1 << 20 });
+            send_bytes_slowly(socket, words.chain(endless)).await
         });
         if number % 50 == 49 {
             sleep(Duration::from_millis(1)).await;
         }
     }
-    all_are_cut(world, slow, connections).await
+    all_are_closed(world, slow, connections).await
 }
 
-/// Says a hello, or half of it, then nothing, until the server has enough of all.
+/// Sends a hello, or half of it, then nothing, until the server closes all connections.
 pub(super) async fn half_open_tls(world: &Rc<World>, connections: usize) -> Result<u64> {
     let hello = client_hello(&world.server.tls);
-    let vias = Via::ALL.into_iter().filter(|via| via.encrypted).cycle();
+    let vias = Via::ALL.into_iter().filter(|via| via.is_encrypted()).cycle();
     let mut silent = JoinSet::new();
     for (number, via) in (0..connections).zip(vias) {
         let mut socket = Dial::new(via).socket(&world.server).await?;
         let len = if number % 8 < 4 { hello.len() } else { hello.len() / 2 };
         socket.write_all(&hello[..len]).await?;
-        silent.spawn_local(say_slowly(socket, std::iter::empty()));
+        silent.spawn_local(send_bytes_slowly(socket, std::iter::empty()));
     }
-    all_are_cut(world, silent, connections).await
+    all_are_closed(world, silent, connections).await
 }
 
-/// Waits until the server has hung up on all of them, and has said so.
-async fn all_are_cut(world: &World, mut all: JoinSet<bool>, connections: usize) -> Result<u64> {
-    let cut = timeout(PATIENCE, async { while all.join_next().await.is_some() {} }).await;
-    ensure!(cut.is_ok(), "{} of {connections} are still there", all.len());
+/// Waits until the server has closed all connections, and has counted them.
+async fn all_are_closed(world: &World, mut all: JoinSet<bool>, connections: usize) -> Result<u64> {
+    let closed = timeout(PATIENCE, async { while all.join_next().await.is_some() {} }).await;
+    ensure!(closed.is_ok(), "{} of {connections} are still open", all.len());
     until("every failed handshake is counted", || async {
         let reading = world.server.metrics().await?;
         Ok(reading.sum("waddell_handshakes_failed_total")? >= connections as u64)
@@ -71,10 +72,10 @@ async fn all_are_cut(world: &World, mut all: JoinSet<bool>, connections: usize) 
     Ok(connections as u64)
 }
 
-/// Says a byte now and then, for as long as the server listens.
-async fn say_slowly(mut socket: TcpStream, bytes: impl Iterator<Item = u8>) -> bool {
+/// Sends a byte at a time, for as long as the connection is open.
+async fn send_bytes_slowly(mut socket: TcpStream, bytes: impl Iterator<Item = u8>) -> bool {
     let (mut read, mut write) = socket.split();
-    let say = async {
+    let send = async {
         for byte in bytes {
             if write.write_all(&[byte]).await.is_err() {
                 break;
@@ -83,25 +84,25 @@ async fn say_slowly(mut socket: TcpStream, bytes: impl Iterator<Item = u8>) -> b
         }
         std::future::pending::<()>().await;
     };
-    let hear = async {
-        let mut heard = [0; 4096];
-        while matches!(read.read(&mut heard).await, Ok(len) if len > 0) {}
+    let receive = async {
+        let mut buffer = [0; 4096];
+        while matches!(read.read(&mut buffer).await, Ok(len) if len > 0) {}
     };
     tokio::select! {
-        () = say => false,
-        () = hear => true,
+        () = send => false,
+        () = receive => true,
     }
 }
 
-/// Sends the longest frame a byte at a time, over every transport, until the server has enough.
+/// Sends a long frame a byte at a time, over every transport, until the server closes all.
 pub(super) async fn frames(world: &Rc<World>, connections: usize) -> Result<u64> {
     let mut slow = JoinSet::new();
     for (_, via) in (0..connections).zip(Via::ALL.into_iter().cycle()) {
         let peer = Dial::new(via).peer(&world.server).await?;
-        slow.spawn_local(send_slowly(peer, via));
+        slow.spawn_local(send_frame_slowly(peer, via));
     }
-    let cut = timeout(PATIENCE, async { while slow.join_next().await.is_some() {} }).await;
-    ensure!(cut.is_ok(), "{} of {connections} are still there", slow.len());
+    let closed = timeout(PATIENCE, async { while slow.join_next().await.is_some() {} }).await;
+    ensure!(closed.is_ok(), "{} of {connections} are still open", slow.len());
     until("all of them are counted as timed out", || async {
         let reading = world.server.metrics().await?;
         let hung_up = reading.labelled("waddell_peers_hung_up_total");
@@ -111,12 +112,12 @@ pub(super) async fn frames(world: &Rc<World>, connections: usize) -> Result<u64>
     Ok(connections as u64)
 }
 
-async fn send_slowly(mut peer: Peer, via: Via) {
+async fn send_frame_slowly(mut peer: Peer, via: Via) {
     let own = peer.id;
     let stamp = Stamp { sender: own, recipient: own, topic: TopicId(1), number: 1, time: 0 };
     let frame = stamp.frame(65_000);
-    if via.websocket {
-        // Half of a WebSocket frame's header, then the rest of it.
+    if via.is_websocket() {
+        // The header of a WebSocket frame, slowly too.
         let mut header = vec![0x82, 0xff];
         header.extend_from_slice(&100_000_u64.to_be_bytes());
         header.extend_from_slice(&[0; 4]);
@@ -127,7 +128,7 @@ async fn send_slowly(mut peer: Peer, via: Via) {
             sleep(BYTE / 4).await;
         }
     }
-    // Most of it at once, so that the server has something to keep.
+    // Most of the frame at once, so that the server has to keep it.
     if peer.send_raw(&frame[..60_000]).await.is_err() {
         return;
     }

@@ -1,13 +1,13 @@
-//! Connect, wait for the greeting, hang up, again.
+//! Connect: connect, wait for the greeting and hang up, again and again.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use waddell_tests::histogram::Histogram;
 
 use super::{Measurement, Run};
 use crate::net::Event;
 use crate::outcome::Outcome;
-use waddell_tests::histogram::Histogram;
 
 pub(super) fn run(run: &Run) -> Result<Outcome> {
     let slots = usize::from(run.pairs);
@@ -42,7 +42,7 @@ pub(super) fn run(run: &Run) -> Result<Outcome> {
             Event::Message(_) | Event::Damaged => {}
         })?;
         if refused {
-            bail!("{}: the server hung up before its greeting", run.url.url);
+            bail!("{}: the server closed a connection before its greeting", run.url.url);
         }
         for slot in done.drain(..) {
             connections += 1;

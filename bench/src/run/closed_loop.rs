@@ -1,14 +1,16 @@
-//! Ping-pong, stream and mesh: a delivery lets the next message go.
+//! Ping-pong, stream and mesh: each delivery triggers the next message.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use waddell_tests::histogram::Histogram;
+use waddell_tests::rng::Rng;
 
-use super::{Measurement, QUIET, Run, Scenario, Tally};
+use super::{Measurement, QUIET, Run, Tally};
 use crate::body::Stamp;
 use crate::net::{Event, Out};
 use crate::outcome::Outcome;
-use waddell_tests::histogram::Histogram;
+use crate::scenario::Scenario;
 
 pub(super) fn run(run: &Run) -> Result<Outcome> {
     let peers = 2 * usize::from(run.pairs);
@@ -27,7 +29,7 @@ pub(super) fn run(run: &Run) -> Result<Outcome> {
             Event::Ready => {}
         })?;
         if let Some(peer) = closed {
-            bail!("{}: the server hung up on peer {peer}", run.url.url);
+            bail!("{}: the server closed the connection of peer {peer}", run.url.url);
         }
         Ok((traffic.tally.delivered - before) as usize)
     };
@@ -63,10 +65,10 @@ struct Traffic {
     peers: usize,
     window: usize,
     tally: Tally,
-    /// What each peer has sent.
+    /// Number of the next message of each peer.
     numbers: Vec<u32>,
     times: Histogram,
-    random: u64,
+    random: Rng,
     /// Nothing more is sent.
     over: bool,
 }
@@ -83,7 +85,7 @@ impl Traffic {
             tally: Tally::new(peers, columns),
             numbers: vec![0; peers],
             times: Histogram::new(),
-            random: 0x2545_f491_4f6c_dd1d,
+            random: Rng::new(1),
             over: false,
         }
     }
@@ -102,7 +104,7 @@ impl Traffic {
         self.tally.arrived(stamp);
         let now = out.now();
         match self.scenario {
-            // The answer bears the question's time, so that the end of the round trip knows it.
+            // The answer carries the time of the question, to measure the round trip.
             Scenario::Pingpong if stamp.sender.is_multiple_of(2) => {
                 self.send(out, stamp.recipient, stamp.time);
             }
@@ -121,21 +123,17 @@ impl Traffic {
         if self.over {
             return;
         }
-        let recipient = if self.scenario == Scenario::Mesh { self.pick() } else { sender ^ 1 };
+        let recipient = if self.scenario == Scenario::Mesh {
+            self.random.between(0..=self.peers - 1) as u32
+        } else {
+            sender ^ 1
+        };
         let number = &mut self.numbers[sender as usize];
         out.send(Stamp { time, number: *number, sender, recipient });
         *number += 1;
         self.tally.sent += 1;
     }
-
-    /// Picks any peer (xorshift64).
-    fn pick(&mut self) -> u32 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random % self.peers as u64) as u32
-    }
 }
 
-/// How long to wait at most before looking at the clock.
+/// Longest wait between two looks at the clock.
 const TICK: Duration = Duration::from_millis(50);

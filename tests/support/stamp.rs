@@ -1,4 +1,4 @@
-//! Bodies that say who sent them to whom, and the how manieth they are.
+//! Message bodies that carry sender, recipient, topic and sequence number.
 //!
 //! ```text
 //!   0       8        24          40      42   48       56     64
@@ -7,32 +7,41 @@
 //!   +-------+--------+-----------+-------+----+--------+------+--------+
 //! ```
 //!
-//! `check` depends on every byte after it, and on their number.
+//! `check` is the checksum of every byte after it. The filler differs from message to message, so
+//! that the tail of another message does not pass.
 
 use std::collections::HashMap;
 
 use waddell_core::{HEADER_LEN, PREFIX_LEN, PeerId, TopicId};
 
-/// What a body says about itself.
+/// Contents of a stamped body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    pub(crate) sender: PeerId,
-    pub(crate) recipient: PeerId,
-    pub(crate) topic: TopicId,
-    /// Counts, from 1, what this sender has sent to this recipient on this topic.
-    pub(crate) number: u64,
-    /// When it was sent, in nanoseconds since the run began.
-    pub(crate) time: u64,
+pub struct Stamp {
+    /// Peer that sent the message.
+    pub sender: PeerId,
+    /// Peer that the message is for.
+    pub recipient: PeerId,
+    /// Topic of the message.
+    pub topic: TopicId,
+    /// Number of the message among those of this sender to this recipient on this topic, from 1.
+    pub number: u64,
+    /// Time of sending, in nanoseconds since the run began.
+    pub time: u64,
 }
 
 impl Stamp {
-    /// Length of the shortest body that has room for a stamp.
-    pub(crate) const LEN: usize = 64;
+    /// Length of the shortest stamped body.
+    pub const LEN: usize = 64;
 
-    /// Returns the whole frame with a body of that length, or of the shortest.
-    pub(crate) fn frame(&self, body_len: usize) -> Vec<u8> {
+    /// Returns the whole frame with a body of `body_len` bytes, or of [`Self::LEN`] if that is
+    /// more.
+    ///
+    /// # Panics
+    ///
+    /// If the frame would be longer than the protocol allows.
+    pub fn frame(&self, body_len: usize) -> Vec<u8> {
         let body_len = body_len.max(Self::LEN);
-        let len = u16::try_from(HEADER_LEN + body_len).expect("the body is no longer than allowed");
+        let len = u16::try_from(HEADER_LEN + body_len).expect("the body fits into a frame");
         let mut frame = Vec::with_capacity(PREFIX_LEN + usize::from(len));
         frame.extend_from_slice(&len.to_le_bytes());
         frame.extend_from_slice(self.recipient.as_bytes());
@@ -46,15 +55,15 @@ impl Stamp {
         frame.extend_from_slice(&self.number.to_le_bytes());
         frame.extend_from_slice(&self.time.to_le_bytes());
         frame.extend((Self::LEN..body_len).map(|place| (place as u64 * 31 + self.number) as u8));
-        let check = check(&frame[body + 8..]);
-        frame[body..body + 8].copy_from_slice(&check.to_le_bytes());
+        let checksum = checksum(&frame[body + 8..]);
+        frame[body..body + 8].copy_from_slice(&checksum.to_le_bytes());
         frame
     }
 
-    /// Returns the stamp of a body that is undamaged.
-    pub(crate) fn read(body: &[u8]) -> Option<Self> {
+    /// Returns the stamp of an undamaged body.
+    pub fn read(body: &[u8]) -> Option<Self> {
         let (expected, rest) = body.split_first_chunk()?;
-        if body.len() < Self::LEN || u64::from_le_bytes(*expected) != check(rest) {
+        if body.len() < Self::LEN || u64::from_le_bytes(*expected) != checksum(rest) {
             return None;
         }
         let id = |at: usize| Some(PeerId::from_bytes(*body[at..].first_chunk()?));
@@ -69,19 +78,22 @@ impl Stamp {
     }
 }
 
-/// The numbers of what one peer sends.
+/// Sequence numbers of one sender.
 #[derive(Debug, Default)]
-pub(crate) struct Numbers(HashMap<(PeerId, TopicId), u64>);
+pub struct Numbers(HashMap<(PeerId, TopicId), u64>);
 
 impl Numbers {
-    pub(crate) fn next(&mut self, recipient: PeerId, topic: TopicId) -> u64 {
+    /// Returns the number of the next message to this recipient on this topic.
+    pub fn next(&mut self, recipient: PeerId, topic: TopicId) -> u64 {
         let number = self.0.entry((recipient, topic)).or_default();
         *number += 1;
         *number
     }
 }
 
-fn check(bytes: &[u8]) -> u64 {
+/// Returns a number that depends on every byte and on their count. Not cryptographic.
+#[inline]
+pub fn checksum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
@@ -99,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_changed_bit_is_seen() {
+    fn every_changed_bit_is_detected() {
         let stamp = Stamp {
             sender: PeerId::from_random([1; 16]),
             recipient: PeerId::from_random([2; 16]),

@@ -1,19 +1,19 @@
-//! A recipient that stops reading, and what becomes of the others.
+//! A recipient that stops reading, and its effect on the others.
 //!
 //! Peer 0 writes to peer 1, which reads nothing, and to peer 2; peer 3 writes to peer 4.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use waddell_tests::histogram::Histogram;
 
 use super::{Measurement, QUIET, Run, Tally, round};
 use crate::body::Stamp;
 use crate::net::{Event, Net};
 use crate::outcome::Outcome;
-use waddell_tests::histogram::Histogram;
 
 pub(super) fn run(run: &Run) -> Result<Outcome> {
-    let server = run.server().context("slow measures a process: say which with --server-pid")?;
+    let server = run.server().context("slow measures a process: name it with --server-pid")?;
     let mut net = run.net()?;
     net.open_all(PEERS)?;
     net.pause(STOPPED, true)?;
@@ -40,7 +40,7 @@ pub(super) fn run(run: &Run) -> Result<Outcome> {
             let (sender, recipient) = FLOWS[(sent % FLOWS.len() as u64) as usize];
             let number = (sent / FLOWS.len() as u64) as u32;
             sent += 1;
-            // A server that stops reading a sender must not fill this process in its place.
+            // If the server stops reading from a sender, its messages must not fill this process.
             if net.out().waiting(sender as usize) > MOST_WAITING {
                 if recipient as usize != STOPPED {
                     state.healthy.sent += 1;
@@ -60,7 +60,7 @@ pub(super) fn run(run: &Run) -> Result<Outcome> {
     }
     let healthy = state.healthy.delivered;
     let mut outcome = measurement.end(healthy)?;
-    // Of what was due in the time; the last few may still be on their way.
+    // In percent of the messages due; the last few may still be in flight.
     outcome.others_percent = Some(round(100.0 * healthy as f64 / state.healthy.sent as f64));
     let silence = net.out().now() - state.last;
     outcome.longest_gap_ms = Some(round(state.longest_gap.max(silence) as f64 / 1e6));
@@ -89,7 +89,7 @@ struct State {
     healthy: Tally,
     stopped: Tally,
     times: Histogram,
-    /// When something last arrived from the sender that also writes to the stopped recipient.
+    /// Time of the last arrival from the sender that also writes to the stopped recipient.
     last: u64,
     longest_gap: u64,
 }
@@ -109,13 +109,13 @@ impl State {
                 self.times.record(now - stamp.time);
             }
             Event::Damaged => self.healthy.damaged += 1,
-            // Hanging up on who takes nothing is a server's right.
+            // A server may disconnect a peer that does not read.
             Event::Closed if peer == STOPPED => {}
             Event::Closed => closed = Some(peer),
             Event::Ready => {}
         })?;
         if let Some(peer) = closed {
-            bail!("{}: the server hung up on peer {peer}", run.url.url);
+            bail!("{}: the server closed the connection of peer {peer}", run.url.url);
         }
         Ok(())
     }
@@ -125,5 +125,5 @@ const PEERS: usize = 5;
 const STOPPED: usize = 1;
 const FLOWS: [(u32, u32); 3] = [(0, 1), (0, 2), (3, 4)];
 
-/// Bytes that may wait here for one sender's socket.
+/// Most bytes that wait in this process for one sender's socket.
 const MOST_WAITING: usize = 1 << 20;

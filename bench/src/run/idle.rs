@@ -1,21 +1,21 @@
-//! Connections that do nothing, and what they cost.
+//! The cost of connections that do nothing.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use waddell_tests::usage::Usage;
 
 use super::{Measurement, QUIET, Run, Tally, round};
 use crate::body::Stamp;
 use crate::net::{Event, Net};
 use crate::outcome::Outcome;
-use crate::process::Process;
 
 pub(super) fn run(run: &Run) -> Result<Outcome> {
     let peers = usize::from(run.pairs);
-    let server = run.server().context("idle measures a process: say which with --server-pid")?;
+    let server = run.server().context("idle measures a process: name it with --server-pid")?;
     let before = server.resident()?;
-    let per_connection = |server: Process| -> Result<Option<f64>> {
+    let per_connection = |server: Usage| -> Result<Option<f64>> {
         let grown = server.resident()? as f64 - before as f64;
         Ok(Some(round(grown / peers as f64)))
     };
@@ -58,7 +58,7 @@ fn send_around(run: &Run, net: &mut Net, peers: usize) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Answers what must be answered, and nothing else.
+/// Answers pings, and sends nothing else.
 fn wait(run: &Run, net: &mut Net, time: Duration) -> Result<()> {
     let mut tally = Tally::new(0, 1);
     let began = Instant::now();
@@ -78,13 +78,13 @@ fn turn(run: &Run, net: &mut Net, tally: &mut Tally, timeout: Duration) -> Resul
         Event::Ready => {}
     })?;
     if let Some(peer) = closed {
-        bail!("{}: the server hung up on peer {peer}", run.url.url);
+        bail!("{}: the server closed the connection of peer {peer}", run.url.url);
     }
     Ok(())
 }
 
-/// Time for a server to free what connecting took.
+/// Time for a server to free the memory of the handshakes.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Few, so that what waits in the server for its turn does not count as memory per connection.
+/// Few, so that messages in the server's outboxes do not count as memory per connection.
 const MOST_IN_FLIGHT: u64 = 8;

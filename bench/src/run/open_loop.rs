@@ -1,17 +1,17 @@
-//! Rate: messages are due at fixed times, whether or not the server keeps up.
+//! Rate: messages are due at fixed times, even if the server does not keep up.
 //!
-//! The loop does not sleep, since no timer of the kernel is as fine as the time between two
-//! messages; on a machine with one processor it takes time from the server.
+//! The loop does not sleep, since the kernel's timers are coarser than the time between two
+//! messages. On a machine with one processor it takes time from the server.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use waddell_tests::histogram::Histogram;
 
 use super::{Measurement, QUIET, Run, Tally};
 use crate::body::Stamp;
 use crate::net::{Event, Net};
 use crate::outcome::Outcome;
-use waddell_tests::histogram::Histogram;
 
 pub(super) fn run(run: &Run) -> Result<Outcome> {
     let pairs = usize::from(run.pairs);
@@ -75,7 +75,7 @@ fn turn(run: &Run, net: &mut Net, tally: &mut Tally, times: &mut Histogram) -> R
         Event::Ready => {}
     })?;
     if let Some(peer) = closed {
-        bail!("{}: the server hung up on peer {peer}", run.url.url);
+        bail!("{}: the server closed the connection of peer {peer}", run.url.url);
     }
     Ok(())
 }
