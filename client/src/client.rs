@@ -1,6 +1,5 @@
 //! The handle of a client.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,12 +8,12 @@ use waddell_core::{PeerId, TopicId};
 
 use crate::config::ClientConfig;
 use crate::driver::{Driver, Shared};
+use crate::error::{ConnectError, NotSent};
+use crate::handle::Handle;
 use crate::inbox::SharedInbox;
-use crate::queue::{QueueSender, queue};
+use crate::queue::queue;
 use crate::state::{Closed, State};
-use crate::tls::CertificateError;
 use crate::topic::Topic;
-use crate::url::ParseServerUrlError;
 
 /// A client of one server: cheap to clone, and all clones are the same client.
 ///
@@ -24,14 +23,6 @@ use crate::url::ParseServerUrlError;
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,
-}
-
-/// What all handles of one client share. Dropping it closes the client.
-pub(crate) struct Handle {
-    pub(crate) queue: QueueSender,
-    pub(crate) inbox: Arc<SharedInbox>,
-    state: watch::Receiver<State>,
-    close: Arc<Notify>,
 }
 
 impl Client {
@@ -155,72 +146,4 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("state", &*self.handle.state.borrow()).finish()
     }
-}
-
-impl Handle {
-    /// Returns why nothing can be sent or received any more.
-    pub(crate) fn why_closed(&self) -> Closed {
-        match &*self.state.borrow() {
-            State::Closed { reason } => reason.clone(),
-            // The queue is closed a moment before the state says so.
-            State::Connecting | State::Ready { .. } | State::Waiting { .. } => {
-                Closed::ByApplication
-            }
-        }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.close.notify_one();
-    }
-}
-
-/// Why there is no client.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// The address is not one.
-    #[error(transparent)]
-    Url(#[from] ParseServerUrlError),
-    /// The certificate to pin is not one.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// A certificate is pinned, but the address is not one of `tls` or `wss`.
-    #[error("a certificate is pinned, but the connection is not encrypted; use tls:// or wss://")]
-    CertificateWithoutTls,
-    /// The server could not be reached, or did not greet.
-    #[error("{server}: {}", why_failed(.reason))]
-    Failed {
-        /// Whom the client tried to connect to.
-        server: String,
-        /// What became of it.
-        reason: Closed,
-    },
-}
-
-/// The last attempt's failure says it all.
-fn why_failed(reason: &Closed) -> &dyn fmt::Display {
-    match reason {
-        Closed::AttemptsExhausted { last } => last,
-        Closed::ByApplication | Closed::TaskGone => reason,
-    }
-}
-
-impl From<Infallible> for ConnectError {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-/// Why no keep-alive was sent.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NotSent {
-    /// There is no connection right now.
-    #[error("not connected")]
-    NotConnected,
-    /// The client is closed for good.
-    #[error(transparent)]
-    Closed(Closed),
 }

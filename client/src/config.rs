@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use uuid::Uuid;
 use waddell_core::{InboxConfig, PeerId};
 
-use crate::client::ConnectError;
 use crate::dial::{CustomDial, Dialer};
 use crate::driver::OnId;
+use crate::error::ConnectError;
 use crate::tls::{CertificateError, parse_pinned};
 use crate::transport::BoxedStream;
 use crate::url::{ParseServerUrlError, ServerUrl};

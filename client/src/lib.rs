@@ -46,6 +46,8 @@ mod config;
 mod connection;
 mod dial;
 mod driver;
+mod error;
+mod handle;
 mod inbox;
 mod manager;
 mod queue;
@@ -55,12 +57,13 @@ mod topic;
 mod transport;
 mod url;
 
-pub use client::{Client, ConnectError, NotSent};
+pub use client::Client;
 pub use config::ClientConfig;
+pub use error::{ConnectError, NotSent, SendError};
 pub use manager::ClientManager;
 pub use state::{Closed, Disconnected, State};
 pub use tls::CertificateError;
-pub use topic::{SendError, Topic};
+pub use topic::Topic;
 pub use url::{ParseServerUrlError, Scheme, ServerUrl};
 pub use waddell_core::{
     BodyTooLong, DisconnectReason, InboxConfig, MAX_BODY_LEN, MessageIn, PORTABLE_BODY_LEN,

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared, join_all};
 
-use crate::client::{Client, ConnectError};
+use crate::client::Client;
 use crate::config::ClientConfig;
+use crate::error::ConnectError;
 use crate::state::Closed;
 
 /// Gives many users of the same server one client: waddell's `ClientMgr`.

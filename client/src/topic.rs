@@ -13,7 +13,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::PollSemaphore;
 use waddell_core::{BodyTooLong, MAX_BODY_LEN, MessageIn, MessageOut, PeerId, TopicId};
 
-use crate::client::Handle;
+use crate::error::SendError;
+use crate::handle::Handle;
 use crate::inbox::Reader;
 use crate::queue::LARGEST_COST;
 use crate::state::Closed;
@@ -163,16 +164,4 @@ fn check_len(message: &MessageOut) -> Result<(), BodyTooLong> {
         len if len > MAX_BODY_LEN => Err(BodyTooLong { len }),
         _fits => Ok(()),
     }
-}
-
-/// Why a message was not sent.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The client is closed for good.
-    #[error(transparent)]
-    Closed(Closed),
-    /// The body is longer than a frame can carry.
-    #[error(transparent)]
-    BodyTooLong(#[from] BodyTooLong),
 }
