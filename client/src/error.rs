@@ -1,4 +1,4 @@
-//! Why a client could not be connected, and why something was not sent.
+//! Errors of connecting and sending.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -9,31 +9,31 @@ use crate::state::Closed;
 use crate::tls::CertificateError;
 use crate::url::ParseServerUrlError;
 
-/// Why there is no client.
+/// Why a client could not connect.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The address is not one.
+    /// The address cannot be parsed.
     #[error(transparent)]
     Url(#[from] ParseServerUrlError),
-    /// The certificate to pin is not one.
+    /// The certificate to pin cannot be read.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// A certificate is pinned, but the address is not one of `tls` or `wss`.
+    /// A certificate is pinned, but the address is neither `tls` nor `wss`.
     #[error("a certificate is pinned, but the connection is not encrypted; use tls:// or wss://")]
     CertificateWithoutTls,
     /// The server could not be reached, or did not greet.
-    #[error("{server}: {}", why_failed(.reason))]
+    #[error("{server}: {}", failure(.reason))]
     Failed {
-        /// Whom the client tried to connect to.
+        /// The server's address.
         server: String,
-        /// What became of it.
+        /// Why the client was closed.
         reason: Closed,
     },
 }
 
-/// The last attempt's failure says it all.
-fn why_failed(reason: &Closed) -> &dyn fmt::Display {
+/// Returns the failure of the last dial, if that is the reason.
+fn failure(reason: &Closed) -> &dyn fmt::Display {
     match reason {
         Closed::AttemptsExhausted { last } => last,
         Closed::ByApplication | Closed::TaskGone => reason,

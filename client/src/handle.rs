@@ -1,4 +1,4 @@
-//! What all handles of one client share.
+//! State that all handles of one client share.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::inbox::SharedInbox;
 use crate::queue::QueueSender;
 use crate::state::{Closed, State};
 
-/// What all handles of one client share. Dropping it closes the client.
+/// State that all handles of one client share. Dropping it closes the client.
 pub(crate) struct Handle {
     pub(crate) queue: QueueSender,
     pub(crate) inbox: Arc<SharedInbox>,
@@ -17,11 +17,11 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// Returns why nothing can be sent or received any more.
+    /// Returns why the client is closed.
     pub(crate) fn why_closed(&self) -> Closed {
         match &*self.state.borrow() {
             State::Closed { reason } => reason.clone(),
-            // The queue is closed a moment before the state says so.
+            // The queue closes a moment before the state changes.
             State::Connecting | State::Ready { .. } | State::Waiting { .. } => {
                 Closed::ByApplication
             }
