@@ -11,6 +11,7 @@ use waddell_core::{
     PeerId, SendError, TopicId,
 };
 use wasm_bindgen::JsValue;
+use web_sys::{MessageEvent, WebSocket};
 
 use crate::socket::Socket;
 use crate::timer::{Timer, from_ms, now, to_ms};
@@ -223,12 +224,40 @@ impl Driver {
             Ok(web_socket) => {
                 let number = self.sockets.get().wrapping_add(1);
                 self.sockets.set(number);
-                let socket = Socket::new(web_socket, number, &self.me);
-                *self.socket.borrow_mut() = Some(socket);
+                *self.socket.borrow_mut() = Some(self.listen(web_socket, number));
             }
             // The constructor refuses the address, and would refuse it again.
             Err(_) => self.client.borrow_mut().close(),
         }
+    }
+
+    /// Makes the socket whose callbacks call this driver. They hold it weakly: it owns them.
+    fn listen(&self, web_socket: WebSocket, number: u32) -> Socket {
+        let on_open = {
+            let driver = self.me.clone();
+            move || {
+                if let Some(driver) = driver.upgrade() {
+                    driver.socket_opened(number);
+                }
+            }
+        };
+        let on_message = {
+            let driver = self.me.clone();
+            move |event: MessageEvent| {
+                if let Some(driver) = driver.upgrade() {
+                    driver.socket_received(number, &event.data());
+                }
+            }
+        };
+        let on_close = {
+            let driver = self.me.clone();
+            move || {
+                if let Some(driver) = driver.upgrade() {
+                    driver.socket_closed(number);
+                }
+            }
+        };
+        Socket::new(web_socket, number, on_open, on_message, on_close)
     }
 
     fn transmit(&self, bytes: &[u8]) {

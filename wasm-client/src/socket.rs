@@ -1,12 +1,8 @@
 //! One WebSocket, and the closures that listen to it.
 
-use std::rc::Weak;
-
 use js_sys::Function;
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, MessageEvent, WebSocket};
-
-use crate::driver::Driver;
 
 #[wasm_bindgen(module = "/src/client.js")]
 extern "C" {
@@ -16,7 +12,7 @@ extern "C" {
     static IGNORE: Function;
 }
 
-/// A WebSocket that reports to a [`Driver`]. Dropping it hangs up, and nothing more is reported.
+/// A WebSocket that reports to callbacks. Dropping it hangs up, and nothing more is reported.
 #[derive(Debug)]
 pub(crate) struct Socket {
     web_socket: WebSocket,
@@ -28,32 +24,16 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// Listens to a WebSocket that is still connecting. `number` tells it from others.
-    pub(crate) fn new(web_socket: WebSocket, number: u32, driver: &Weak<Driver>) -> Self {
-        // The closures hold the driver weakly: it owns them.
-        let on_open = {
-            let driver = driver.clone();
-            Closure::new(move || {
-                if let Some(driver) = driver.upgrade() {
-                    driver.socket_opened(number);
-                }
-            })
-        };
-        let on_message = {
-            let driver = driver.clone();
-            Closure::new(move |event: MessageEvent| {
-                if let Some(driver) = driver.upgrade() {
-                    driver.socket_received(number, &event.data());
-                }
-            })
-        };
-        let on_close = {
-            let driver = driver.clone();
-            Closure::new(move || {
-                if let Some(driver) = driver.upgrade() {
-                    driver.socket_closed(number);
-                }
-            })
-        };
+    pub(crate) fn new(
+        web_socket: WebSocket,
+        number: u32,
+        on_open: impl Fn() + 'static,
+        on_message: impl Fn(MessageEvent) + 'static,
+        on_close: impl Fn() + 'static,
+    ) -> Self {
+        let on_open = Closure::new(on_open);
+        let on_message = Closure::new(on_message);
+        let on_close = Closure::new(on_close);
         web_socket.set_binary_type(BinaryType::Arraybuffer);
         web_socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
         web_socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
