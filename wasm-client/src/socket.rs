@@ -1,4 +1,4 @@
-//! One WebSocket, and the closures that listen to it.
+//! One WebSocket and its callbacks.
 
 use js_sys::Function;
 use wasm_bindgen::prelude::*;
@@ -6,8 +6,8 @@ use web_sys::{BinaryType, MessageEvent, WebSocket};
 
 #[wasm_bindgen(module = "/src/client.js")]
 extern "C" {
-    /// Listens to the errors of sockets, of which the close event tells as well. Node's `ws`
-    /// package takes an error that nobody listens to as a reason to end the process.
+    /// Callback for error events, which does nothing: a close event follows each. Without a
+    /// listener for errors, Node's `ws` package ends the process.
     #[wasm_bindgen(thread_local_v2, js_name = ignore)]
     static IGNORE: Function;
 }
@@ -17,13 +17,13 @@ extern "C" {
 pub(crate) struct Socket {
     web_socket: WebSocket,
     number: u32,
-    /// Dropped with the socket, and with them all ways for it to call.
+    /// Dropped with the socket, so that it cannot call them any more.
     _on_open_and_close: [Closure<dyn Fn()>; 2],
     _on_message: Closure<dyn Fn(MessageEvent)>,
 }
 
 impl Socket {
-    /// Listens to a WebSocket that is still connecting. `number` tells it from others.
+    /// Sets the callbacks of a WebSocket that is still connecting. `number` identifies the socket.
     pub(crate) fn new(
         web_socket: WebSocket,
         number: u32,
@@ -47,12 +47,12 @@ impl Socket {
         }
     }
 
-    /// Returns the number that tells this socket from others.
+    /// Returns the number that identifies this socket.
     pub(crate) fn number(&self) -> u32 {
         self.number
     }
 
-    /// Returns the WebSocket itself, to use it while nothing of the driver is borrowed.
+    /// Returns the WebSocket itself, so that the driver need not stay borrowed while it is used.
     pub(crate) fn web_socket(&self) -> WebSocket {
         self.web_socket.clone()
     }
@@ -63,7 +63,7 @@ impl Drop for Socket {
         self.web_socket.set_onopen(None);
         self.web_socket.set_onmessage(None);
         self.web_socket.set_onclose(None);
-        // What was sent before still goes out. 1000 is a valid code, so this cannot throw.
+        // Bytes that were sent before still go out. 1000 is a valid code, so this cannot throw.
         let _ = self.web_socket.close_with_code(1000);
     }
 }
