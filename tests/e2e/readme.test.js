@@ -1,4 +1,4 @@
-// The example of the README's section for authors of pages, as it stands there.
+// The README's example for authors of pages.
 
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -14,9 +14,11 @@ let browser, server, www;
 
 before(async () => {
   www = await mkdtemp(join(tmpdir(), "waddell-readme-"));
-  await writeFile(join(www, "index.html"), '<!doctype html><title>README</title><link rel="icon" href="data:,"><body><script type="module" src="example.js"></script>');
+  const page = `<!doctype html><title>README</title><link rel="icon" href="data:,">
+    <body><script type="module" src="example.js"></script>`;
+  await writeFile(join(www, "index.html"), page);
   server = await Server.start({ args: ["--www", www] });
-  // A bundler, or an import map, resolves the package's name; this page has neither.
+  // This page has no bundler or import map that would resolve the package's name.
   const here = example
     .replace('"waddell"', '"/pkg/waddell.js"')
     .replace("127.0.0.1:62480", server.ws.host);
@@ -37,6 +39,9 @@ test("the README's 25 lines open a data channel between two pages", async () => 
   await first.waitForFunction(() => /I am \S+\./.test(document.body.innerText));
   const [, id] = /I am (\S+)\./.exec(await first.innerText("body"));
   const second = await browser.open(`${server.page}#${id}`);
-  await second.waitForFunction((other) => document.body.innerText.includes(`hello from ${other}`), id);
+  await second.waitForFunction(
+    (other) => document.body.innerText.includes(`hello from ${other}`),
+    id,
+  );
   await first.waitForFunction(() => /hello from \S+/.test(document.body.innerText));
 });
