@@ -1,8 +1,8 @@
-// A call: everything between two pages from the first signal to the goodbye. It joins the
-// signaling (through the server) with the peer connection (past it), and outlives a change of
-// either side's id, because both know it by its token.
+// A call: the connection of two pages from the first signal to the last. It joins the signaling
+// through the server with the direct peer connection. Either side's id may change during a call,
+// because both identify the call by its token.
 //
-//            answer heard        channel open
+//            answer arrives      channel open
 //   calling ------------> connecting ------> connected <--> interrupted
 //      |                      |                  |               |
 //      +----------------------+------- ended ----+---------------+
@@ -11,7 +11,7 @@ import { isPolite, Peer } from "./peer.js";
 
 const ANSWER_WITHIN_MS = 10_000;
 const CONNECT_WITHIN_MS = 20_000;
-/** A path often comes back by itself; looking for a new one any earlier only costs signals. */
+/** A path often comes back by itself within this time. An earlier restart would waste signals. */
 const RESTART_ICE_AFTER_MS = 3_000;
 const RECOVER_WITHIN_MS = 25_000;
 const PING_EVERY_MS = 1_000;
@@ -20,7 +20,7 @@ const PING_EVERY_MS = 1_000;
 export const MAX_CHAT_LENGTH = 4_000;
 
 /**
- * Holds at most one call and decides what an incoming signal means for it.
+ * Holds at most one call. A signal belongs to that call, starts a new one, or is refused.
  *
  * Event: `call` (detail: the new Call).
  */
@@ -37,7 +37,7 @@ export class Switchboard extends EventTarget {
     signaling.addEventListener("id", () => this.#handleOwnId());
   }
 
-  /** Calls a peer; a call that is under way ends first. */
+  /** Calls a peer. Ends the current call first. */
   dial(remoteId) {
     this.current?.hangUp("replaced");
     this.#start({ token: randomToken(), remoteId, opens: true });
@@ -58,19 +58,21 @@ export class Switchboard extends EventTarget {
     } else if (signal.kind === "description" && signal.opens === true) {
       this.#handleIncoming(from, signal);
     } else if (signal.kind === "description") {
-      // They still believe in a call that is over here.
+      // The other side does not know that this call has ended.
       this.#signaling.send(from, { call: signal.call, kind: "bye" });
     }
   }
 
   #handleIncoming(from, signal) {
     const call = this.current;
-    if (call?.isLive && call.remoteId !== from && ["connecting", "connected"].includes(call.state)) {
+    const isBusy = call?.isLive && ["connecting", "connected"].includes(call.state);
+    if (isBusy && call.remoteId !== from) {
       this.#signaling.send(from, { call: signal.call, kind: "busy" });
       return;
     }
-    if (call?.isLive && call.state === "calling" && call.remoteId === from && call.token < signal.call) {
-      return; // Both dialed at once; the smaller token is the call, on both sides.
+    const isCalling = call?.isLive && call.state === "calling";
+    if (isCalling && call.remoteId === from && call.token < signal.call) {
+      return; // Both dialed at once: on both sides the smaller token is the call.
     }
     if (call?.isLive && call.remoteId === from) call.drop();
     else call?.hangUp("replaced");
@@ -84,7 +86,7 @@ export class Switchboard extends EventTarget {
     this.#redial(call);
   }
 
-  /** What was under way to or from the former id is lost: the one who called starts again. */
+  /** Starts an unfinished call again after an id changed: signals for the old id are lost. */
   #redial(call) {
     if (call === this.current && call.opens && ["calling", "connecting"].includes(call.state)) {
       call.drop();
@@ -95,20 +97,21 @@ export class Switchboard extends EventTarget {
 
 /**
  * Events: `state`, `chat` (detail: text), `rtt` (detail: milliseconds), `moved` (detail: the other
- * side's new id), `ice` (detail: part, value), `bytes` (detail: direction, bytes of a chat message),
- * `trouble` (detail: an Error of the peer connection, which goes on as well as it can).
+ * side's new id), `ice` (detail: part, value), `bytes` (of a chat message; detail: direction,
+ * bytes), `trouble` (detail: an Error of the peer connection; the call continues).
  */
 class Call extends EventTarget {
   state = "calling";
   /**
-   * Why the call ended. This side: "hung-up", "page-left", "replaced" by another call. The other
-   * side: "left", "busy", "no-answer". The path between: "ice-failed", "lost".
+   * Why the call ended. By this side: "hung-up", "page-left", "replaced" (by another call). By the
+   * other side: "left", "busy", "no-answer". By the network: "ice-failed", "lost".
    */
   reason;
 
   #signaling;
   #peer;
-  #heard = false;
+  /** Whether a signal of the other side has arrived. */
+  #wasAnswered = false;
   #unsent = [];
   #deadline;
   #restart;
@@ -124,7 +127,10 @@ class Call extends EventTarget {
     this.#signaling = signaling;
     this.#peer = new Peer({
       polite: isPolite(signaling.id, remoteId),
-      send: (signal) => this.#signal({ kind: signal.description ? "description" : "candidate", ...signal }),
+      send: (signal) => {
+        const kind = signal.description ? "description" : "candidate";
+        this.#signal({ kind, ...signal });
+      },
       channels: { talk: 0, files: 1 },
       config,
     });
@@ -167,13 +173,13 @@ class Call extends EventTarget {
 
   hangUp(reason = "hung-up") {
     if (!this.isLive) return;
-    // Over both ways: closing the connection may overtake what is still in the channel.
+    // Send it both ways: closing the connection may overtake messages in the channel.
     this.#talk({ kind: "bye" });
     this.#signal({ kind: "bye" });
     this.#end(reason);
   }
 
-  /** Ends the call without a word to the other side, which has another one already. */
+  /** Ends the call without a message to the other side, which has another call already. */
   drop() {
     this.#end("replaced");
   }
@@ -181,7 +187,7 @@ class Call extends EventTarget {
   handleSignal(from, signal) {
     if (this.remoteId !== from) this.#handleMoved(from);
     if (!this.isLive) return;
-    this.#heard = true;
+    this.#wasAnswered = true;
     switch (signal.kind) {
       case "description":
         if (this.state === "calling") {
@@ -202,10 +208,10 @@ class Call extends EventTarget {
     }
   }
 
-  /** This page has a new id: tells the other side every way there is. */
+  /** Sends this page's new id to the other side, over the channel and through the server. */
   handleOwnId() {
     this.#talk({ kind: "id", id: this.#signaling.id });
-    if (this.opens && !this.#heard) return;
+    if (this.opens && !this.#wasAnswered) return;
     const unsent = this.#unsent.splice(0);
     this.#signal({ kind: "moved" });
     for (const signal of unsent) this.#signal(signal);
@@ -258,7 +264,7 @@ class Call extends EventTarget {
     try {
       message = JSON.parse(data);
     } catch {
-      return; // Not ours: anybody may write anything.
+      return; // Not a message of this page: the other side may send anything.
     }
     switch (message?.kind) {
       case "chat":
@@ -270,7 +276,8 @@ class Call extends EventTarget {
         this.#talk({ kind: "pong", number: message.number });
         break;
       case "pong":
-        if (message.number === this.#ping.number) this.#emit("rtt", performance.now() - this.#ping.sentAt);
+        if (message.number !== this.#ping.number) return;
+        this.#emit("rtt", performance.now() - this.#ping.sentAt);
         break;
       case "id":
         if (isPeerId(message.id) && message.id !== this.remoteId) this.#handleMoved(message.id);
@@ -295,10 +302,10 @@ class Call extends EventTarget {
     return true;
   }
 
-  /** Sends through the server; what cannot leave yet goes once there is a new id. */
+  /** Sends a signal through the server. Without a connection, keeps it until there is a new id. */
   #signal(signal) {
     const whole = { call: this.token, ...signal };
-    if (this.opens && !this.#heard) whole.opens = true;
+    if (this.opens && !this.#wasAnswered) whole.opens = true;
     if (!this.#signaling.send(this.remoteId, whole)) this.#unsent.push(signal);
   }
 
@@ -327,7 +334,7 @@ class Call extends EventTarget {
   }
 }
 
-/** Whether a text is a peer id as the server writes it. */
+/** Returns whether a text is a peer id in the server's form. */
 export function isPeerId(text) {
   return typeof text === "string" && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text);
 }

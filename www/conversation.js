@@ -5,8 +5,8 @@ import { announce, find, formatBytes, make } from "./dom.js";
 import { Transfers } from "./transfer.js";
 
 /**
- * Events: `bytes` (detail: direction, bytes) for what files moved peer to peer, `file` (detail:
- * direction, what, bytes) when one begins or ends.
+ * Events: `bytes` (detail: direction, bytes) for each piece of a file, `file` (detail: direction,
+ * what, bytes) when a file begins or ends.
  */
 export class Conversation extends EventTarget {
   #call;
@@ -44,16 +44,18 @@ export class Conversation extends EventTarget {
     this.#enable(false);
   }
 
-  /** Goes on with a call that has just connected. */
+  /** Enables the composer for a call that has just connected. */
   open(call) {
     this.#call = call;
     this.#transfers = new Transfers(call.files, call.maxMessageSize);
-    this.#transfers.addEventListener("transfer", ({ detail }) => this.#addTransfer(this.#transfers, detail));
+    this.#transfers.addEventListener("transfer", ({ detail }) =>
+      this.#addTransfer(this.#transfers, detail),
+    );
     this.#transfers.addEventListener("bytes", ({ detail }) => this.#emit("bytes", detail));
     this.#enable(true);
   }
 
-  /** Nothing can be sent any more; what there is stays. */
+  /** Disables the composer. The messages stay. */
   close() {
     this.#call = undefined;
     this.#enable(false);
@@ -115,14 +117,14 @@ export class Conversation extends EventTarget {
     );
     item.setAttribute("role", "group");
     item.setAttribute("aria-label", transfer.name);
-    // Progress is for the eyes; start and end are announced.
+    // Screen readers announce the start and the end, not the progress.
     item.setAttribute("aria-live", "off");
-    const tell = (what, bytes) => {
+    const report = (what, bytes) => {
       const direction = transfer.outgoing ? "out" : "in";
       this.#emit("file", { direction, what: `file ${transfer.name}${what}`, bytes });
     };
     announce(`${transfer.outgoing ? "Sending" : "Receiving"} ${transfer.name}`);
-    tell("", transfer.size);
+    report("", transfer.size);
 
     const update = () => {
       item.dataset.state = transfer.state;
@@ -132,7 +134,7 @@ export class Conversation extends EventTarget {
       bar.hidden = transfer.isOver;
       if (!transfer.isOver) return;
       announce(`${transfer.name}: ${describe(transfer)}`);
-      tell(`: ${transfer.state}`);
+      report(`: ${transfer.state}`);
       if (transfer.state === "done") {
         const digest = make("code", "", transfer.sha256);
         digest.title = transfer.sha256;
@@ -163,7 +165,7 @@ export class Conversation extends EventTarget {
   }
 
   #fitText() {
-    // Up to six lines; the style sheet's max-height does the rest.
+    // At most six lines; longer lines wrap up to the style sheet's max-height.
     this.#text.rows = Math.min(this.#text.value.split("\n").length, 6);
   }
 
@@ -181,9 +183,9 @@ function describe({ state, outgoing, bytes, size, reason }) {
     case "waiting":
       return "Waiting for its turn";
     case "active":
-      return `${outgoing ? "Sending" : "Receiving"} · ${size ? Math.floor((100 * bytes) / size) : 100} %`;
+      return `${outgoing ? "Sending" : "Receiving"} · ${percent({ bytes, size })} %`;
     case "checking":
-      return "Waiting for their checksum";
+      return "Waiting for the other side's checksum";
     case "done":
       return outgoing ? "Delivered, checksums match" : "Received, checksums match";
     default:
@@ -191,7 +193,11 @@ function describe({ state, outgoing, bytes, size, reason }) {
   }
 }
 
-/** Bytes a second over the whole transfer, once there is enough to tell. */
+function percent({ bytes, size }) {
+  return size ? Math.floor((100 * bytes) / size) : 100;
+}
+
+/** Returns the average speed of a transfer, or nothing within its first 0.2 s. */
 function speed({ bytes, startedAt, endedAt }) {
   const seconds = ((endedAt ?? performance.now()) - startedAt) / 1000;
   return seconds > 0.2 ? [`${formatBytes(Math.round(bytes / seconds))}/s`] : [];

@@ -1,4 +1,4 @@
-// The picture beside the story: two paths, and a dot for each message that takes one.
+// The diagram of the live view: two paths, and a moving dot for each message.
 
 import { find } from "./dom.js";
 
@@ -6,21 +6,22 @@ const YOU = [60, 128];
 const SERVER = [200, 36];
 const THEM = [340, 128];
 const LEG_MS = 420;
-/** A file is thousands of messages; this many dots a second say it just as well. */
+/** Least time between two dots of the direct path, because a file is thousands of messages. */
 const DIRECT_EVERY_MS = 140;
-const MOST_PULSES = 40;
+const MAX_PULSES = 40;
 
-const still = matchMedia("(prefers-reduced-motion: reduce)");
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 let lastDirect = 0;
 
-/** Shows which paths there are: server "open" or not, call state, for eyes and for readers. */
+/** Shows the existing paths, in the picture and in its title for screen readers. */
 export function drawPaths(server, call) {
   const diagram = find("diagram");
   diagram.dataset.server = server;
   diagram.dataset.call = call;
-  const withServer = server === "open" ? "connected to the server" : "not connected to the server";
-  const withThem = call === "connected" ? "connected directly to the other side" : "not connected to anybody else";
-  find("diagram-title").textContent = `You are ${withServer} and ${withThem}`;
+  const toServer = server === "open" ? "connected" : "not connected";
+  const toPeer = call === "connected" ? "directly connected" : "not connected";
+  find("diagram-title").textContent =
+    `You are ${toServer} to the server, and ${toPeer} to another page`;
 }
 
 export function pulseSignal(direction) {
@@ -36,12 +37,14 @@ export function pulseDirect(direction) {
 
 function pulse(path, stops) {
   const pulses = find("pulses");
-  if (still.matches || document.visibilityState === "hidden" || pulses.childElementCount >= MOST_PULSES) return;
+  if (reducedMotion.matches || document.visibilityState === "hidden") return;
+  if (pulses.childElementCount >= MAX_PULSES) return;
   const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
   dot.setAttribute("r", "5");
   dot.classList.add("pulse", path);
   pulses.append(dot);
   const frames = stops.map(([x, y]) => ({ transform: `translate(${x}px, ${y}px)` }));
-  const animation = dot.animate(frames, { duration: LEG_MS * (stops.length - 1), easing: "ease-in-out" });
+  const duration = LEG_MS * (stops.length - 1);
+  const animation = dot.animate(frames, { duration, easing: "ease-in-out" });
   animation.onfinish = animation.oncancel = () => dot.remove();
 }

@@ -1,6 +1,6 @@
-// The few lines that every part of the page needs of the document, and of numbers for readers.
+// Helpers for the document, and for numbers in text.
 
-/** The element with an id, which index.html is known to have. */
+/** Returns the element with an id of index.html. */
 export function find(id) {
   return document.getElementById(id);
 }
@@ -13,12 +13,12 @@ export function make(name, className, ...children) {
   return element;
 }
 
-/** Says something to those who listen to the page instead of looking at it. */
+/** Announces a text to screen readers. */
 export function announce(text) {
   find("announcer").textContent = text;
 }
 
-/** 999 -> "999 B", 1234567 -> "1.23 MB". */
+/** Formats a size: 999 -> "999 B", 1234567 -> "1.23 MB". */
 export function formatBytes(bytes) {
   if (bytes < 1000) return `${bytes} B`;
   const units = ["kB", "MB", "GB"];
@@ -31,7 +31,7 @@ export function formatMilliseconds(ms) {
   return `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
 }
 
-/** The first group of an id: enough to tell two apart. */
+/** Returns the first group of an id, which is enough to distinguish two. */
 export function shortId(id) {
   return `${id.slice(0, 8)}…`;
 }

@@ -1,4 +1,4 @@
-// The page: joins signaling, calls, conversation and story, and decides what is shown when.
+// The page: connects signaling, calls, conversation and live view, and decides what to show.
 
 import { isPeerId, Switchboard } from "./call.js";
 import { Conversation } from "./conversation.js";
@@ -8,10 +8,11 @@ import { dismiss, notify } from "./notices.js";
 import { Share } from "./share.js";
 import { Sha256 } from "./sha256.js";
 import { Signaling } from "./signaling.js";
-import { directFigure, showState, signalFigure, tell } from "./story.js";
+import { directFigure, logEvent, showState, signalFigure } from "./story.js";
 
-/** A short break needs no words; a longer one does. */
-const PATIENCE_MS = 2_500;
+/** How long the server may be away before the page shows a notice. */
+const NOTICE_AFTER_MS = 2_500;
+/** The browser chooses the path shortly after the first bytes have passed. */
 const PATH_AFTER_MS = 500;
 
 const query = new URLSearchParams(location.search);
@@ -20,12 +21,13 @@ const switchboard = new Switchboard(signaling, { iceServers: iceServers() });
 const conversation = new Conversation();
 const share = new Share();
 let wasOpen = false;
-let isImpatient = false;
-let impatience;
-/** Whom to call once there is a connection to the server. */
-let wanted;
-/** The call that the conversation goes over. */
-let conversing;
+/** Whether the notice about the server is due, and the timer until then. */
+let isNoticeDue = false;
+let noticeTimer;
+/** Peer to call once there is a connection to the server. */
+let peerToCall;
+/** The call of the conversation. */
+let conversationCall;
 let signalCount = 0;
 let unread = 0;
 
@@ -42,16 +44,22 @@ function start() {
   signaling.addEventListener("state", showServer);
   signaling.addEventListener("id", ({ detail }) => handleId(detail));
   signaling.addEventListener("trouble", ({ detail }) =>
-    tell("signal", "note", `${detail.message}; next attempt in ${formatMilliseconds(detail.retryInMs)}`),
+    logEvent(
+      "signal",
+      "note",
+      `${detail.message}; next attempt in ${formatMilliseconds(detail.retryInMs)}`,
+    ),
   );
   signaling.addEventListener("traffic", ({ detail }) => handleTraffic(detail));
   signaling.addEventListener("rtt", ({ detail }) => signalFigure.rtt(detail));
   signaling.addEventListener("unreadable", ({ detail }) =>
-    tell("signal", "in", `unreadable, from ${shortId(detail.from)}`, detail.bytes),
+    logEvent("signal", "in", `unreadable message from ${shortId(detail.from)}`, detail.bytes),
   );
   switchboard.addEventListener("call", ({ detail }) => handleCall(detail));
   conversation.addEventListener("bytes", ({ detail }) => handleDirectBytes(detail));
-  conversation.addEventListener("file", ({ detail: { direction, what, bytes } }) => tell("direct", direction, what, bytes));
+  conversation.addEventListener("file", ({ detail: { direction, what, bytes } }) =>
+    logEvent("direct", direction, what, bytes),
+  );
   showServer();
 
   if (typeof RTCPeerConnection === "undefined") {
@@ -64,22 +72,22 @@ function start() {
     notify("call", "ice");
     return;
   }
-  tell("page", "note", `connecting to ${signaling.url}`);
+  logEvent("page", "note", `connecting to ${signaling.url}`);
   readLink();
   signaling.connect().catch((error) => {
-    beAtEase();
+    clearServerNotice();
     showStatus("closed", "Not connected");
     notify("server", error.code === "package" ? "package" : "refused", () => location.reload());
-    tell("page", "note", `${error.message}`);
+    logEvent("page", "note", `${error.message}`);
   });
 }
 
-/** The server that served this page, or the one that `?server=` names. */
+/** Returns the address of the server: that of this page, or the one in `?server=`. */
 function serverUrl() {
   return query.get("server") ?? new URL("ws", location.href).href.replace(/^http/, "ws");
 }
 
-/** From `?ice=stun:HOST:PORT` and `?ice=turn:USER:PASSWORD@HOST:PORT`, as often as given. */
+/** Reads each `?ice=stun:HOST:PORT` and `?ice=turn:USER:PASSWORD@HOST:PORT`. */
 function iceServers() {
   return query.getAll("ice").map((text) => {
     const turn = /^(turns?):([^:]+):(.+)@([^@]+)$/.exec(text);
@@ -91,11 +99,11 @@ function iceServers() {
 
 function handleId(id) {
   share.show(id);
-  tell("signal", "in", `the server calls this page ${shortId(id)}`);
-  if (wanted) dial(wanted);
+  logEvent("signal", "in", `this page has the id ${shortId(id)}`);
+  if (peerToCall) dial(peerToCall);
 }
 
-/** Calls the peer that the address bar names, if it names one. */
+/** Calls the peer in the address bar, if there is one. */
 function readLink() {
   const match = /^#peer=(.*)$/.exec(location.hash);
   if (!match) return;
@@ -109,9 +117,9 @@ function handleDialForm(event) {
   const input = find("dial-id");
   const id = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exec(input.value.toLowerCase())?.[0];
   const error = !id
-    ? "That is no id: one has 36 characters, like 3f2c0b9e-7d41-4c1a-9a55-0f6d2c8e1b34."
+    ? "That is no id. An id has 36 characters, like 3f2c0b9e-7d41-4c1a-9a55-0f6d2c8e1b34."
     : id === signaling.id
-      ? "That is your own id. Paste somebody else's."
+      ? "That is your own id. Enter the id of another page."
       : "";
   find("dial-error").textContent = error;
   input.setAttribute("aria-invalid", Boolean(error));
@@ -120,12 +128,12 @@ function handleDialForm(event) {
   dial(id);
 }
 
-/** Calls a peer, as soon as there is a connection to the server. */
+/** Calls a peer at once, or when there is a connection to the server. */
 function dial(id) {
-  wanted = undefined;
+  peerToCall = undefined;
   const { current } = switchboard;
   if (!signaling.id) {
-    wanted = id;
+    peerToCall = id;
   } else if (id === signaling.id) {
     notify("call", "ownLink");
   } else if (!current?.isLive || current.remoteId !== id) {
@@ -134,7 +142,7 @@ function dial(id) {
   }
 }
 
-/** Keeps the one to talk with in the address bar, so that a reload calls again. */
+/** Puts a peer into the address bar, so that a reload calls it again. */
 function rememberPeer(id) {
   history.replaceState(null, "", id ? `#peer=${id}` : location.pathname + location.search);
 }
@@ -143,7 +151,8 @@ function handleTraffic({ direction, peer, kind, bytes }) {
   signalCount++;
   signalFigure.count(bytes);
   find("signal-count").textContent = signalCount === 1 ? "1 message" : `${signalCount} messages`;
-  tell("signal", direction, `${kind} ${direction === "out" ? "to" : "from"} ${shortId(peer)}`, bytes);
+  const preposition = direction === "out" ? "to" : "from";
+  logEvent("signal", direction, `${kind} ${preposition} ${shortId(peer)}`, bytes);
   pulseSignal(direction);
 }
 
@@ -161,22 +170,23 @@ function handleCall(call) {
       showState("signaling", detail.value);
       showSafetyCode(call);
     }
-    tell("page", "note", `${detail.part === "connection" ? "ICE" : detail.part}: ${detail.value}`);
+    const part = detail.part === "connection" ? "ICE" : detail.part;
+    logEvent("page", "note", `${part}: ${detail.value}`);
   });
-  call.addEventListener("trouble", ({ detail }) => tell("page", "note", detail.message));
+  call.addEventListener("trouble", ({ detail }) => logEvent("page", "note", detail.message));
   call.addEventListener("chat", ({ detail }) => {
     conversation.receive(detail);
     if (document.visibilityState === "hidden") showUnread(unread + 1);
   });
   call.addEventListener("bytes", ({ detail }) => {
-    tell("direct", detail.direction, "chat", detail.bytes);
+    logEvent("direct", detail.direction, "chat", detail.bytes);
     handleDirectBytes(detail);
   });
   call.addEventListener("rtt", ({ detail }) => directFigure.rtt(detail));
   call.addEventListener("moved", ({ detail }) => {
     find("remote-id").textContent = detail;
     if (call.opens) rememberPeer(detail);
-    tell("page", "note", `the other side is now ${shortId(detail)}`);
+    logEvent("page", "note", `the other side has the new id ${shortId(detail)}`);
   });
   showCall(call);
 }
@@ -197,7 +207,7 @@ function showCall(call) {
   find("hang-up").hidden = state === "ended";
   find("talk").dataset.state = state;
   showState("call", state);
-  tell("page", "note", `call ${state}${call.reason ? `: ${call.reason}` : ""}`);
+  logEvent("page", "note", `call ${state}${call.reason ? `: ${call.reason}` : ""}`);
   drawPaths(signaling.state, state);
   showServer();
 
@@ -210,8 +220,8 @@ function showCall(call) {
 
 function handleConnected(call) {
   showPath(call);
-  if (call === conversing) return; // Back after an interruption.
-  conversing = call;
+  if (call === conversationCall) return; // It is connected again after an interruption.
+  conversationCall = call;
   conversation.open(call);
   conversation.note(`Connected with ${shortId(call.remoteId)}`);
   announce("Connected directly. You can write and send files.");
@@ -231,25 +241,29 @@ function handleEnded(call) {
   showState("ice", "–");
   showState("signaling", "–");
   if (!conversation.isEmpty) conversation.note("The conversation ended");
-  if (call.reason === "hung-up") rememberPeer(undefined);
-  else if (!["replaced", "page-left"].includes(call.reason)) notify("call", call.reason, () => dial(call.remoteId));
+  if (call.reason === "hung-up") {
+    rememberPeer(undefined);
+  } else if (!["replaced", "page-left"].includes(call.reason)) {
+    notify("call", call.reason, () => dial(call.remoteId));
+  }
   if (lostFocus) find("copy-link").focus();
 }
 
 async function showPath(call) {
-  // The browser settles on a path a moment after the first bytes have passed.
   await new Promise((resolve) => setTimeout(resolve, PATH_AFTER_MS));
   if (call.state !== "connected") return;
   const path = await call.path();
-  find("direct-path").textContent = path ? `${path.local} ↔ ${path.remote}, ${path.protocol}` : "connected";
+  const text = path ? `${path.local} ↔ ${path.remote}, ${path.protocol}` : "connected";
+  find("direct-path").textContent = text;
 }
 
-/** Both fingerprints in one short number: a server that sat in between could not keep it equal. */
+/** Shows both fingerprints as one short number. It differs if a third party is in between. */
 function showSafetyCode(call) {
   const { fingerprints, state } = call;
-  // The channel can be open a moment before the browser knows the descriptions as settled.
+  // The channel can open shortly before the browser reports the descriptions as current.
   if (!fingerprints || state !== "connected") return;
-  const digest = new Sha256().update(new TextEncoder().encode(fingerprints.toSorted().join("\n"))).digest();
+  const bytes = new TextEncoder().encode(fingerprints.toSorted().join("\n"));
+  const digest = new Sha256().update(bytes).digest();
   const digits = String(BigInt(`0x${digest.slice(0, 16)}`) % 1_000_000_000_000n).padStart(12, "0");
   find("safety").textContent = digits.replace(/(.{4})(?=.)/g, "$1 ");
   find("safety-row").hidden = find("safety-help").hidden = false;
@@ -264,12 +278,12 @@ function showServer() {
   switch (state) {
     case "open":
       wasOpen = true;
-      beAtEase();
+      clearServerNotice();
       showStatus("open", "Connected to the server");
       dismiss("server");
       break;
     case "closed":
-      beAtEase();
+      clearServerNotice();
       share.show(undefined);
       showStatus("closed", "Not connected");
       notify("server", "closed", () => location.reload());
@@ -278,21 +292,21 @@ function showServer() {
       share.show(undefined);
       signalFigure.rtt(undefined);
       showStatus(state, wasOpen ? "Reconnecting…" : "Connecting to the server…");
-      if (isImpatient) showTrouble();
-      else impatience ??= setTimeout(showTrouble, PATIENCE_MS);
+      if (isNoticeDue) showServerNotice();
+      else noticeTimer ??= setTimeout(showServerNotice, NOTICE_AFTER_MS);
   }
 }
 
-function showTrouble() {
-  isImpatient = true;
+function showServerNotice() {
+  isNoticeDue = true;
   const inCall = switchboard.current?.state === "connected";
   notify("server", !wasOpen ? "unreachable" : inCall ? "reconnectingInCall" : "reconnecting");
 }
 
-function beAtEase() {
-  clearTimeout(impatience);
-  impatience = undefined;
-  isImpatient = false;
+function clearServerNotice() {
+  clearTimeout(noticeTimer);
+  noticeTimer = undefined;
+  isNoticeDue = false;
 }
 
 function showStatus(state, text) {

@@ -1,4 +1,4 @@
-// What the page says when something fails: what happened, and what to do about it.
+// Notices about failures: what happened, and what to do.
 
 import { find, make } from "./dom.js";
 
@@ -6,24 +6,28 @@ const TEXTS = {
   // The server.
   unreachable: {
     title: "The server does not answer",
-    text: "Is waddell-server running, and can this device reach it? The page keeps trying by itself.",
+    text: "Is waddell-server running, and can this device reach it? The page keeps trying.",
   },
   reconnecting: {
     title: "The connection to the server is gone",
-    text: "The page keeps trying by itself. Your id and link will be new ones then.",
+    text: "The page keeps trying. It gets a new id and a new link when it is connected again.",
   },
   reconnectingInCall: {
     title: "The connection to the server is gone",
-    text: "Your conversation goes on: it does not need the server. The page reconnects by itself and gets a new id.",
+    text:
+      "Your conversation goes on: it does not need the server. The page reconnects by itself and " +
+      "gets a new id.",
   },
   closed: {
     title: "The connection to the server is closed",
-    text: "The server cannot be used any more from here. Reload the page to start again.",
+    text: "The page does not reconnect any more. Reload it to start again.",
     action: "Reload",
   },
   package: {
     title: "A part of the page is missing",
-    text: "pkg/waddell.js could not be loaded. Reload; if that does not help, the server was built without the browser package.",
+    text:
+      "pkg/waddell.js could not be loaded. Reload the page. If that does not help, the server " +
+      "was built without the browser package.",
     action: "Reload",
   },
   refused: {
@@ -33,7 +37,7 @@ const TEXTS = {
   // The browser.
   unsupported: {
     title: "This browser cannot connect to others",
-    text: "It has no WebRTC, or it is switched off. Try a current Firefox, Chrome, Edge or Safari.",
+    text: "WebRTC is missing or switched off. Use a current Firefox, Chrome, Edge or Safari.",
   },
   ice: {
     title: "The ICE servers in the address cannot be used",
@@ -42,15 +46,16 @@ const TEXTS = {
   // The other side.
   ownLink: {
     title: "This is your own link",
-    text: "Open it in another tab or on another device, or send it to somebody.",
+    text: "Open it in another tab or on another device, or send it to another person.",
   },
   badLink: {
     title: "This link is not complete",
-    text: "An id has 36 characters, like 3f2c0b9e-7d41-4c1a-9a55-0f6d2c8e1b34. Copy the whole link.",
+    text:
+      "An id has 36 characters, like 3f2c0b9e-7d41-4c1a-9a55-0f6d2c8e1b34. Copy the whole link.",
   },
   "no-answer": {
     title: "Nobody answered",
-    text: "That page is closed, or has a new id since its connection was renewed. Ask for a fresh link.",
+    text: "The other page is closed, or has a new id after a reconnect. Ask for a fresh link.",
     action: "Try again",
   },
   busy: {
@@ -61,21 +66,27 @@ const TEXTS = {
   "ice-failed": {
     title: "No direct path between the two pages",
     text:
-      "They found each other, but the networks in between let nothing through. Use the same network, switch a VPN off, " +
+      "The networks in between block direct connections. Use the same network, switch off a VPN, " +
       "or open both pages with ?ice=stun:HOST:PORT (or a TURN server) in the address.",
     action: "Try again",
   },
   lost: {
     title: "The connection to the other side was lost",
-    text: "No path to them came back. If their page is still open, call again; if it has a new id, ask for a fresh link.",
+    text:
+      "The page found no new path. If the other page is still open, call again. If it has a new " +
+      "id, ask for a fresh link.",
     action: "Call again",
   },
-  left: { title: "The other side has left", text: "What you received stays here until you close the page.", mild: true },
+  left: {
+    title: "The other side has left",
+    text: "Messages and files stay here until you close the page.",
+    mild: true,
+  },
 };
 
 const shown = new Map();
 
-/** Shows a notice in a place ("server" or "call"), instead of what was there. */
+/** Shows a notice in a place ("server" or "call"), in place of the notice there. */
 export function notify(place, name, action) {
   const known = shown.get(place);
   if (known?.name === name) return;
@@ -106,7 +117,7 @@ export function notify(place, name, action) {
   find("notices").append(element);
 }
 
-/** Takes the notice of a place away. */
+/** Removes the notice of a place. */
 export function dismiss(place) {
   shown.get(place)?.element.remove();
   shown.delete(place);

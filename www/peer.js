@@ -1,19 +1,19 @@
-// One WebRTC connection to one other peer, by the "perfect negotiation" pattern of the WebRTC
+// A WebRTC connection to one other peer, by the "perfect negotiation" pattern of the WebRTC
 // specification: either side may offer at any time, and when two offers cross, the polite side
-// takes its own back. Nothing in here knows how signals travel: they leave through `send` and
-// arrive through `handleSignal`, in order.
+// takes back its own. Any transport can carry the signals: they leave through `send` and arrive
+// through `handleSignal`, in order.
 
-/** Which of two peers is polite. Both sides come to the same answer. */
+/** Returns whether the local peer is the polite one. The remote peer gets the opposite answer. */
 export function isPolite(localId, remoteId) {
   return localId < remoteId;
 }
 
 /**
  * Events: `state` (detail: the RTCPeerConnection's `connectionState`), `ice` (detail: which part
- * and its value), `error` (detail: an Error; the connection goes on as well as it can).
+ * and its value), `error` (detail: an Error; the connection continues).
  */
 export class Peer extends EventTarget {
-  /** The data channels by name, made alike on both sides. */
+  /** The data channels by name. Both sides make the same ones. */
   channels = {};
 
   #connection;
@@ -56,9 +56,9 @@ export class Peer extends EventTarget {
     }
   }
 
-  /** Takes a signal that the other side's `send` was given. Never throws. */
+  /** Handles a signal from the other side's `send`. Never throws. */
   handleSignal(signal) {
-    // One after the other: a candidate has to wait until its description is applied.
+    // In order: a candidate has to wait until its description is applied.
     this.#handled = this.#handled.then(() => this.#handle(signal));
     return this.#handled;
   }
@@ -72,7 +72,7 @@ export class Peer extends EventTarget {
     }
   }
 
-  /** Looks for a new path, as after a change of network. Signals follow. */
+  /** Looks for a new path, for example after a change of network. Sends signals. */
   restartIce() {
     this.#connection.restartIce();
   }
@@ -85,7 +85,7 @@ export class Peer extends EventTarget {
     return this.#connection.connectionState;
   }
 
-  /** Longest message a data channel takes, in bytes. */
+  /** Longest message on a data channel, in bytes. */
   get maxMessageSize() {
     return this.#connection.sctp?.maxMessageSize || 16_384;
   }
@@ -102,10 +102,15 @@ export class Peer extends EventTarget {
   async path() {
     const report = await this.#connection.getStats();
     const stats = [...report.values()];
-    const transport = stats.find((entry) => entry.type === "transport" && entry.selectedCandidatePairId);
+    const transport = stats.find(
+      (entry) => entry.type === "transport" && entry.selectedCandidatePairId,
+    );
     const pair = transport
       ? report.get(transport.selectedCandidatePairId)
-      : stats.find((entry) => entry.type === "candidate-pair" && entry.nominated && entry.state === "succeeded");
+      : stats.find(
+          ({ type, nominated, state }) =>
+            type === "candidate-pair" && nominated && state === "succeeded",
+        );
     const local = pair && report.get(pair.localCandidateId);
     const remote = pair && report.get(pair.remoteCandidateId);
     return local && remote
@@ -135,8 +140,8 @@ export class Peer extends EventTarget {
     const collision = description.type === "offer" && !ready;
     this.#ignoringOffer = !this.#polite && collision;
     if (this.#ignoringOffer) return;
-    // Chromium never gathers again after an offer that is taken back in the very moment in which
-    // it begins to gather for it.
+    // Chromium never gathers again if an offer is taken back in the moment in which gathering for
+    // it begins. So wait until it has begun.
     if (collision) await Promise.race([this.#gatheringBegun, sleep(GATHERING_LIMIT)]);
 
     await connection.setRemoteDescription(description);
@@ -147,7 +152,7 @@ export class Peer extends EventTarget {
     try {
       await this.#connection.addIceCandidate(candidate);
     } catch (error) {
-      // Candidates of an offer that we ignored fit nothing, rightly.
+      // Candidates of an offer that this side ignored cannot be added.
       if (!this.#ignoringOffer) throw error;
     }
   }

@@ -1,7 +1,7 @@
-// SHA-256 in steps. The browser's own digest takes everything at once and exists only on secure
-// pages; a phone that opened http://192.168.… has none.
+// SHA-256 in steps. The browser's own digest needs all bytes at once, and exists on secure pages
+// alone: not on a phone that opened http://192.168.…
 
-// Signed, because the engine adds 32-bit integers fastest as such.
+// Signed, because engines add signed 32-bit integers fastest.
 const K = new Int32Array(64);
 const START = new Int32Array(8);
 {
@@ -23,7 +23,7 @@ export class Sha256 {
   #schedule = new Int32Array(64);
   #length = 0;
 
-  /** Takes the next bytes. */
+  /** Adds the next bytes. */
   update(bytes) {
     let offset = 0;
     while (offset < bytes.length) {

@@ -1,4 +1,4 @@
-// Who this page is: its id, the link that leads to it, and the link as a QR code.
+// This page's id, its link, and the link as a QR code.
 
 import { generate } from "./vendor/lean-qr.js";
 import { announce, find } from "./dom.js";
@@ -13,11 +13,13 @@ export class Share {
     const [copyLink, copyId, share] = this.#buttons;
     copyLink.addEventListener("click", () => copy(copyLink, this.#link.href, "Link copied"));
     copyId.addEventListener("click", () => copy(copyId, this.#id.textContent, "Id copied"));
-    share.addEventListener("click", () => navigator.share({ url: this.#link.href }).catch(() => {}));
+    share.addEventListener("click", () =>
+      navigator.share({ url: this.#link.href }).catch(() => {}),
+    );
     share.hidden = !navigator.share;
   }
 
-  /** Shows an id, or that the former one is no longer valid. */
+  /** Shows an id, or marks the last one as invalid. */
   show(id) {
     for (const button of this.#buttons) button.disabled = !id;
     if (!id) {
@@ -26,7 +28,10 @@ export class Share {
     }
     this.#id.dataset.state = "valid";
     const link = linkTo(id);
-    this.#id.replaceChildren(...id.split(/(?<=-)/).flatMap((group) => [group, document.createElement("wbr")]));
+    const groups = id.split(/(?<=-)/);
+    this.#id.replaceChildren(
+      ...groups.flatMap((group) => [group, document.createElement("wbr")]),
+    );
     this.#link.href = link;
     this.#link.textContent = link.replace(/^https?:\/\//, "");
     this.#qr.href = link;
@@ -34,7 +39,7 @@ export class Share {
   }
 }
 
-/** The address of this page with a peer to call in it. */
+/** Returns this page's address with a peer to call. */
 export function linkTo(id) {
   const url = new URL(location.href);
   url.hash = `peer=${id}`;
@@ -59,7 +64,7 @@ async function writeClipboard(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // Pages from http:// addresses other than localhost have no clipboard; the old way works.
+    // Pages from http:// addresses other than localhost have no clipboard; this old way works.
     const field = document.createElement("textarea");
     field.value = text;
     field.className = "hidden";

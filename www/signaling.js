@@ -1,9 +1,9 @@
-// What this page says through the server: signals to other peers, and echoes to itself that
-// measure the way there and back.
+// Messages through the server: signals to other peers, and echoes to this page itself, which
+// measure the round trip.
 
-/** Topic of signals: JSON objects in UTF-8. */
+/** Topic of signals, which are JSON objects in UTF-8. */
 const SIGNALS = 1;
-/** Topic of echoes: a peer may write to itself, so the server is its own mirror. */
+/** Topic of echoes: messages that a peer sends to itself. */
 const ECHOES = 2;
 /** Bytes of a frame around its body: length 2, peer id 16, topic 2. */
 const FRAME_OVERHEAD = 20;
@@ -12,7 +12,7 @@ const ECHO_EVERY_MS = 1_000;
 /**
  * Events: `state` (detail: the client's state), `id` (detail: the new id), `signal` (detail: from,
  * signal), `traffic` (detail: direction, kind, peer, bytes), `rtt` (detail: milliseconds),
- * `trouble` (detail: message, retryInMs; the connection is lost or could not be made),
+ * `trouble` (detail: message, retryInMs; the connection is lost, or a dial failed),
  * `unreadable` (detail: from, bytes).
  */
 export class Signaling extends EventTarget {
@@ -34,10 +34,11 @@ export class Signaling extends EventTarget {
     return this.#client?.state ?? "connecting";
   }
 
-  /** Resolves when the server has given an id for the first time. */
+  /** Resolves when the page has its first id. */
   async connect() {
     const { default: init, Client } = await import("./pkg/waddell.js").catch((cause) => {
-      throw Object.assign(new Error("the browser package could not be loaded", { cause }), { code: "package" });
+      const error = new Error("the browser package could not be loaded", { cause });
+      throw Object.assign(error, { code: "package" });
     });
     await init();
     this.#client = await Client.connect(this.url, { reconnectAttempts: Infinity });
@@ -56,7 +57,7 @@ export class Signaling extends EventTarget {
     this.#sendEcho();
   }
 
-  /** Sends a signal. Returns false if it could not leave: there is no connection, or it is full. */
+  /** Sends a signal. Returns false if there is no connection, or its buffer is full. */
   send(to, signal) {
     const body = new TextEncoder().encode(JSON.stringify(signal));
     try {
@@ -73,7 +74,7 @@ export class Signaling extends EventTarget {
     try {
       signal = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
     } catch {
-      // Falls through: anybody may send anything.
+      // Fall through: any peer may send anything.
     }
     if (typeof signal?.kind !== "string" || typeof signal.call !== "string") {
       this.#emit("unreadable", { from, bytes: body.length + FRAME_OVERHEAD });
@@ -89,7 +90,7 @@ export class Signaling extends EventTarget {
     try {
       this.#echoes.send(this.id, String(this.#echo.number));
     } catch {
-      // The connection went in between; the next echo goes over the next one.
+      // The connection was lost; the next echo goes over the next connection.
     }
   }
 

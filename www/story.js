@@ -1,13 +1,13 @@
-// The side panel: what is going on, in figures and as a list of events.
+// The live view: figures, states and a list of events.
 
 import { find, formatBytes, formatMilliseconds, make } from "./dom.js";
 
-const MOST_EVENTS = 300;
+const MAX_EVENTS = 300;
 const SPARK_POINTS = 30;
 const ARROWS = { out: "↑", in: "↓", note: "·" };
 const ARROW_WORDS = { out: "sent", in: "received", note: "note" };
 
-/** One of the two figures: bytes so far, and the latest round trips. */
+/** One of the two figures: the number of bytes, and the latest round trips. */
 class Figure {
   bytes = 0;
   #name;
@@ -22,15 +22,15 @@ class Figure {
     find(`${this.#name}-bytes`).textContent = formatBytes(this.bytes);
   }
 
-  /** Adds a round trip in milliseconds; undefined when there are no more. */
+  /** Adds a round trip in milliseconds; undefined clears them. */
   rtt(milliseconds) {
     const label = find(`${this.#name}-rtt`);
     if (milliseconds === undefined) this.#rtts = [];
     else this.#rtts = [...this.#rtts, milliseconds].slice(-SPARK_POINTS);
     label.textContent = milliseconds === undefined ? "–" : formatMilliseconds(milliseconds);
-    // From the floor up to twice the usual: single slow ones are cut off rather than flatten the rest.
+    // The scale ends at twice the median, so that single slow ones do not flatten the rest. With
+    // a coarse clock the median can be 0.
     const sorted = this.#rtts.toSorted((a, b) => a - b);
-    // A coarse clock measures 0.
     const top = 2 * (sorted[sorted.length >> 1] || 1);
     const points = this.#rtts.map((rtt, i) => {
       const x = 100 - (this.#rtts.length - 1 - i) * (100 / (SPARK_POINTS - 1));
@@ -48,8 +48,11 @@ export function showState(name, value) {
   find(`state-${name}`).textContent = value;
 }
 
-/** Adds an event above the earlier ones. `path` is "signal", "direct" or "page"; `direction` "out", "in" or "note". */
-export function tell(path, direction, what, bytes) {
+/**
+ * Adds an event at the top of the list. `path` is "signal", "direct" or "page", and `direction` is
+ * "out", "in" or "note".
+ */
+export function logEvent(path, direction, what, bytes) {
   const list = find("event-list");
   const arrow = make("span", "arrow", ARROWS[direction]);
   arrow.setAttribute("role", "img");
@@ -63,11 +66,12 @@ export function tell(path, direction, what, bytes) {
     make("span", "bytes", bytes === undefined ? "" : formatBytes(bytes)),
   );
   list.prepend(item);
-  while (list.childElementCount > MOST_EVENTS) list.lastElementChild.remove();
+  while (list.childElementCount > MAX_EVENTS) list.lastElementChild.remove();
 }
 
 function clock() {
   const now = new Date();
-  const two = (n) => String(n).padStart(2, "0");
-  return `${two(now.getHours())}:${two(now.getMinutes())}:${two(now.getSeconds())}.${String(now.getMilliseconds()).padStart(3, "0")}`;
+  const pad = (n, length) => String(n).padStart(length, "0");
+  const time = [now.getHours(), now.getMinutes(), now.getSeconds()].map((n) => pad(n, 2)).join(":");
+  return `${time}.${pad(now.getMilliseconds(), 3)}`;
 }

@@ -2,24 +2,24 @@
 //
 //   sender                                    receiver
 //   {kind: "file", id, name, size, type} -->
-//   bytes, bytes, bytes ...              -->   counts and hashes
-//   {kind: "end", id, sha256}            -->   compares
+//   bytes, bytes, bytes ...              -->   counts and hashes them
+//   {kind: "end", id, sha256}            -->   compares the hash
 //                                        <--  {kind: "got", id, sha256}
 //   {kind: "cancel", id}                 -->                              at any time, or
 //                                        <--  {kind: "stop", id, reason}
 //
-// Ids are the sender's. One file is on its way at a time; the others wait their turn.
+// The sender chooses the ids. In each direction it sends one file at a time, in order.
 
 import { Sha256 } from "./sha256.js";
 
-/** Most that is taken from the other side: a received file is kept in the browser's memory. */
+/** Largest file in bytes: a received file is kept in the browser's memory. */
 export const MAX_FILE_SIZE = 1 << 30;
 const CHUNK = 64 * 1024;
 const READ_AHEAD = 1 << 20;
-/** Enough to keep the path busy, little enough that chat and cancel do not wait behind it. */
+/** Unsent bytes that keep the path busy, but do not delay chat and cancel much. */
 const BUFFER_HIGH = 1 << 20;
 const BUFFER_LOW = 256 * 1024;
-/** Received chunks become a Blob now and then, which the browser may keep on disk. */
+/** Received bytes after which they become a Blob, which the browser may keep on disk. */
 const BLOB_EVERY = 8 << 20;
 const PROGRESS_EVERY_MS = 100;
 
@@ -27,7 +27,7 @@ const PROGRESS_EVERY_MS = 100;
 class Transfer extends EventTarget {
   /** "waiting", "active", "checking", "done", "cancelled" or "failed". */
   state = "waiting";
-  /** Why it failed or was cancelled, as a sentence for the reader. */
+  /** Why it failed or was cancelled, as a sentence for the user. */
   reason = "";
   /** Bytes sent or received. */
   bytes = 0;
@@ -85,7 +85,10 @@ export class Transfers extends EventTarget {
     this.#chunk = Math.min(CHUNK, maxMessageSize);
     channel.binaryType = "arraybuffer";
     channel.bufferedAmountLowThreshold = BUFFER_LOW;
-    channel.onmessage = ({ data }) => (typeof data === "string" ? this.#handleText(data) : this.#handleBytes(data));
+    channel.onmessage = ({ data }) => {
+      if (typeof data === "string") this.#handleText(data);
+      else this.#handleBytes(data);
+    };
     channel.onclose = () => this.#handleClose();
   }
 
@@ -94,7 +97,7 @@ export class Transfers extends EventTarget {
     const transfer = new Transfer({ id: this.#nextId++, outgoing: true, name, size, type, file });
     this.#emit("transfer", transfer);
     if (size > MAX_FILE_SIZE) {
-      transfer.enter("failed", "Larger than 1 GiB, which is more than a page can hold.");
+      transfer.enter("failed", "Larger than 1 GiB, the most that a page can keep.");
       return;
     }
     this.#outgoing.set(transfer.id, transfer);
@@ -122,7 +125,7 @@ export class Transfers extends EventTarget {
       try {
         await this.#sendFile(transfer);
       } catch {
-        // The file has gone from the disk, or the channel from under us.
+        // The file was removed from the disk, or the channel was closed.
         if (!transfer.isOver) transfer.enter("failed", "The file could not be read.");
         this.#write({ kind: "cancel", id: transfer.id });
       }
@@ -153,7 +156,7 @@ export class Transfers extends EventTarget {
     this.#write({ kind: "end", id, sha256: transfer.sha256 });
   }
 
-  /** Waits until the channel takes more without piling it up. */
+  /** Waits until the channel has few unsent bytes. */
   async #room() {
     if (this.#channel.bufferedAmount < BUFFER_HIGH) return;
     await new Promise((resolve) => {
@@ -172,7 +175,7 @@ export class Transfers extends EventTarget {
     try {
       message = JSON.parse(text);
     } catch {
-      return; // Not ours: anybody may write anything.
+      return; // Not a message of this page: the other side may send anything.
     }
     switch (message?.kind) {
       case "file":
@@ -190,14 +193,20 @@ export class Transfers extends EventTarget {
         this.#handleGot(message);
         break;
       case "stop":
-        this.#finish(message.id, "cancelled", message.reason === "size" ? "Too large for the other side." : "Cancelled by the other side.");
+        this.#handleStop(message);
         break;
     }
   }
 
+  #handleStop({ id, reason }) {
+    const text =
+      reason === "size" ? "Too large for the other side." : "Cancelled by the other side.";
+    this.#finish(id, "cancelled", text);
+  }
+
   #handleFile({ id, name, size, type }) {
     if (!Number.isSafeInteger(id) || !Number.isSafeInteger(size) || size < 0) return;
-    this.#incoming?.transfer.enter("failed", "The other side broke it off.");
+    this.#incoming?.transfer.enter("failed", "The other side started another file before the end.");
     this.#incoming = undefined;
     const transfer = new Transfer({
       id,
@@ -208,7 +217,7 @@ export class Transfers extends EventTarget {
     });
     this.#emit("transfer", transfer);
     if (size > MAX_FILE_SIZE) {
-      transfer.enter("failed", "Larger than 1 GiB, which is more than a page can hold.");
+      transfer.enter("failed", "Larger than 1 GiB, the most that a page can keep.");
       this.#write({ kind: "stop", id, reason: "size" });
       return;
     }
@@ -217,12 +226,12 @@ export class Transfers extends EventTarget {
   }
 
   #handleBytes(data) {
-    // After a cancel, bytes that were already on their way arrive for nobody.
+    // After a cancel, bytes that are still on their way belong to no transfer.
     const incoming = this.#incoming;
     if (!incoming) return;
     const { transfer } = incoming;
     if (transfer.bytes + data.byteLength > transfer.size) {
-      this.#reject("The other side sent more than it had announced.");
+      this.#reject("The other side sent more bytes than announced.");
       return;
     }
     incoming.hash.update(new Uint8Array(data));
@@ -243,7 +252,7 @@ export class Transfers extends EventTarget {
     const { transfer, hash, parts, loose } = incoming;
     const digest = hash.digest();
     if (transfer.bytes !== transfer.size || digest !== sha256) {
-      this.#reject("What arrived differs from what was sent.");
+      this.#reject("The received file differs from the one that was sent.");
       return;
     }
     this.#incoming = undefined;
@@ -264,7 +273,7 @@ export class Transfers extends EventTarget {
     const transfer = this.#outgoing.get(id);
     if (transfer?.state !== "checking") return;
     if (sha256 === transfer.sha256) this.#finish(id, "done");
-    else this.#finish(id, "failed", "What arrived differs from what was sent.");
+    else this.#finish(id, "failed", "The received file differs from the one that was sent.");
   }
 
   #finish(id, state, reason) {

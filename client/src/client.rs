@@ -1,6 +1,5 @@
 //! The handle of a client.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,44 +8,36 @@ use waddell_core::{PeerId, TopicId};
 
 use crate::config::ClientConfig;
 use crate::driver::{Driver, Shared};
+use crate::error::{ConnectError, NotSent};
+use crate::handle::Handle;
 use crate::inbox::SharedInbox;
-use crate::queue::{QueueSender, queue};
+use crate::queue::queue;
 use crate::state::{Closed, State};
-use crate::tls::CertificateError;
 use crate::topic::Topic;
-use crate::url::ParseServerUrlError;
 
-/// A client of one server: cheap to clone, and all clones are the same client.
+/// A client of one server. It is cheap to clone, and all clones are the same client.
 ///
-/// A task does the work; it ends when the client is closed, or when the last `Client` and
-/// [`Topic`] of it is dropped. What was sent before still goes out, as long as the tokio runtime
+/// A task does the work. It ends when the client is closed, or when the last `Client` and
+/// [`Topic`] of it is dropped. It sends the accepted messages first, as long as the tokio runtime
 /// runs: [`close`](Self::close) waits for that, dropping does not.
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,
 }
 
-/// What all handles of one client share. Dropping it closes the client.
-pub(crate) struct Handle {
-    pub(crate) queue: QueueSender,
-    pub(crate) inbox: Arc<SharedInbox>,
-    state: watch::Receiver<State>,
-    close: Arc<Notify>,
-}
-
 impl Client {
-    /// Connects to a server: to a `tcp://`, `tls://`, `ws://` or `wss://` address, or as a
-    /// [`ClientConfig`] says. Ready when the server has greeted for the first time.
+    /// Connects to a server: `config` is a `tcp://`, `tls://`, `ws://` or `wss://` address, or a
+    /// [`ClientConfig`]. Returns after the first greeting.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] if the address or the configuration is wrong, or once one more dial has
-    /// failed than [`ClientConfig::reconnect_attempts`] allows. By default that is after eleven
-    /// dials and some seven seconds.
+    /// [`ConnectError`] if the address or the configuration is wrong, or if more dials fail than
+    /// [`ClientConfig::reconnect_attempts`] allows. By default that is after eleven dials and
+    /// about seven seconds.
     ///
     /// # Panics
     ///
-    /// If called outside of a tokio runtime with time and, unless the caller dials, I/O enabled.
+    /// If called outside of a tokio runtime with time enabled and, unless the caller dials, I/O.
     pub async fn connect<C>(config: C) -> Result<Self, ConnectError>
     where
         C: TryInto<ClientConfig>,
@@ -74,11 +65,11 @@ impl Client {
         tokio::spawn(Driver::new(core_config, dialer, shared).run());
 
         let mut state = client.watch();
-        let settled = state.wait_for(|state| match state {
+        let first_result = state.wait_for(|state| match state {
             State::Ready { .. } | State::Closed { .. } => true,
             State::Connecting | State::Waiting { .. } => false,
         });
-        match settled.await.as_deref() {
+        match first_result.await.as_deref() {
             Ok(State::Closed { reason }) => {
                 Err(ConnectError::Failed { server, reason: reason.clone() })
             }
@@ -87,7 +78,7 @@ impl Client {
         }
     }
 
-    /// Returns the id by which others reach this client; `None` while there is no connection.
+    /// Returns this client's peer id; `None` while there is no connection.
     pub fn id(&self) -> Option<PeerId> {
         match *self.handle.state.borrow() {
             State::Ready { id } => Some(id),
@@ -95,32 +86,32 @@ impl Client {
         }
     }
 
-    /// Returns where in its life the client is.
+    /// Returns the client's state.
     pub fn state(&self) -> State {
         self.handle.state.borrow().clone()
     }
 
-    /// Returns a receiver that is told of every change of state, new ids among them. It skips
-    /// states that have passed before it looks; [`ClientConfig::on_id`] sees every id.
+    /// Returns a receiver of the client's state, which includes new ids. It sees the latest state
+    /// alone and can miss earlier ones; [`ClientConfig::on_id`] is called with every id.
     pub fn watch(&self) -> watch::Receiver<State> {
         self.handle.state.clone()
     }
 
-    /// Opens a topic, or returns another handle of it. Messages that have arrived for it before
-    /// are kept, up to [`InboxConfig::unclaimed_capacity`](crate::InboxConfig::unclaimed_capacity).
+    /// Opens a topic, or returns another handle of it. Messages that arrived before are kept, up to
+    /// [`InboxConfig::unclaimed_capacity`](crate::InboxConfig::unclaimed_capacity).
     ///
-    /// From here on, messages wait on this topic until somebody receives them or it is full.
+    /// Later messages are queued on this topic until a handle receives them or the topic is full.
     pub fn topic(&self, topic: TopicId) -> Topic {
         Topic::new(topic, Arc::clone(&self.handle))
     }
 
-    /// Returns how many messages were dropped that came for topics that nobody had opened.
+    /// Returns how many messages for topics that were not open have been dropped.
     pub fn unclaimed_lost(&self) -> u64 {
         self.handle.inbox.unclaimed_lost()
     }
 
-    /// Sends a keep-alive, which nobody answers: it keeps the path through NATs and proxies open.
-    /// [`ClientConfig::keep_alive_interval`] does so regularly.
+    /// Sends a keep-alive, which keeps the path through NATs and proxies open. The server does not
+    /// answer it. [`ClientConfig::keep_alive_interval`] sends it regularly.
     ///
     /// # Errors
     ///
@@ -135,14 +126,14 @@ impl Client {
         sent.map_err(|_| NotSent::Closed(self.handle.why_closed()))
     }
 
-    /// Closes the client for all who share it, and waits until that is done.
+    /// Closes the client for all its handles, and waits until that is done.
     ///
-    /// What was sent before goes out first if the client is connected, for at most five seconds.
-    /// Nothing happens if the client is closed already.
+    /// A connected client sends the accepted messages first, for at most five seconds. A closed
+    /// client stays as it is.
     pub async fn close(&self) {
         self.handle.close.notify_one();
         let mut state = self.handle.state.clone();
-        // The driver drops its end when the connection is closed.
+        // The driver drops its end once the connection is closed.
         while state.changed().await.is_ok() {}
     }
 
@@ -155,72 +146,4 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("state", &*self.handle.state.borrow()).finish()
     }
-}
-
-impl Handle {
-    /// Returns why nothing can be sent or received any more.
-    pub(crate) fn why_closed(&self) -> Closed {
-        match &*self.state.borrow() {
-            State::Closed { reason } => reason.clone(),
-            // The queue is closed a moment before the state says so.
-            State::Connecting | State::Ready { .. } | State::Waiting { .. } => {
-                Closed::ByApplication
-            }
-        }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.close.notify_one();
-    }
-}
-
-/// Why there is no client.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// The address is not one.
-    #[error(transparent)]
-    Url(#[from] ParseServerUrlError),
-    /// The certificate to pin is not one.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// A certificate is pinned, but the address is not one of `tls` or `wss`.
-    #[error("a certificate is pinned, but the connection is not encrypted; use tls:// or wss://")]
-    CertificateWithoutTls,
-    /// The server could not be reached, or did not greet.
-    #[error("{server}: {}", why_failed(.reason))]
-    Failed {
-        /// Whom the client tried to connect to.
-        server: String,
-        /// What became of it.
-        reason: Closed,
-    },
-}
-
-/// The last attempt's failure says it all.
-fn why_failed(reason: &Closed) -> &dyn fmt::Display {
-    match reason {
-        Closed::AttemptsExhausted { last } => last,
-        Closed::ByApplication | Closed::TaskGone => reason,
-    }
-}
-
-impl From<Infallible> for ConnectError {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-/// Why no keep-alive was sent.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NotSent {
-    /// There is no connection right now.
-    #[error("not connected")]
-    NotConnected,
-    /// The client is closed for good.
-    #[error(transparent)]
-    Closed(Closed),
 }

@@ -1,4 +1,4 @@
-//! How a client connects, and every default with its reason.
+//! Options of a client, and every default with its reason.
 
 use std::fmt;
 use std::io;
@@ -10,23 +10,23 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use uuid::Uuid;
 use waddell_core::{InboxConfig, PeerId};
 
-use crate::client::ConnectError;
 use crate::dial::{CustomDial, Dialer};
 use crate::driver::OnId;
+use crate::error::ConnectError;
 use crate::tls::{CertificateError, parse_pinned};
 use crate::transport::BoxedStream;
 use crate::url::{ParseServerUrlError, ServerUrl};
 
-/// How a client connects, and how it stays connected.
+/// Options of a client: its server, reconnects, keep-alives and limits.
 ///
 /// ```
 /// use std::time::Duration;
 /// use waddell_client::ClientConfig;
 ///
-/// let config = ClientConfig::new("wss://relay.example/ws")?
+/// let config = ClientConfig::new("wss://server.example/ws")?
 ///     .reconnect_attempts(u32::MAX)
 ///     .keep_alive_interval(Duration::from_secs(25))
-///     .on_id(|id| println!("known as {id}"));
+///     .on_id(|id| println!("my id is {id}"));
 /// # Ok::<_, waddell_client::ParseServerUrlError>(())
 /// ```
 #[derive(Clone)]
@@ -47,14 +47,14 @@ impl ClientConfig {
     ///
     /// # Errors
     ///
-    /// [`ParseServerUrlError`] if it is not one.
+    /// [`ParseServerUrlError`] if `url` is not such an address.
     pub fn new(url: &str) -> Result<Self, ParseServerUrlError> {
         Ok(Self::from(url.parse::<ServerUrl>()?))
     }
 
-    /// Speaks bare frames, as over TCP, over whatever stream `dial` connects.
+    /// Sends bare frames, as over TCP, over the stream that `dial` connects.
     ///
-    /// To dial under TLS or a WebSocket, give the address and a [`dialer`](Self::dialer).
+    /// For TLS or a WebSocket over such a stream, use an address and a [`dialer`](Self::dialer).
     pub fn from_dialer<F, D, S>(dial: F) -> Self
     where
         F: Fn() -> D + Send + Sync + 'static,
@@ -64,11 +64,11 @@ impl ClientConfig {
         Self::with_url(None).dialer(dial)
     }
 
-    /// Calls `dial` for each connection instead of connecting a TCP socket: through a proxy, say.
-    /// What the address says of TLS and WebSocket happens over the stream it gives.
+    /// Calls `dial` for each connection instead of connecting a TCP socket, for example through a
+    /// proxy. TLS and WebSocket, as the address demands, run over its stream.
     ///
-    /// Its future is dropped when the attempt takes longer than the
-    /// [`connect_timeout`](Self::connect_timeout), or when the client is closed.
+    /// The future is dropped after the [`connect_timeout`](Self::connect_timeout), and when the
+    /// client is closed.
     #[must_use]
     pub fn dialer<F, D, S>(mut self, dial: F) -> Self
     where
@@ -83,9 +83,9 @@ impl ClientConfig {
         self
     }
 
-    /// Trusts the server that presents exactly this certificate (PEM), and no other; whether it
-    /// is its own authority, which names it bears, and whether it has expired do not matter.
-    /// Without: whom the system trusts. Only for `tls` and `wss`.
+    /// Trusts only the server with exactly this certificate (PEM). Its names, issuer and dates are
+    /// not checked. Without this option the client trusts the system's roots. Only for `tls` and
+    /// `wss`.
     ///
     /// # Errors
     ///
@@ -95,9 +95,9 @@ impl ClientConfig {
         Ok(self)
     }
 
-    /// How many further dials follow one that failed before the client gives up; 0: none,
-    /// `u32::MAX`: no end. A connection that was ready and is lost is always dialed again.
-    /// Default 10. The n-th comes after n x 100 ms, at most 5 s, and up to half as much again.
+    /// Number of dials after a failed one before the client gives up; 0: none, `u32::MAX`: no
+    /// limit. The client always dials again after it loses a connection that was ready. Default
+    /// 10. The wait before the n-th is n x 100 ms, at most 5 s, plus a random half of it at most.
     #[must_use]
     pub fn reconnect_attempts(mut self, attempts: u32) -> Self {
         self.reconnect_attempts = attempts;
@@ -105,39 +105,39 @@ impl ClientConfig {
     }
 
     /// Longest time from a dial to the greeting before the attempt counts as failed.
-    /// `None`: for ever. Default 10 s.
+    /// `None`: no limit. Default 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.connect_timeout = timeout.into();
         self
     }
 
-    /// How often a keep-alive is sent while connected; at least every millisecond.
-    /// Default `None`: only by [`Client::send_keep_alive`](crate::Client::send_keep_alive).
+    /// Interval of keep-alives while connected; at least a millisecond.
+    /// Default `None`: only [`Client::send_keep_alive`](crate::Client::send_keep_alive) sends them.
     #[must_use]
     pub fn keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.keep_alive_interval = interval.into();
         self
     }
 
-    /// How much waits for the application. Default 1 MiB for each topic, and 1 MiB for all
-    /// topics together that nobody has opened.
+    /// Limits of received messages that wait for the application. Default 1 MiB for each open
+    /// topic, and 1 MiB for all other topics together.
     #[must_use]
     pub fn inbox(mut self, inbox: InboxConfig) -> Self {
         self.inbox = inbox;
         self
     }
 
-    /// How many bytes may wait to go out before senders have to wait; a message counts its frame
-    /// plus 64. At least one of the largest messages. Default 1 MiB.
+    /// Limit of queued outgoing bytes; senders wait while it is reached. A message counts its frame
+    /// plus 64. At least one of the largest messages always fits. Default 1 MiB.
     #[must_use]
     pub fn outgoing_capacity(mut self, bytes: usize) -> Self {
         self.outgoing_capacity = bytes;
         self
     }
 
-    /// Calls `on_id` with each id that the server gives this client: at first and after every
-    /// reconnect. It runs in the client's task and must not block.
+    /// Calls `on_id` with each id of this client: the first and one after every reconnect. It runs
+    /// in the client's task and must not block.
     #[must_use]
     pub fn on_id(mut self, on_id: impl Fn(PeerId) + Send + Sync + 'static) -> Self {
         self.on_id = Some(Arc::new(on_id));
@@ -215,8 +215,8 @@ impl fmt::Debug for ClientConfig {
     }
 }
 
-/// Sixteen of the largest messages, like the server's outbox of a peer.
+/// Sixteen of the largest messages, like the server's outbox for a peer.
 const DEFAULT_OUTGOING_CAPACITY: usize = 1 << 20;
 
-/// An interval of zero would keep the client busy with nothing else.
+/// With an interval of zero the client would do nothing but send keep-alives.
 const MIN_KEEP_ALIVE: Duration = Duration::from_millis(1);

@@ -1,4 +1,4 @@
-//! A connected byte stream, and what waits to be written to it.
+//! A connected byte stream and its unsent bytes.
 
 use std::io;
 use std::pin::pin;
@@ -18,7 +18,7 @@ pub(crate) struct Connection {
     writer: WriteHalf<BoxedStream>,
     input: Box<[u8]>,
     unsent: BytesMut,
-    /// TLS and WebSocket keep bytes back until they are told to flush.
+    /// Whether a flush is due: TLS and WebSocket hold bytes back until then.
     unflushed: bool,
 }
 
@@ -29,20 +29,20 @@ impl Connection {
         Self { reader, writer, input, unsent: BytesMut::new(), unflushed: false }
     }
 
-    /// Queues bytes to be written.
+    /// Queues bytes for writing.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.unsent.extend_from_slice(bytes);
     }
 
-    /// Returns whether so much waits to be written that more should wait elsewhere.
+    /// Returns whether more bytes should stay in the client's queue for now.
     pub(crate) fn is_congested(&self) -> bool {
-        self.unsent.len() >= CONGESTED
+        self.unsent.len() >= MAX_UNSENT
     }
 
-    /// Writes what waits, and reads, until something was read or all or some was written.
+    /// Reads and writes until one of both has made progress.
     ///
-    /// `Some` holds what was read, and is empty at the end of the stream. No byte is lost when the
-    /// future is dropped.
+    /// Returns `Some` with the bytes that were read, or `None` after a write. The bytes are empty
+    /// at the end of the stream. No byte is lost when the future is dropped.
     pub(crate) async fn advance(&mut self) -> io::Result<Option<&mut [u8]>> {
         let Self { reader, writer, input, unsent, unflushed } = self;
         let busy = *unflushed || !unsent.is_empty();
@@ -64,7 +64,7 @@ impl Connection {
         }
     }
 
-    /// Writes what waits, says goodbye, and closes; gives up on a server that takes nothing.
+    /// Writes the unsent bytes and closes the stream. Gives up on a server that does not read.
     pub(crate) async fn finish(self) {
         let Self { mut reader, mut writer, mut unsent, .. } = self;
         let write = pin!(timeout(FLUSH_TIMEOUT, async {
@@ -72,16 +72,16 @@ impl Connection {
             writer.flush().await?;
             writer.shutdown().await
         }));
-        // Reading goes on: a server that writes to this client before it reads on would never
-        // take the rest, and a socket closed with unread bytes resets the connection, which can
-        // destroy what was written.
+        // Keep reading, for two reasons. A server that first writes to this client and then reads
+        // would never take the rest. And closing a socket with unread bytes resets the connection,
+        // which can destroy bytes that were written.
         let mut sink = sink();
         let mut read = pin!(copy(&mut reader, &mut sink).fuse());
         tokio::select! {
             biased;
             written = write => {
                 if matches!(written, Ok(Ok(()))) && !read.is_terminated() {
-                    let _ = timeout(GOODBYE_TIMEOUT, read).await;
+                    let _ = timeout(CLOSE_TIMEOUT, read).await;
                 }
             }
             // The server is gone.
@@ -90,14 +90,14 @@ impl Connection {
     }
 }
 
-/// What is read at once.
+/// Size of the read buffer, in bytes.
 const READ_BUFFER: usize = 16 << 10;
 
-/// More than this many bytes are not taken over from the queue; about what goes in one write.
-const CONGESTED: usize = 64 << 10;
+/// Unsent bytes at which no more are taken from the queue; about the size of one write.
+const MAX_UNSENT: usize = 64 << 10;
 
-/// How long closing waits for a server to take what was sent.
+/// How long closing waits until the unsent bytes are written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long closing waits, after everything was written, for the server to close as well.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long closing then waits for the server to close as well.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

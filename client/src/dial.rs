@@ -1,4 +1,4 @@
-//! From an address to a byte stream.
+//! Turns an address into a connected byte stream.
 
 use std::fmt;
 use std::io;
@@ -16,18 +16,18 @@ use crate::transport::ws::{HandshakeError, WsStream};
 use crate::transport::{BoxedStream, tcp};
 use crate::url::ServerUrl;
 
-/// Connects in place of TCP.
+/// The caller's function that connects in place of TCP.
 pub(crate) type CustomDial =
     Arc<dyn Fn() -> BoxFuture<'static, io::Result<BoxedStream>> + Send + Sync>;
 
-/// Makes connected byte streams, one after the other.
+/// Connects byte streams to one server, again and again.
 pub(crate) struct Dialer {
-    /// `None`: waddell's frames are spoken right over what `custom` connects.
+    /// `None`: bare frames over the stream that `custom` connects.
     url: Option<ServerUrl>,
     custom: Option<CustomDial>,
-    /// Whom to trust; the system's roots are read at the first dial that needs them.
+    /// Trusted certificates. The system's roots are read at the first dial that needs them.
     tls: OnceCell<TlsConnector>,
-    /// Cleared once the server has turned out not to know the subprotocol.
+    /// Cleared after a handshake in which the server did not know the subprotocol.
     offer_subprotocol: AtomicBool,
 }
 
@@ -42,7 +42,7 @@ impl Dialer {
         Self { url, custom, tls, offer_subprotocol: AtomicBool::new(true) }
     }
 
-    /// Connects, with all that lies between TCP and waddell's frames. Dropping the future hangs up.
+    /// Connects, including TLS and WebSocket. Dropping the future hangs up.
     pub(crate) async fn dial(self: Arc<Self>) -> io::Result<BoxedStream> {
         let Some(url) = &self.url else { return self.connect().await };
         if !url.scheme().is_websocket() {
@@ -54,8 +54,8 @@ impl Dialer {
             let offer = self.offer_subprotocol.load(Ordering::Relaxed);
             match WsStream::handshake(stream, uri, offer).await {
                 Ok(stream) => return Ok(Box::new(stream)),
-                // A plain bridge to a TCP server does not know it. RFC 6455 lets a server answer
-                // without it, tungstenite does not let a client go on then.
+                // A plain bridge to a TCP server does not know the subprotocol. RFC 6455 lets a
+                // server answer without it, but tungstenite then fails: dial again without it.
                 Err(HandshakeError::NoSubprotocol) => {
                     self.offer_subprotocol.store(false, Ordering::Relaxed);
                 }
@@ -95,7 +95,8 @@ impl fmt::Display for Dialer {
     }
 }
 
-/// What an `auto` listener tells WebSockets from bare frames by: those who say nothing get frames.
+/// Returns the protocols to offer in TLS. An `auto` listener takes `http/1.1` for a WebSocket, and
+/// no offer for bare frames.
 fn alpn(url: Option<&ServerUrl>) -> Vec<Vec<u8>> {
     match url {
         Some(url) if url.scheme().is_websocket() => vec![b"http/1.1".to_vec()],

@@ -1,4 +1,4 @@
-//! The task behind a client: feeds the state machine and does what it says.
+//! The task behind a client: passes events to the state machine and performs its outputs.
 
 use std::io;
 use std::sync::Arc;
@@ -25,14 +25,14 @@ pub(crate) struct Driver {
     epoch: Instant,
     dialer: Arc<Dialer>,
     transport: Transport,
-    /// What the transport said when it failed last.
+    /// The transport's last error.
     error: Option<Arc<io::Error>>,
-    /// The application wants no more: a hang-up is a goodbye.
+    /// Whether the application closes the client: the next hang-up sends the unsent bytes.
     closing: bool,
     shared: Shared,
 }
 
-/// What the driver shares with the handles.
+/// The driver's ends of the state that it shares with the handles.
 pub(crate) struct Shared {
     pub(crate) queue: QueueReceiver,
     pub(crate) inbox: Arc<SharedInbox>,
@@ -45,12 +45,12 @@ enum Transport {
     None,
     Dialing(BoxFuture<'static, io::Result<BoxedStream>>),
     Connected(Connection),
-    /// Hung up: what was sent is still to be written.
-    Leaving(Connection),
+    /// Hung up; its unsent bytes are still to be written.
+    Closing(Connection),
 }
 
-/// What the transport did.
-enum Happened<'a> {
+/// An event of the transport.
+enum TransportEvent<'a> {
     Dialed(io::Result<BoxedStream>),
     Read(&'a mut [u8]),
     Written,
@@ -74,21 +74,21 @@ impl Driver {
         }
     }
 
-    /// Lives the client's life to its end.
+    /// Runs until the client is closed.
     pub(crate) async fn run(mut self) {
         self.handle_outputs();
         while self.core.state() != ClientState::Closed {
             self.step().await;
             self.handle_outputs();
         }
-        if let Transport::Leaving(connection) = self.transport.take() {
+        if let Transport::Closing(connection) = self.transport.take() {
             connection.finish().await;
         }
     }
 
-    /// Waits for one thing to happen and tells the state machine.
+    /// Waits for one event and passes it to the state machine.
     async fn step(&mut self) {
-        // A time too far off to be told is one that never comes.
+        // A time beyond the clock's range never comes.
         let timeout = self.core.poll_timeout();
         let timeout = timeout.and_then(|at| self.epoch.checked_add(at.elapsed_since_epoch()));
         let timer = async {
@@ -107,19 +107,19 @@ impl Driver {
                     self.handle_command(command);
                 }
             }
-            happened = self.transport.happened() => match happened {
-                Happened::Read(input) if !input.is_empty() => {
+            event = self.transport.next_event() => match event {
+                TransportEvent::Read(input) if !input.is_empty() => {
                     self.core.handle_bytes(input, now(self.epoch));
                 }
-                Happened::Written => {}
-                Happened::Dialed(Ok(stream)) => {
+                TransportEvent::Written => {}
+                TransportEvent::Dialed(Ok(stream)) => {
                     self.transport = Transport::Connected(Connection::new(stream));
                     self.core.handle_connected(now(self.epoch));
                 }
-                Happened::Dialed(Err(error)) | Happened::Failed(error) => {
+                TransportEvent::Dialed(Err(error)) | TransportEvent::Failed(error) => {
                     self.handle_disconnected(Some(error));
                 }
-                Happened::Read(_end) => self.handle_disconnected(None),
+                TransportEvent::Read(_end) => self.handle_disconnected(None),
             },
         }
     }
@@ -141,7 +141,7 @@ impl Driver {
         self.handle_outputs();
     }
 
-    /// Sends what was accepted, if there is a connection, and ends the client's life.
+    /// Sends the accepted messages, if there is a connection, and closes the client.
     async fn close(&mut self) {
         self.shared.queue.close();
         if self.core.state() == ClientState::Ready {
@@ -170,10 +170,10 @@ impl Driver {
                 Output::HangUp => {
                     self.transport = match self.transport.take() {
                         Transport::Connected(connection) if self.closing => {
-                            Transport::Leaving(connection)
+                            Transport::Closing(connection)
                         }
-                        // Nothing was sent before the greeting, and a server that breaks the
-                        // protocol is owed nothing.
+                        // Before the greeting there is nothing to send. A server that breaks the
+                        // protocol is dropped at once.
                         _dropped => Transport::None,
                     };
                 }
@@ -222,7 +222,7 @@ impl Driver {
             Transport::Connected(connection) => {
                 self.core.state() == ClientState::Ready && !connection.is_congested()
             }
-            Transport::None | Transport::Dialing(_) | Transport::Leaving(_) => false,
+            Transport::None | Transport::Dialing(_) | Transport::Closing(_) => false,
         }
     }
 }
@@ -232,22 +232,22 @@ impl Transport {
         std::mem::replace(self, Self::None)
     }
 
-    /// Waits for the transport to do something. Nothing is lost when the future is dropped.
-    async fn happened(&mut self) -> Happened<'_> {
+    /// Waits for the transport's next event. Nothing is lost when the future is dropped.
+    async fn next_event(&mut self) -> TransportEvent<'_> {
         match self {
-            Self::Dialing(dial) => Happened::Dialed(dial.await),
+            Self::Dialing(dial) => TransportEvent::Dialed(dial.await),
             Self::Connected(connection) => match connection.advance().await {
-                Ok(Some(input)) => Happened::Read(input),
-                Ok(None) => Happened::Written,
-                Err(error) => Happened::Failed(error),
+                Ok(Some(input)) => TransportEvent::Read(input),
+                Ok(None) => TransportEvent::Written,
+                Err(error) => TransportEvent::Failed(error),
             },
-            Self::None | Self::Leaving(_) => std::future::pending().await,
+            Self::None | Self::Closing(_) => std::future::pending().await,
         }
     }
 }
 
 impl Drop for Shared {
-    /// Says that the task is gone, if it did not come to its end.
+    /// Reports [`Closed::TaskGone`] if the task ends before the client is closed.
     fn drop(&mut self) {
         self.state.send_if_modified(|state| match state {
             State::Closed { .. } => false,

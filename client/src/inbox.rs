@@ -1,11 +1,11 @@
-//! The messages that have arrived, between the driver that brings them and the topics that wait.
+//! Received messages, shared by the driver and the topics.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use waddell_core::{Arrival, Inbox, InboxConfig, MessageIn, TopicId};
 
-/// A [`waddell_core::Inbox`] that wakes those who wait for a message.
+/// A [`waddell_core::Inbox`] that wakes the readers that wait for a message.
 #[derive(Debug)]
 pub(crate) struct SharedInbox {
     inner: Mutex<Inner>,
@@ -19,7 +19,7 @@ struct Inner {
     closed: bool,
 }
 
-/// At most one for each reader.
+/// A reader that waits for a message; at most one entry for each reader.
 #[derive(Debug)]
 struct Waiting {
     topic: TopicId,
@@ -27,7 +27,7 @@ struct Waiting {
     waker: Waker,
 }
 
-/// One handle that takes messages out of a topic.
+/// Number of a handle that receives messages of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reader(u64);
 
@@ -46,12 +46,12 @@ impl SharedInbox {
         Reader(inner.next_reader)
     }
 
-    /// Forgets a reader that may be waiting.
-    pub(crate) fn leave(&self, reader: Reader) {
+    /// Removes a reader, which may be waiting.
+    pub(crate) fn remove_reader(&self, reader: Reader) {
         self.lock().waiting.retain(|waiting| waiting.reader != reader);
     }
 
-    /// Takes in a message and wakes the readers of its topic.
+    /// Adds a received message and wakes the readers of its topic.
     pub(crate) fn push(&self, message: MessageIn) {
         let (topic, from) = (message.topic, message.from);
         let mut inner = self.lock();
@@ -65,11 +65,12 @@ impl SharedInbox {
                 }
             }
             Arrival::Unclaimed => {}
-            Arrival::Lost => tracing::debug!(%topic, %from, "topic is full, message dropped"),
+            Arrival::Lost => tracing::debug!(%topic, %from, "topic is full, dropped a message"),
         }
     }
 
-    /// Takes out the oldest message of a topic. Ready with `None` when there will be no more.
+    /// Removes and returns the oldest message of a topic; `None` once the inbox is closed and the
+    /// topic is empty.
     pub(crate) fn poll_pop(
         &self,
         topic: TopicId,
@@ -90,7 +91,7 @@ impl SharedInbox {
         Poll::Pending
     }
 
-    /// Says that no more messages will arrive. Those that have can still be taken out.
+    /// Closes the inbox: no more messages will arrive. Queued ones can still be received.
     pub(crate) fn close(&self) {
         let mut inner = self.lock();
         inner.closed = true;
@@ -110,7 +111,7 @@ impl SharedInbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing in here panics half-way through a change.
+        // No method panics in the middle of a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

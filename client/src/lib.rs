@@ -1,8 +1,9 @@
 //! Client of the waddell signaling server, for tokio.
 //!
-//! Connects to a server, is given a random id, and exchanges small messages with other peers by
-//! id and topic, over `tcp://`, `tls://`, `ws://`, `wss://` or any stream that the caller dials.
-//! When the connection is lost the client dials again and gets a new id.
+//! A client connects to a server, receives a random id, and exchanges small messages with other
+//! peers by id and topic. It connects over `tcp://`, `tls://`, `ws://`, `wss://` or any stream
+//! that the caller dials. When the connection is lost, the client dials again and receives a new
+//! id.
 //!
 //! ```
 //! use futures_util::StreamExt;
@@ -10,7 +11,7 @@
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::connect("ws://127.0.0.1:62480").await?;
-//! println!("others reach me as {}", client.id().expect("just greeted"));
+//! println!("my id is {}", client.id().expect("just greeted"));
 //!
 //! let mut offers = client.topic(TopicId(1));
 //! while let Some(offer) = offers.next().await {
@@ -22,23 +23,24 @@
 //! # }
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! Delivery is at most once. A message that was accepted waits, up to a bound, while the client is
-//! dialing again; one that was being written when the connection broke is not sent again. Messages
-//! to one peer keep their order. A full topic drops and counts what does not fit, and does not
-//! hold up the others.
+//! - A message is delivered at most once.
+//! - While the client dials again, accepted messages are queued, up to a limit.
+//! - A message that was being written when the connection broke is not sent again.
+//! - Messages to one peer keep their order.
+//! - A full topic drops and counts the messages that do not fit. Other topics are not affected.
 //!
-//! # How it is made
+//! # Structure
 //!
 //! ```text
-//!   Topic, Client      the handles: cheap to clone, all of one client share one driver
+//!   Topic, Client      handles: cheap to clone; all handles of one client share one driver
 //!     |      ^
-//!   queue  inbox       bounded both: what waits to go out, what has arrived
+//!   queue  inbox       outgoing commands, received messages; both are bounded
 //!     v      |
 //!   driver             one task around waddell_core::Client, which makes every decision
 //!     |      ^
-//!   byte stream        TCP, TLS, WebSocket, or what the caller dials
+//!   byte stream        TCP, TLS, WebSocket, or a stream that the caller dials
 //! ```
 
 mod client;
@@ -46,6 +48,8 @@ mod config;
 mod connection;
 mod dial;
 mod driver;
+mod error;
+mod handle;
 mod inbox;
 mod manager;
 mod queue;
@@ -55,12 +59,13 @@ mod topic;
 mod transport;
 mod url;
 
-pub use client::{Client, ConnectError, NotSent};
+pub use client::Client;
 pub use config::ClientConfig;
+pub use error::{ConnectError, NotSent, SendError};
 pub use manager::ClientManager;
 pub use state::{Closed, Disconnected, State};
 pub use tls::CertificateError;
-pub use topic::{SendError, Topic};
+pub use topic::Topic;
 pub use url::{ParseServerUrlError, Scheme, ServerUrl};
 pub use waddell_core::{
     BodyTooLong, DisconnectReason, InboxConfig, MAX_BODY_LEN, MessageIn, PORTABLE_BODY_LEN,

@@ -1,4 +1,4 @@
-//! One shared client for each address.
+//! One shared client for each server address.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,22 +8,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared, join_all};
 
-use crate::client::{Client, ConnectError};
+use crate::client::Client;
 use crate::config::ClientConfig;
+use crate::error::ConnectError;
 use crate::state::Closed;
 
-/// Gives many users of the same server one client: waddell's `ClientMgr`.
+/// Shares one client among all users of the same server, like waddell's `ClientMgr`.
 ///
-/// The first to ask for an address dials, and whoever asks meanwhile gets what that comes to.
-/// A failure is told to those who wait and then forgotten, so that the next to ask dials again.
-/// So is a client that is closed.
+/// The first call for an address dials. Calls for the same address that come meanwhile wait for
+/// that dial and return its result. The call after a failed dial, or after the client was closed,
+/// dials again.
 ///
 /// ```
 /// use waddell_client::{ClientConfig, ClientManager};
 ///
 /// let manager = ClientManager::new(|address| {
 ///     let server = address.to_owned();
-///     Ok(ClientConfig::new(address)?.on_id(move |id| println!("known to {server} as {id}")))
+///     Ok(ClientConfig::new(address)?.on_id(move |id| println!("{server}: {id}")))
 /// });
 /// ```
 #[derive(Clone)]
@@ -37,7 +38,7 @@ type Configure = dyn Fn(&str) -> Result<ClientConfig, ConnectError> + Send + Syn
 type Dialing = BoxFuture<'static, Result<Client, ConnectError>>;
 
 enum Slot {
-    /// Those who wait own the dial: when the last of them goes, it is given up.
+    /// The waiting callers own the dial: it is dropped with the last of them.
     Dialing {
         number: u64,
         dialing: WeakShared<Dialing>,
@@ -52,19 +53,19 @@ struct Slots {
 }
 
 impl ClientManager {
-    /// Makes a manager that asks `configure` how to connect to an address nobody has asked for
-    /// yet. With a dialer in the configuration, an address may be any text.
+    /// Makes a manager. It calls `configure` with the address before each new client's dial. With a
+    /// dialer in the configuration, an address may be any text.
     pub fn new(
         configure: impl Fn(&str) -> Result<ClientConfig, ConnectError> + Send + Sync + 'static,
     ) -> Self {
         Self { configure: Arc::new(configure), slots: Arc::default() }
     }
 
-    /// Returns the client of an address, connecting it if there is none.
+    /// Returns the client of an address. Connects one if there is none.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] if the address cannot be connected to.
+    /// [`ConnectError`] if the client could not connect.
     ///
     /// # Panics
     ///
@@ -85,8 +86,8 @@ impl ClientManager {
         dialing.await
     }
 
-    /// Closes all clients, and waits until that is done. Who waits for a dial under way is told
-    /// that the client is closed. The manager can go on to be used.
+    /// Closes all clients, and waits until that is done. Calls that wait for a dial return that the
+    /// client is closed. The manager can still be used.
     pub async fn close_all(&self) {
         let slots = mem::take(&mut lock(&self.slots).by_address);
         join_all(slots.into_values().map(|slot| async move {
@@ -99,7 +100,7 @@ impl ClientManager {
     }
 
     fn start_dial(&self, address: &str, slots: &mut Slots) -> Shared<Dialing> {
-        slots.forget_the_dead();
+        slots.remove_closed();
         slots.dials += 1;
         let number = slots.dials;
         let dialing =
@@ -113,8 +114,8 @@ impl ClientManager {
 }
 
 impl Slots {
-    /// Forgets dials that were given up, and clients that are closed.
-    fn forget_the_dead(&mut self) {
+    /// Removes dropped dials and closed clients.
+    fn remove_closed(&mut self) {
         self.by_address.retain(|_, slot| match slot {
             Slot::Dialing { dialing, .. } => dialing.upgrade().is_some(),
             Slot::Connected(client) => !client.is_closed(),
@@ -122,7 +123,7 @@ impl Slots {
     }
 }
 
-/// Connects, and puts the client into its slot, unless that was cleared meanwhile.
+/// Connects, and puts the client into its slot, unless the slot was cleared meanwhile.
 async fn dial(
     configure: Arc<Configure>,
     slots: Arc<Mutex<Slots>>,
@@ -155,7 +156,7 @@ async fn dial(
 }
 
 impl Default for ClientManager {
-    /// Makes a manager that connects to addresses with the default configuration.
+    /// Makes a manager that uses the default configuration for each address.
     fn default() -> Self {
         Self::new(|address| Ok(ClientConfig::new(address)?))
     }
@@ -168,6 +169,6 @@ impl fmt::Debug for ClientManager {
 }
 
 fn lock(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
-    // Nothing panics half-way through a change.
+    // No code panics in the middle of a change.
     slots.lock().unwrap_or_else(PoisonError::into_inner)
 }

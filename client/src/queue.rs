@@ -1,4 +1,4 @@
-//! What the application has sent and the driver has not taken yet; bounded in bytes.
+//! Queue of commands from the application to the driver, bounded in bytes.
 
 use std::sync::Arc;
 
@@ -13,28 +13,28 @@ pub(crate) fn queue(capacity: usize) -> (QueueSender, QueueReceiver) {
     (QueueSender { sender, room: Arc::clone(&room) }, QueueReceiver { receiver, room })
 }
 
-/// The applications' end.
+/// The application's end.
 #[derive(Clone, Debug)]
 pub(crate) struct QueueSender {
     sender: mpsc::UnboundedSender<Queued>,
     room: Arc<Semaphore>,
 }
 
-/// The driver's end. Closing it, or dropping it, wakes the senders that wait for room.
+/// The driver's end. Closing or dropping it wakes the senders that wait for room.
 #[derive(Debug)]
 pub(crate) struct QueueReceiver {
     receiver: mpsc::UnboundedReceiver<Queued>,
     room: Arc<Semaphore>,
 }
 
-/// One thing to send.
+/// Something to send.
 #[derive(Debug)]
 pub(crate) enum Command {
     Send(MessageOut),
     KeepAlive,
 }
 
-/// A command, and the room it takes up until the driver takes it.
+/// A queued command and the room that it occupies.
 #[derive(Debug)]
 struct Queued {
     command: Command,
@@ -53,7 +53,7 @@ impl QueueSender {
         self.push(Command::Send(message), room)
     }
 
-    /// Queues a message in room that was reserved for one of the largest.
+    /// Queues a message in room that was reserved for one of the largest messages.
     pub(crate) fn send_reserved(
         &self,
         message: MessageOut,
@@ -64,7 +64,7 @@ impl QueueSender {
         self.push(Command::Send(message), room)
     }
 
-    /// Queues a keep-alive, unless so much is queued that the path will not fall silent anyway.
+    /// Queues a keep-alive. Skips it if the queue is full: those messages keep the path open.
     pub(crate) fn send_keep_alive(&self) -> Result<(), QueueClosed> {
         let cost = KEEP_ALIVE_FRAME.len() as u32 + MESSAGE_COST;
         match Arc::clone(&self.room).try_acquire_many_owned(cost) {
@@ -74,7 +74,7 @@ impl QueueSender {
         }
     }
 
-    /// What says how many bytes there is room for; closed with the queue.
+    /// Returns the semaphore of the free bytes; it is closed with the queue.
     pub(crate) fn room(&self) -> Arc<Semaphore> {
         Arc::clone(&self.room)
     }
@@ -85,7 +85,7 @@ impl QueueSender {
 }
 
 impl QueueReceiver {
-    /// Waits for the next command. `None` when the queue is closed and empty.
+    /// Waits for the next command; `None` once the queue is closed and empty.
     pub(crate) async fn recv(&mut self) -> Option<Command> {
         self.receiver.recv().await.map(|queued| queued.command)
     }
@@ -95,7 +95,7 @@ impl QueueReceiver {
         self.receiver.try_recv().ok().map(|queued| queued.command)
     }
 
-    /// Takes no more commands; those that were accepted can still be received.
+    /// Closes the queue to new commands. Queued ones can still be received.
     pub(crate) fn close(&mut self) {
         self.room.close();
         self.receiver.close();
@@ -108,13 +108,13 @@ impl Drop for QueueReceiver {
     }
 }
 
-/// What a message takes up besides its frame, in bytes, so that empty ones are bounded too.
+/// Bytes that a message counts in addition to its frame, so that empty ones are bounded too.
 const MESSAGE_COST: u32 = 64;
 
-/// What one of the largest messages takes up.
+/// Cost of one of the largest messages, in bytes.
 pub(crate) const LARGEST_COST: u32 = (PREFIX_LEN + HEADER_LEN + MAX_BODY_LEN) as u32 + MESSAGE_COST;
 
-/// What a message takes up; its body is no longer than a frame can carry.
+/// Returns the cost of a message, in bytes. Its body fits in a frame.
 fn cost(message: &MessageOut) -> u32 {
     let frame_len = u32::try_from(message.frame_len()).unwrap_or(u32::MAX);
     frame_len.saturating_add(MESSAGE_COST).min(LARGEST_COST)

@@ -1,4 +1,4 @@
-//! What is true of a client's connection, and why.
+//! State of a client, and the reasons for a lost connection and a close.
 
 use std::io;
 use std::sync::Arc;
@@ -6,15 +6,15 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use waddell_core::{DisconnectReason, PeerId};
 
-/// Where in its life a client is.
+/// State of a client.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum State {
     /// Dialing, or waiting for the server's greeting.
     Connecting,
-    /// Greeted: messages flow.
+    /// Greeted: the client can send and receive.
     Ready {
-        /// The id by which others reach this client, until the connection is lost.
+        /// The client's peer id, until the connection is lost.
         id: PeerId,
     },
     /// Waiting to dial again.
@@ -31,7 +31,7 @@ pub enum State {
     },
 }
 
-/// Why a connection ended, or did not come about.
+/// Why a connection ended or could not be made.
 #[derive(Clone, Debug)]
 pub struct Disconnected {
     reason: DisconnectReason,
@@ -43,12 +43,12 @@ impl Disconnected {
         Self { reason, error }
     }
 
-    /// Returns what happened.
+    /// Returns the reason.
     pub fn reason(&self) -> DisconnectReason {
         self.reason
     }
 
-    /// Returns what the system, TLS, the WebSocket or the caller's dialer said of it, if anything.
+    /// Returns the error of the system, TLS, the WebSocket or the caller's dialer, if any.
     pub fn io_error(&self) -> Option<&io::Error> {
         self.error.as_deref()
     }
@@ -65,7 +65,7 @@ impl std::fmt::Display for Disconnected {
 
 impl std::error::Error for Disconnected {}
 
-/// Why a client's life is over.
+/// Why a client is closed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Closed {
@@ -75,12 +75,12 @@ pub enum Closed {
     /// One more dial failed than [`ClientConfig::reconnect_attempts`] allows.
     ///
     /// [`ClientConfig::reconnect_attempts`]: crate::ClientConfig::reconnect_attempts
-    #[error("the client is closed, no reconnect attempt is left: {last}")]
+    #[error("the client is closed after its last reconnect attempt: {last}")]
     AttemptsExhausted {
-        /// What became of the last one.
+        /// Why the last dial failed.
         last: Disconnected,
     },
-    /// The client's task is gone: its tokio runtime was shut down, or a callback panicked.
-    #[error("the client is closed, its task is gone")]
+    /// The client's task ended early: its tokio runtime was shut down, or a callback panicked.
+    #[error("the client is closed: its tokio runtime was shut down, or a callback panicked")]
     TaskGone,
 }

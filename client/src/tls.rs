@@ -1,4 +1,4 @@
-//! Whom to trust: one pinned certificate, or the system's roots.
+//! TLS that trusts one pinned certificate, or the system's roots.
 
 use std::fmt;
 use std::io;
@@ -25,15 +25,15 @@ pub(crate) fn parse_pinned(pem: &[u8]) -> Result<CertificateDer<'static>, Certif
         Some(Err(error)) => return Err(CertificateError::Pem(error.to_string())),
         None => return Err(CertificateError::Missing),
     };
-    // What a server presents after its own certificate is not compared, so pinning it would
-    // be an option without effect.
+    // Only the server's own certificate is compared: pinning the rest of its chain would have no
+    // effect.
     match certificates.next() {
         None => Ok(certificate),
         Some(_) => Err(CertificateError::SeveralCertificates),
     }
 }
 
-/// Trusts one certificate and no other, byte for byte.
+/// Makes a connector that trusts one certificate alone, byte for byte.
 pub(crate) fn pinned_connector(
     certificate: CertificateDer<'static>,
     alpn: Vec<Vec<u8>>,
@@ -47,7 +47,7 @@ pub(crate) fn pinned_connector(
     connector(config, alpn)
 }
 
-/// Trusts what the system trusts. Reads files.
+/// Makes a connector that trusts the system's roots. Reads files.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub(crate) fn system_connector(alpn: Vec<Vec<u8>>) -> io::Result<TlsConnector> {
     Ok(connector(config, alpn))
 }
 
-/// Shakes hands with the server called `host` over a connected stream.
+/// Performs the TLS handshake with the server called `host` over a connected stream.
 pub(crate) async fn handshake<S: ByteStream>(
     connector: &TlsConnector,
     host: &str,
@@ -91,7 +91,7 @@ fn connector(mut config: ClientConfig, alpn: Vec<Vec<u8>>) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-/// Adds to the errors that users meet what to do about them.
+/// Adds advice to common errors.
 fn explain(error: io::Error) -> io::Error {
     let advice = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(OtherError(
@@ -106,11 +106,11 @@ fn explain(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{error}; {advice}"))
 }
 
-/// Compares the server's own certificate with the pinned one. Names, dates, purposes and issuers
-/// do not matter: the holder of that certificate's key is who the caller wants to talk to.
+/// Compares the server's own certificate with the pinned one. It does not check names, dates,
+/// purposes and issuers: the caller trusts the holder of that certificate's key.
 ///
-/// waddell's `ServerCert` makes the certificate the only trusted root and checks its name, so a
-/// certificate that is no authority, or bears its name only as CN, would not do in today's TLS.
+/// waddell's `ServerCert` makes the certificate the only trusted root and checks its name. Today's
+/// TLS would then refuse a certificate that is no authority, or that has its name only as CN.
 struct PinnedCertificate {
     certificate: CertificateDer<'static>,
     provider: Arc<CryptoProvider>,
@@ -168,17 +168,17 @@ impl fmt::Debug for PinnedCertificate {
 #[error("the server does not present the pinned certificate")]
 struct NotThePinnedCertificate;
 
-/// The text is not a certificate to pin.
+/// Why a text is not a certificate to pin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// There is no `BEGIN CERTIFICATE` in it.
+    /// The text has no `BEGIN CERTIFICATE` line.
     #[error("no certificate: expected PEM text with a BEGIN CERTIFICATE line")]
     Missing,
-    /// It is not PEM.
+    /// The text is not PEM.
     #[error("not a certificate in PEM form: {0}")]
     Pem(String),
-    /// More than one certificate: it is not clear which is the server's own.
+    /// The text has more than one certificate: it is not clear which is the server's own.
     #[error("more than one certificate: pin the server's own, without its chain")]
     SeveralCertificates,
 }

@@ -1,4 +1,4 @@
-//! One topic: messages in, messages out.
+//! Handles of a topic, which receive and send its messages.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -13,28 +13,30 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::PollSemaphore;
 use waddell_core::{BodyTooLong, MAX_BODY_LEN, MessageIn, MessageOut, PeerId, TopicId};
 
-use crate::client::Handle;
+use crate::error::SendError;
+use crate::handle::Handle;
 use crate::inbox::Reader;
 use crate::queue::LARGEST_COST;
 use crate::state::Closed;
 
-/// The messages of one topic: a [`Stream`] of those that arrive, a [`Sink`] for those to send.
+/// A handle of one topic: a [`Stream`] of received messages and a [`Sink`] of messages to send.
 ///
-/// There is one queue for each topic of a client: however many handles there are, cloned or asked
-/// for again, each message goes to one of them. A handle keeps its client open.
+/// All handles of a topic share one queue: each message goes to one of them. A handle keeps its
+/// client open.
 ///
-/// The stream goes on across reconnects. It ends when the client is closed and the queue is empty.
+/// The stream continues across reconnects. It ends when the client is closed and the queue is
+/// empty.
 ///
-/// The sink takes pairs of recipient and body, and makes its caller wait while more is queued than
-/// [`ClientConfig::outgoing_capacity`](crate::ClientConfig::outgoing_capacity). It has nothing to
-/// flush, since messages leave as soon as the connection takes them; closing it closes nothing.
+/// The sink takes pairs of recipient and body. Its caller waits while the queued bytes are at
+/// [`ClientConfig::outgoing_capacity`](crate::ClientConfig::outgoing_capacity). Flushing does
+/// nothing, because messages leave as soon as the connection takes them. Closing it closes nothing.
 pub struct Topic {
     id: TopicId,
     handle: Arc<Handle>,
     reader: Reader,
-    /// Room for the sink.
+    /// The queue's free bytes, for the sink.
     room: PollSemaphore,
-    /// Room for one of the largest messages: from a successful `poll_ready` to `start_send`.
+    /// Room for one of the largest messages, from a successful `poll_ready` to `start_send`.
     reserved: Option<OwnedSemaphorePermit>,
 }
 
@@ -45,7 +47,7 @@ impl Topic {
         Self { id, handle, reader, room, reserved: None }
     }
 
-    /// Returns which topic this is.
+    /// Returns the topic's number.
     pub fn id(&self) -> TopicId {
         self.id
     }
@@ -54,36 +56,35 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// [`Closed`] when the client is closed and every message that had arrived was received.
+    /// [`Closed`] once the client is closed and every queued message was received.
     pub async fn recv(&mut self) -> Result<MessageIn, Closed> {
         let message = poll_fn(|cx| self.handle.inbox.poll_pop(self.id, self.reader, cx)).await;
         message.ok_or_else(|| self.handle.why_closed())
     }
 
-    /// Sends a message, once there is room for it.
+    /// Sends a message as soon as the queue has room for it.
     ///
-    /// `Ok` says that the message was accepted, not that it has arrived: it is lost if the
-    /// connection breaks while it is being written, or if nobody has the id `to`.
+    /// `Ok` means that the message was accepted, not that it has arrived. It is lost if the
+    /// connection breaks while it is being written, or if no connected peer has the id `to`.
     ///
     /// # Errors
     ///
-    /// [`SendError`] says why nothing was sent.
+    /// [`SendError`] if the client is closed or the body is too long; nothing is sent then.
     pub async fn send_to(&self, to: PeerId, body: impl Into<Bytes>) -> Result<(), SendError> {
         self.send(MessageOut::new(to, self.id, body)).await
     }
 
-    /// Sends a message whose body is the pieces of `parts`, joined; otherwise like
-    /// [`send_to`](Self::send_to).
+    /// Sends a message whose body is `parts` joined; otherwise like [`send_to`](Self::send_to).
     ///
     /// # Errors
     ///
-    /// [`SendError`] says why nothing was sent.
+    /// [`SendError`] if the client is closed or the body is too long; nothing is sent then.
     pub async fn send_parts(&self, to: PeerId, parts: &[&[u8]]) -> Result<(), SendError> {
         self.send(MessageOut::from_parts(to, self.id, parts.iter().copied())).await
     }
 
-    /// Returns how many messages were dropped because nobody received them in time, and more
-    /// waited than [`InboxConfig::topic_capacity`](crate::InboxConfig::topic_capacity).
+    /// Returns how many messages were dropped because the topic was full. Its limit is
+    /// [`InboxConfig::topic_capacity`](crate::InboxConfig::topic_capacity).
     pub fn lost(&self) -> u64 {
         self.handle.inbox.lost(self.id)
     }
@@ -107,7 +108,7 @@ impl Clone for Topic {
 
 impl Drop for Topic {
     fn drop(&mut self) {
-        self.handle.inbox.leave(self.reader);
+        self.handle.inbox.remove_reader(self.reader);
     }
 }
 
@@ -140,9 +141,9 @@ impl Sink<(PeerId, Bytes)> for Topic {
 
     /// # Panics
     ///
-    /// If no successful `poll_ready` came before, as the contract of [`Sink`] demands.
+    /// If `poll_ready` did not succeed before, which the contract of [`Sink`] demands.
     fn start_send(mut self: Pin<&mut Self>, (to, body): (PeerId, Bytes)) -> Result<(), SendError> {
-        let reserved = self.reserved.take().expect("start_send comes after a ready poll_ready");
+        let reserved = self.reserved.take().expect("callers await poll_ready before start_send");
         let message = MessageOut::new(to, self.id, body);
         check_len(&message)?;
         self.handle.queue.send_reserved(message, reserved).map_err(|_| self.closed())
@@ -163,16 +164,4 @@ fn check_len(message: &MessageOut) -> Result<(), BodyTooLong> {
         len if len > MAX_BODY_LEN => Err(BodyTooLong { len }),
         _fits => Ok(()),
     }
-}
-
-/// Why a message was not sent.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The client is closed for good.
-    #[error(transparent)]
-    Closed(Closed),
-    /// The body is longer than a frame can carry.
-    #[error(transparent)]
-    BodyTooLong(#[from] BodyTooLong),
 }

@@ -1,4 +1,4 @@
-//! The seam: a byte stream to the server, whatever carries it.
+//! Byte streams to the server, over any transport.
 
 pub(crate) mod tcp;
 pub(crate) mod ws;
@@ -10,5 +10,5 @@ pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
-/// Any stream: one type for the driver, and small however large the stream's own type is.
+/// A stream of any type. The box keeps it small, whatever the stream's own size.
 pub(crate) type BoxedStream = Box<dyn ByteStream>;

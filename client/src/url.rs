@@ -1,4 +1,4 @@
-//! Where a server listens, and how to speak to it.
+//! Address of a server: scheme, host, port and path.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -8,18 +8,18 @@ use std::str::FromStr;
 /// `wss://HOST[:PORT][/PATH]`.
 ///
 /// Without a port: 62443 for `tcp` and `tls`, 62480 for `ws` and `wss`. Without a path: `/ws`.
-/// An IPv6 address stands in brackets.
+/// Write an IPv6 address in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerUrl {
     scheme: Scheme,
-    /// A name or an address, without brackets.
+    /// Host name or IP address, without brackets.
     host: String,
     port: u16,
     /// Path and query of a WebSocket; empty otherwise.
     path: String,
 }
 
-/// What carries the frames.
+/// Transport of the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// Bare TCP.
@@ -38,7 +38,7 @@ impl Scheme {
         matches!(self, Self::Tls | Self::Wss)
     }
 
-    /// Returns whether the frames travel inside WebSocket messages.
+    /// Returns whether the frames are sent in WebSocket messages.
     pub const fn is_websocket(self) -> bool {
         matches!(self, Self::Ws | Self::Wss)
     }
@@ -54,12 +54,12 @@ impl Scheme {
 }
 
 impl ServerUrl {
-    /// Returns what carries the frames.
+    /// Returns the transport of the frames.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// Returns the name or address of the server's machine, an IPv6 address without brackets.
+    /// Returns the host name or IP address; an IPv6 address without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -76,7 +76,7 @@ impl ServerUrl {
 }
 
 impl fmt::Display for ServerUrl {
-    /// Writes the address with its port and path, given or not.
+    /// Writes the address with its port and path, defaults included.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scheme, host, port, path } = self;
         let scheme = scheme.as_str();
@@ -124,7 +124,7 @@ fn parse(url: &str) -> Result<ServerUrl, &'static str> {
         "" | "/" if !scheme.is_websocket() => String::new(),
         _ if !scheme.is_websocket() => return Err("tcp and tls addresses have no path"),
         path if !path.bytes().all(|byte| byte.is_ascii_graphic()) || path.contains('#') => {
-            return Err("the path must be plain ASCII without spaces and '#'");
+            return Err("the path must be plain ASCII without spaces or '#'");
         }
         path if path.starts_with('?') => format!("{DEFAULT_PATH}{path}"),
         path => path.to_owned(),
@@ -135,17 +135,17 @@ fn parse(url: &str) -> Result<ServerUrl, &'static str> {
 /// Splits `host`, `host:port`, `[v6]` or `[v6]:port`.
 fn parse_authority(authority: &str) -> Result<(&str, Option<&str>), &'static str> {
     if let Some(rest) = authority.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or("the bracket is never closed")?;
-        host.parse::<Ipv6Addr>().map_err(|_| "in brackets there must be an IPv6 address")?;
+        let (host, rest) = rest.split_once(']').ok_or("the closing bracket is missing")?;
+        host.parse::<Ipv6Addr>().map_err(|_| "the text in brackets must be an IPv6 address")?;
         return match rest.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
             None if rest.is_empty() => Ok((host, None)),
-            None => Err("after the bracket there may only be a port"),
+            None => Err("only a port may follow the bracket"),
         };
     }
     let (host, port) = match authority.split_once(':') {
         Some((_, port)) if port.contains(':') => {
-            return Err("an IPv6 address must stand in brackets");
+            return Err("write an IPv6 address in brackets");
         }
         Some((host, port)) => (host, Some(port)),
         None => (authority, None),
@@ -159,7 +159,7 @@ fn parse_authority(authority: &str) -> Result<(&str, Option<&str>), &'static str
     Ok((host, port))
 }
 
-/// The text is not a server's address.
+/// A text that is not a server's address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{url:?} is not a server's address such as tcp://host:62443 or wss://host/ws: {problem}")]
 pub struct ParseServerUrlError {
@@ -167,13 +167,13 @@ pub struct ParseServerUrlError {
     problem: &'static str,
 }
 
-/// The port of `tcp` and `tls` listeners; waddell's.
+/// Port of `tcp` and `tls` listeners, as in waddell.
 const DEFAULT_PORT: u16 = 62_443;
 
-/// The port of `ws` and `wss` listeners.
+/// Port of `ws` and `wss` listeners.
 const DEFAULT_WEBSOCKET_PORT: u16 = 62_480;
 
-/// Where a waddell server accepts WebSockets.
+/// Path at which a waddell server accepts WebSockets.
 const DEFAULT_PATH: &str = "/ws";
 
 #[cfg(test)]
@@ -183,42 +183,42 @@ mod tests {
     #[test]
     fn ports_and_paths_have_defaults() {
         for (url, full) in [
-            ("tcp://relay", "tcp://relay:62443"),
-            ("tls://relay/", "tls://relay:62443"),
-            ("ws://relay", "ws://relay:62480/ws"),
-            ("WSS://relay:443", "wss://relay:443/ws"),
-            ("ws://relay/", "ws://relay:62480/"),
-            ("ws://relay/deep/er?token=1", "ws://relay:62480/deep/er?token=1"),
-            ("ws://relay?token=1", "ws://relay:62480/ws?token=1"),
+            ("tcp://server", "tcp://server:62443"),
+            ("tls://server/", "tls://server:62443"),
+            ("ws://server", "ws://server:62480/ws"),
+            ("WSS://server:443", "wss://server:443/ws"),
+            ("ws://server/", "ws://server:62480/"),
+            ("ws://server/deep/er?token=1", "ws://server:62480/deep/er?token=1"),
+            ("ws://server?token=1", "ws://server:62480/ws?token=1"),
             ("tcp://[::1]", "tcp://[::1]:62443"),
             ("wss://[::1]:8443/x", "wss://[::1]:8443/x"),
             ("tcp://127.0.0.1:1", "tcp://127.0.0.1:1"),
         ] {
             let parsed: ServerUrl = url.parse().unwrap();
             assert_eq!(parsed.to_string(), full);
-            assert_eq!(full.parse(), Ok(parsed), "what is written reads back");
+            assert_eq!(full.parse(), Ok(parsed), "the written address reads back");
         }
     }
 
     #[test]
     fn other_text_is_refused_with_the_reason() {
         for (url, problem) in [
-            ("relay:62443", "must begin with"),
-            ("http://relay", "must begin with"),
+            ("server:62443", "must begin with"),
+            ("http://server", "must begin with"),
             ("tcp://", "host is missing"),
             ("tcp://:1", "host is missing"),
-            ("tcp://relay:", "from 1 to 65535"),
-            ("tcp://relay:0", "from 1 to 65535"),
-            ("tcp://relay:65536", "from 1 to 65535"),
-            ("tcp://::1", "must stand in brackets"),
-            ("tcp://[::1", "never closed"),
-            ("tcp://[relay]", "must be an IPv6 address"),
-            ("tcp://[::1]1", "only be a port"),
-            ("tcp://relay/ws", "have no path"),
+            ("tcp://server:", "from 1 to 65535"),
+            ("tcp://server:0", "from 1 to 65535"),
+            ("tcp://server:65536", "from 1 to 65535"),
+            ("tcp://::1", "in brackets"),
+            ("tcp://[::1", "closing bracket is missing"),
+            ("tcp://[server]", "must be an IPv6 address"),
+            ("tcp://[::1]1", "only a port"),
+            ("tcp://server/ws", "have no path"),
             ("tcp://a b", "must be a name"),
-            ("ws://relay/a b", "plain ASCII"),
-            ("ws://relay/#x", "plain ASCII"),
-            ("wss://user:secret@relay", "not supported"),
+            ("ws://server/a b", "plain ASCII"),
+            ("ws://server/#x", "plain ASCII"),
+            ("wss://user:secret@server", "not supported"),
         ] {
             let error = url.parse::<ServerUrl>().unwrap_err().to_string();
             assert!(error.contains(problem), "{url}: {error}");

@@ -1,4 +1,4 @@
-//! One client's life, from the first dial to the close.
+//! State machine of one client, from the first dial to the close.
 //!
 //! ```text
 //!              connected               greeting
@@ -23,20 +23,22 @@ use crate::id::PeerId;
 use crate::message::{BodyTooLong, KEEP_ALIVE_FRAME, MessageIn, MessageOut};
 use crate::time::Instant;
 
-/// How a client connects, and how it stays connected.
+/// Options of a [`Client`]: when it dials, gives up and sends keep-alive frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientConfig {
-    /// How many further dials follow one that failed before the client gives up. 0: none.
-    /// `u32::MAX`: no end. A connection that was ready and is lost is always dialed again.
+    /// Number of dials after a failed one before the client gives up. 0: none. `u32::MAX`: no
+    /// limit. The client always dials again after it loses a connection that was ready.
     /// Default 10, about 5 s of waiting. Source: waddell `ClientConfig.ReconnectAttempts`.
     pub reconnect_attempts: u32,
     /// Longest time from a dial to the greeting before the attempt counts as failed.
-    /// `None`: for ever. Default 10 s.
+    /// `None`: no limit. Default 10 s.
     pub connect_timeout: Option<Duration>,
-    /// How often a keep-alive frame is sent while ready. Default `None`: only by hand; so does
-    /// zero, which would keep a driver busy with nothing else.
+    /// Interval of keep-alive frames while ready. `None`, the default: only
+    /// [`Client::send_keep_alive`] sends them. Zero means `None`, because a driver would do
+    /// nothing but send them.
     pub keep_alive_interval: Option<Duration>,
-    /// Seed of the jitter on waiting times: different for each client, from the system's entropy.
+    /// Seed of the random part of waiting times. Must differ between clients: take it from the
+    /// system's entropy.
     pub jitter_seed: u64,
 }
 
@@ -58,20 +60,20 @@ impl Default for ClientConfig {
     }
 }
 
-/// The client's side of the protocol, and its policy of dialing again.
+/// The client's side of the protocol, including its reconnect policy.
 ///
 /// After every call that takes `&mut self`, drain [`poll_output`](Self::poll_output) to `None`,
 /// then sleep no longer than [`poll_timeout`](Self::poll_timeout). `handle_*` calls report on the
-/// transport of the latest [`Output::Dial`]; after [`Output::HangUp`] there is none to report on.
+/// transport of the latest [`Output::Dial`]. After [`Output::HangUp`], report nothing more of it.
 #[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
     state: State,
-    /// As new in every state but `AwaitingId` and `Ready`.
+    /// Empty in every state except `AwaitingId` and `Ready`.
     decoder: FrameDecoder,
     outputs: VecDeque<Output>,
-    /// How many connections in a row were lost before they had lasted [`STABLE_AFTER`]. A server
-    /// that greets and hangs up at once is dialed ever more slowly, not in a tight loop.
+    /// Number of connections in a row that were lost before [`STABLE_AFTER`]. It slows down the
+    /// dials to a server that greets and closes at once; else they would be a tight loop.
     short_lived: u32,
     jitter: Jitter,
 }
@@ -86,7 +88,7 @@ enum State {
 }
 
 impl Client {
-    /// Starts a client's life; the first output is [`Output::Dial`].
+    /// Makes a client whose first output is [`Output::Dial`].
     pub fn new(config: ClientConfig, now: Instant) -> Self {
         let mut client = Self {
             config,
@@ -100,14 +102,14 @@ impl Client {
         client
     }
 
-    /// The transport is connected: bytes can flow both ways.
+    /// Reports that the transport is connected: bytes can flow both ways.
     pub fn handle_connected(&mut self, _now: Instant) {
         if let State::Dialing { attempt, deadline } = self.state {
             self.state = State::AwaitingId { attempt, deadline };
         }
     }
 
-    /// Bytes arrived on the transport, split anyhow. They are clobbered.
+    /// Reports bytes that arrived on the transport, in pieces of any size. Overwrites them.
     pub fn handle_bytes(&mut self, mut input: &mut [u8], now: Instant) {
         while matches!(self.state, State::AwaitingId { .. } | State::Ready { .. }) {
             // The decoder takes every length, so its error cannot occur.
@@ -122,7 +124,7 @@ impl Client {
         }
     }
 
-    /// The transport is gone, or could not be dialed.
+    /// Reports that the transport is gone, or could not be dialed.
     pub fn handle_disconnected(&mut self, now: Instant) {
         match self.state {
             State::Dialing { .. } => self.lose(DisconnectReason::DialFailed, now),
@@ -133,7 +135,7 @@ impl Client {
         }
     }
 
-    /// Time has passed; call it no later than [`poll_timeout`](Self::poll_timeout).
+    /// Reports that time has passed; call it no later than [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_none_or(|at| now < at) {
             return;
@@ -159,34 +161,35 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`SendError`] says why nothing was sent.
+    /// [`SendError`] if the client is not ready or the body is too long; nothing is sent then.
     pub fn send(&mut self, message: &MessageOut) -> Result<(), SendError> {
-        self.sendable()?;
+        self.check_ready()?;
         let mut frame = Vec::with_capacity(message.frame_len());
         message.encode(&mut frame)?;
         self.outputs.push_back(Output::Transmit(frame.into()));
         Ok(())
     }
 
-    /// Sends a keep-alive frame, which keeps the path open and which nobody answers.
+    /// Sends a keep-alive frame. It keeps the path open, and the server never answers it.
     ///
     /// # Errors
     ///
-    /// [`SendError`] says why nothing was sent.
+    /// [`SendError`] if the client is not ready; nothing is sent then.
     pub fn send_keep_alive(&mut self) -> Result<(), SendError> {
-        self.sendable()?;
+        self.check_ready()?;
         self.outputs.push_back(Output::Transmit(Bytes::from_static(KEEP_ALIVE_FRAME)));
         Ok(())
     }
 
-    /// Dials at once if the client is waiting to: the network is back, the page is visible again.
+    /// Dials at once if the client is waiting to dial. Call it when the network is back or the
+    /// page is visible again.
     pub fn retry_now(&mut self, now: Instant) {
         if let State::Waiting { attempt, .. } = self.state {
             self.dial(attempt, now);
         }
     }
 
-    /// Ends the client's life. What was sent before goes out before the hang-up.
+    /// Closes the client for good. Frames sent before are transmitted before the hang-up.
     pub fn close(&mut self) {
         match self.state {
             State::Dialing { .. } | State::AwaitingId { .. } | State::Ready { .. } => {
@@ -198,12 +201,12 @@ impl Client {
         self.finish(CloseReason::ByApplication);
     }
 
-    /// Returns what the driver must do next; `None` when it is done for the time being.
+    /// Returns what the driver must do next; `None` if there is nothing more to do yet.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// Returns when [`handle_timeout`](Self::handle_timeout) is due, if no other call comes first.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is due. Any other call can change it.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Dialing { deadline, .. } | State::AwaitingId { deadline, .. } => deadline,
@@ -224,7 +227,7 @@ impl Client {
         }
     }
 
-    /// Returns where in its life the client is.
+    /// Returns the client's state.
     pub fn state(&self) -> ClientState {
         match self.state {
             State::Dialing { .. } | State::AwaitingId { .. } => ClientState::Connecting,
@@ -249,7 +252,7 @@ impl Client {
         }
     }
 
-    fn sendable(&self) -> Result<(), SendError> {
+    fn check_ready(&self) -> Result<(), SendError> {
         match self.state {
             State::Ready { .. } => Ok(()),
             State::Closed => Err(SendError::Closed),
@@ -265,7 +268,7 @@ impl Client {
         self.outputs.push_back(Output::Dial);
     }
 
-    /// The transport is no more: waits for the next dial, or gives up.
+    /// Handles the loss of the transport: waits for the next dial, or gives up.
     fn lose(&mut self, reason: DisconnectReason, now: Instant) {
         self.decoder = FrameDecoder::new();
         let (attempt, steps) = match self.state {
@@ -299,20 +302,20 @@ impl Client {
     }
 }
 
-/// What the driver must do, in the order in which [`Client::poll_output`] says so.
+/// What the driver must do, in the order of [`Client::poll_output`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Connect a transport; report with `handle_connected` or `handle_disconnected`.
+    /// Connect a transport, then call `handle_connected` or `handle_disconnected`.
     Dial,
     /// Write these bytes to the transport.
     Transmit(Bytes),
-    /// Close the transport once everything before is written, and report nothing more of it.
+    /// Close the transport once all bytes before are written, and report nothing more of it.
     HangUp,
-    /// Tell the application.
+    /// Pass this on to the application.
     Event(ClientEvent),
 }
 
-/// What the application is told.
+/// An event for the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientEvent {
     /// The server has given the client a new id.
@@ -322,21 +325,21 @@ pub enum ClientEvent {
     },
     /// A message has arrived.
     Message(MessageIn),
-    /// There is no connection; the client will dial again.
+    /// There is no connection. The client will dial again.
     Disconnected {
         /// Why there is none.
         reason: DisconnectReason,
         /// When the next dial is due.
         retry_at: Instant,
     },
-    /// The client's life is over.
+    /// The client is closed for good.
     Closed {
         /// Why.
         reason: CloseReason,
     },
 }
 
-/// Where in its life a client is.
+/// State of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientState {
     /// Dialing, or waiting for the greeting.
@@ -349,14 +352,14 @@ pub enum ClientState {
     Closed,
 }
 
-/// Why a connection ended, or did not come about.
+/// Why a connection ended or could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DisconnectReason {
     /// The transport could not be connected.
     DialFailed,
     /// The transport ended.
     ConnectionLost,
-    /// No greeting within [`ClientConfig::connect_timeout`].
+    /// No greeting arrived within [`ClientConfig::connect_timeout`].
     TimedOut,
     /// The server sent a frame shorter than a header, which no waddell server does.
     ServerMisbehaved,
@@ -368,19 +371,21 @@ impl fmt::Display for DisconnectReason {
             Self::DialFailed => "could not connect",
             Self::ConnectionLost => "the connection was lost",
             Self::TimedOut => "the server did not greet in time",
-            Self::ServerMisbehaved => "the server sent a frame that is too short to be waddell's",
+            Self::ServerMisbehaved => {
+                "the server sent a frame shorter than a header; is it a waddell server?"
+            }
         })
     }
 }
 
-/// Why a client's life is over.
+/// Why a client is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
     /// [`Client::close`] was called.
     ByApplication,
     /// One more dial failed than [`ClientConfig::reconnect_attempts`] allows.
     AttemptsExhausted {
-        /// What became of the last one.
+        /// Why the last dial failed.
         last: DisconnectReason,
     },
 }
@@ -425,7 +430,7 @@ impl From<BodyTooLong> for SendError {
     }
 }
 
-/// Pseudo-random numbers (SplitMix64): spreads clients that lost the same server.
+/// Pseudo-random numbers (SplitMix64) that spread the dials of clients of the same server.
 #[derive(Debug)]
 struct Jitter(u64);
 
@@ -448,7 +453,7 @@ const RETRY_STEP: Duration = Duration::from_millis(100);
 /// Longest wait between two dials, before jitter. Source: waddell `client.go`.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// A connection that lasted this long was a good one: its loss is followed by a dial at once.
+/// After a connection that lasted at least this long, the client dials again at once.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

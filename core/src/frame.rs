@@ -1,4 +1,4 @@
-//! Frames: the 2-byte length prefix, and nothing else.
+//! Frames: a 2-byte length prefix and the payload after it.
 //!
 //! ```text
 //!   0      2                    2 + length
@@ -11,17 +11,17 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
 
-/// Length of the little-endian prefix that says how many bytes follow.
+/// Length of the prefix in bytes; it holds the payload's length, little-endian.
 pub const PREFIX_LEN: usize = 2;
 
 /// Longest payload of one frame, in bytes, without the 2-byte prefix.
 /// A message body is 18 bytes shorter (peer id 16, topic 2). Source: framed `MaxFrameLength`.
 pub const MAX_FRAME_LEN: usize = 65_535;
 
-/// One whole frame, prefix included, where it lies in the caller's or the decoder's buffer.
+/// One whole frame with its prefix, borrowed from the caller's or the decoder's buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// At least `PREFIX_LEN` bytes, the prefix telling the length of the rest.
+    /// At least `PREFIX_LEN` bytes; the prefix holds the length of the rest.
     bytes: &'a mut [u8],
 }
 
@@ -31,7 +31,7 @@ impl<'a> Frame<'a> {
         self.bytes.get(PREFIX_LEN..).unwrap_or_default()
     }
 
-    /// Returns the bytes after the prefix, to change in place.
+    /// Returns the bytes after the prefix, mutable.
     pub fn payload_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(PREFIX_LEN..).unwrap_or_default()
     }
@@ -42,11 +42,11 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Cuts a stream of bytes into frames.
+/// Splits a stream of bytes into frames.
 ///
-/// A frame that lies whole in the input is handed out where it lies; only the tail of an
-/// unfinished frame is copied, into a buffer that exists no longer than that frame is unfinished.
-/// An idle decoder owns no memory.
+/// A frame that is whole in the input is returned without a copy. Only the bytes of an unfinished
+/// frame are copied, into a buffer that lives until that frame is finished. An idle decoder owns
+/// no memory.
 ///
 /// ```
 /// use waddell_core::FrameDecoder;
@@ -65,34 +65,34 @@ impl<'a> Frame<'a> {
 /// ```
 #[derive(Debug)]
 pub struct FrameDecoder {
-    /// The beginning of an unfinished frame, or the whole of the one last handed out.
+    /// The beginning of an unfinished frame, or the whole frame that was returned last.
     partial: Vec<u8>,
-    /// Whether `partial` holds a frame that was handed out and is done with.
+    /// Whether `partial` holds a frame that was returned and can be cleared.
     handed_out: bool,
-    /// Longest payload taken.
+    /// Longest accepted payload, in bytes.
     max_len: u16,
 }
 
 impl FrameDecoder {
-    /// Makes a decoder that takes payloads up to [`MAX_FRAME_LEN`], that is: every one.
+    /// Makes a decoder that accepts payloads up to [`MAX_FRAME_LEN`]: every length there is.
     pub const fn new() -> Self {
         Self::with_max_len(u16::MAX)
     }
 
-    /// Makes a decoder that takes payloads of at most `max_len` bytes.
+    /// Makes a decoder that accepts payloads of at most `max_len` bytes.
     pub const fn with_max_len(max_len: u16) -> Self {
         Self { partial: Vec::new(), handed_out: false, max_len }
     }
 
-    /// Takes the next whole frame off the front of the input.
+    /// Takes the next whole frame from the front of the input.
     ///
-    /// On `Some`, `input` begins after the frame, which may have begun in an earlier input. On
-    /// `None` there is no further frame yet: the input is empty and its rest is kept here.
+    /// On `Some`, `input` begins after the frame. The frame may have begun in an earlier input. On
+    /// `None` the input is used up: the decoder keeps the beginning of the next frame.
     ///
     /// # Errors
     ///
-    /// [`FrameTooLong`] as soon as a prefix says that a payload exceeds the decoder's maximum.
-    /// There is no telling where the next frame begins then: hang up.
+    /// [`FrameTooLong`] as soon as a prefix announces a payload over the decoder's maximum. Close
+    /// the connection then: the decoder cannot find the next frame.
     pub fn next_frame<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i mut [u8],
@@ -121,7 +121,7 @@ impl FrameDecoder {
         }
     }
 
-    /// Returns whether the stream may end here.
+    /// Checks that the stream ends between two frames.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl FrameDecoder {
         }
     }
 
-    /// Returns how many bytes of an unfinished frame are kept.
+    /// Returns how many bytes of an unfinished frame the decoder keeps.
     pub fn buffered(&self) -> usize {
         if self.handed_out { 0 } else { self.partial.len() }
     }
@@ -162,7 +162,7 @@ impl FrameDecoder {
             let (bytes, rest) = mem::take(input).split_at_mut(len);
             *input = rest;
             if self.partial.len() + len > self.partial.capacity() {
-                // Twice as much each time, but for no more than the frame.
+                // Double it each time, but never beyond the frame's end.
                 let capacity =
                     (2 * self.partial.capacity()).clamp(self.partial.len() + len, wanted);
                 self.partial.reserve_exact(capacity - self.partial.len());
@@ -171,7 +171,8 @@ impl FrameDecoder {
         }
     }
 
-    /// Returns the length of the frame at the front of `bytes`, prefix included, if it can be told.
+    /// Returns the length of the frame at the front of `bytes`, prefix included; `None` if the
+    /// prefix is not whole.
     fn frame_len(&self, bytes: &[u8]) -> Result<Option<usize>, FrameTooLong> {
         let Some(prefix) = bytes.first_chunk::<PREFIX_LEN>() else {
             return Ok(None);
@@ -190,12 +191,12 @@ impl Default for FrameDecoder {
     }
 }
 
-/// A frame's prefix says that it is longer than the decoder takes.
+/// A frame's prefix announces a payload over the decoder's maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameTooLong {
     /// Length of the payload that the prefix announces, in bytes.
     pub len: u16,
-    /// Longest payload that the decoder takes, in bytes.
+    /// Longest payload that the decoder accepts, in bytes.
     pub max_len: u16,
 }
 
@@ -210,7 +211,7 @@ impl core::error::Error for FrameTooLong {}
 /// The stream ended inside a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncated {
-    /// How many bytes of the frame had arrived, its prefix included.
+    /// Bytes of the frame that arrived, its prefix included.
     pub len: usize,
 }
 
@@ -376,7 +377,7 @@ mod tests {
         let mut input = &mut bytes[..];
         assert_eq!(decoder.next_frame(&mut input).unwrap().unwrap().payload(), [1; 100]);
         assert!(decoder.next_frame(&mut input).is_err());
-        assert!(decoder.next_frame(&mut input).is_err(), "there is no way back");
+        assert!(decoder.next_frame(&mut input).is_err(), "the error stays");
     }
 
     fn frame(payload: &[u8]) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Who a frame is for, and what it is about.
+//! Peer ids and topics.
 
 use core::fmt;
 use core::str::FromStr;
@@ -8,8 +8,9 @@ use uuid::{Builder, Uuid};
 /// Identifies one connected peer.
 ///
 /// On the wire: the 16 bytes of a UUID in RFC 9562 order, first byte first. waddell describes the
-/// same bytes as two little-endian 64-bit integers; it reads and writes them alike, so they are
-/// the UUID's bytes in order. A server draws ids at random (version 4) and never reuses one.
+/// same bytes as two little-endian 64-bit integers. It reads and writes them in the same way, so
+/// they are the UUID's bytes in order. A server draws ids at random (version 4) and never reuses
+/// one.
 ///
 /// Source: waddell `common.go`, `PeerId`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,20 +20,20 @@ impl PeerId {
     /// Length of a peer id on the wire, in bytes.
     pub const LEN: usize = 16;
 
-    /// The id that no peer ever has: 16 zero bytes. Reserved as a recipient.
+    /// The nil id, 16 zero bytes. No peer ever has it; it is reserved as a recipient.
     pub const NIL: Self = Self(Uuid::nil());
 
-    /// Takes the 16 bytes as they are on the wire.
+    /// Makes an id from its 16 bytes on the wire.
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// Makes an id from 16 random bytes: stamps UUID version 4 and the RFC variant on them.
+    /// Makes an id from 16 random bytes, in which it sets UUID version 4 and the RFC variant.
     pub const fn from_random(bytes: [u8; Self::LEN]) -> Self {
         Self(Builder::from_random_bytes(bytes).into_uuid())
     }
 
-    /// Returns the 16 bytes as they are on the wire.
+    /// Returns the 16 bytes on the wire.
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         self.0.as_bytes()
     }
@@ -61,7 +62,7 @@ impl FromStr for PeerId {
 
     /// Reads the 36 hyphenated or the 32 plain hexadecimal digits of a UUID, in either case.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // `Uuid::try_parse` also takes braces and `urn:uuid:`, which no waddell ever printed.
+        // `Uuid::try_parse` also accepts braces and `urn:uuid:`, which waddell never prints.
         if text.len() != 36 && text.len() != 32 {
             return Err(ParsePeerIdError);
         }
@@ -81,7 +82,7 @@ impl fmt::Display for ParsePeerIdError {
 
 impl core::error::Error for ParsePeerIdError {}
 
-/// Says what a message is about; its meaning is the applications' own.
+/// Number that says what a message is about. Applications choose its meaning.
 ///
 /// On the wire: two bytes, little-endian. Source: waddell `common.go`, `TopicId`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,4 +1,4 @@
-//! Messages that have arrived and wait for the application, by topic.
+//! Received messages that wait for the application, by topic.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -7,17 +7,17 @@ use core::mem;
 use crate::id::TopicId;
 use crate::message::MessageIn;
 
-/// How much an [`Inbox`] holds. A message counts its body plus [`InboxConfig::MESSAGE_COST`].
+/// Limits of an [`Inbox`]. A message counts its body plus [`InboxConfig::MESSAGE_COST`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InboxConfig {
-    /// Most bytes that wait on one open topic. Default 1 MiB, sixteen of the largest messages.
+    /// Limit of one open topic, in bytes. Default 1 MiB, sixteen of the largest messages.
     pub topic_capacity: usize,
-    /// Most bytes that wait on all topics together that nobody has opened yet. Default 1 MiB.
+    /// Limit of all topics together that are not open yet, in bytes. Default 1 MiB.
     pub unclaimed_capacity: usize,
 }
 
 impl InboxConfig {
-    /// What a message costs besides its body, in bytes, so that empty ones are bounded too.
+    /// Bytes that a message counts in addition to its body, so that empty ones are bounded too.
     pub const MESSAGE_COST: usize = 64;
 }
 
@@ -27,15 +27,16 @@ impl Default for InboxConfig {
     }
 }
 
-/// Bounded queues of arrived messages, one for each topic that the application has opened.
+/// Bounded queues of received messages, one for each topic that the application has opened.
 ///
-/// A topic that nobody drains fills up alone: what does not fit is dropped and counted, and the
-/// other topics go on. (In waddell it blocks the whole client.) Messages for topics that nobody
-/// has opened are kept up to a bound until somebody does. (In waddell they are lost.)
+/// A topic that the application does not read fills up without effect on the others: messages
+/// that do not fit are dropped and counted. (In waddell it blocks the whole client.) Messages for
+/// a topic that is not open are unclaimed: they are kept, up to a limit, until the application
+/// opens the topic. (In waddell they are lost.)
 ///
 /// On a full open topic the newest message is dropped: dropping the oldest would lose the offer
-/// and keep the candidates. Of the unclaimed messages the oldest is dropped: a topic that nobody
-/// will ever open must not take the place of those that somebody will.
+/// and keep the candidates. Of the unclaimed messages the oldest is dropped: a topic that is never
+/// opened must not take the place of one that will be.
 #[derive(Debug)]
 pub struct Inbox {
     config: InboxConfig,
@@ -67,7 +68,7 @@ impl Inbox {
         }
     }
 
-    /// Opens a topic, if it is not open already: what was kept for it is there to be popped.
+    /// Opens a topic, if it is not open already. Its unclaimed messages can be popped then.
     pub fn open(&mut self, topic: TopicId) {
         let Err(index) = self.find(topic) else { return };
         let mut opened = Topic { id: topic, messages: VecDeque::new(), bytes: 0, lost: 0 };
@@ -82,14 +83,14 @@ impl Inbox {
         self.topics.insert(index, opened);
     }
 
-    /// Closes a topic and forgets its messages; later ones count as unclaimed again.
+    /// Closes a topic and drops its messages. Later ones count as unclaimed again.
     pub fn close(&mut self, topic: TopicId) {
         if let Ok(index) = self.find(topic) {
             self.topics.remove(index);
         }
     }
 
-    /// Takes in a message that has arrived. Returns what became of it.
+    /// Adds a received message. Returns whether it was kept, and where.
     pub fn push(&mut self, message: MessageIn) -> Arrival {
         match self.find(message.topic) {
             Ok(index) => self.topics[index].push(message, self.config.topic_capacity),
@@ -97,7 +98,7 @@ impl Inbox {
         }
     }
 
-    /// Takes out the oldest message of an open topic.
+    /// Removes and returns the oldest message of an open topic.
     pub fn pop(&mut self, topic: TopicId) -> Option<MessageIn> {
         let index = self.find(topic).ok()?;
         self.topics[index].pop()
@@ -108,7 +109,7 @@ impl Inbox {
         self.find(topic).map_or(0, |index| self.topics[index].lost)
     }
 
-    /// Returns how many messages were dropped that no open topic had claimed.
+    /// Returns how many unclaimed messages were dropped.
     pub fn unclaimed_lost(&self) -> u64 {
         self.unclaimed_lost
     }
@@ -116,7 +117,7 @@ impl Inbox {
     fn push_unclaimed(&mut self, message: MessageIn) -> Arrival {
         let cost_of_new = cost(&message);
         if cost_of_new > self.config.unclaimed_capacity {
-            // It would drive out all the others and then itself.
+            // It would push out all the others and then itself.
             self.unclaimed_lost += 1;
             return Arrival::Lost;
         }
@@ -163,14 +164,15 @@ impl Topic {
     }
 }
 
-/// What became of a message that arrived.
+/// What the inbox did with a received message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// It waits on its open topic.
+    /// It is queued on its open topic.
     Queued,
-    /// It is kept until somebody opens its topic.
+    /// It is kept until the application opens its topic.
     Unclaimed,
-    /// Its topic is full, or it alone is more than what is kept: dropped and counted.
+    /// It is dropped and counted: its topic is full, or it alone exceeds the limit of unclaimed
+    /// messages.
     Lost,
 }
 
@@ -285,13 +287,13 @@ mod tests {
         inbox.open(OPEN);
         assert_eq!(bodies(&mut inbox, OTHER), [b""; 0]);
         assert_eq!(bodies(&mut inbox, OPEN), [b"b", b"c"]);
-        // What was claimed made room.
+        // The claimed messages made room.
         inbox.push(message(TopicId(3), b"d"));
         inbox.push(message(TopicId(3), b"e"));
         assert_eq!(inbox.unclaimed_lost(), 1);
     }
 
-    /// It used to drive out everything that was kept, and itself, and be reported as kept.
+    /// Regression: it pushed out all unclaimed messages and itself, and was reported as kept.
     #[test]
     fn unclaimed_message_larger_than_the_bound_drives_nothing_out() {
         let mut inbox = Inbox::new(room_for(2));
@@ -328,7 +330,7 @@ mod tests {
         assert_eq!(bodies(&mut inbox, OPEN), [b"c"]);
     }
 
-    /// Room for so many messages with bodies of one byte.
+    /// Limits of `count` messages with bodies of one byte.
     fn room_for(count: usize) -> InboxConfig {
         let bytes = count * (InboxConfig::MESSAGE_COST + 1);
         InboxConfig { topic_capacity: bytes, unclaimed_capacity: bytes }

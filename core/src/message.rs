@@ -8,7 +8,7 @@
 //!   prefix |<--- header, 18 bytes -->|
 //! ```
 //!
-//! The peer id names the recipient on the way to the server and the sender on the way from it.
+//! The peer id is the recipient on the way to the server, and the sender on the way from it.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -21,13 +21,13 @@ use crate::id::{PeerId, TopicId};
 /// Payload of a keep-alive frame: never answered, never forwarded. Source: waddell `keepAlive`.
 pub const KEEP_ALIVE: &[u8] = b"k";
 
-/// A whole keep-alive frame, prefix included, as it goes on the wire.
+/// A whole keep-alive frame on the wire, prefix included.
 pub const KEEP_ALIVE_FRAME: &[u8] = b"\x01\x00k";
 
 /// Length of the header in bytes: peer id 16, topic 2.
 pub const HEADER_LEN: usize = PeerId::LEN + TopicId::LEN;
 
-/// Longest body of one message, in bytes: what a frame carries after the header.
+/// Longest body of one message, in bytes: a frame's payload without the header.
 pub const MAX_BODY_LEN: usize = MAX_FRAME_LEN - HEADER_LEN;
 
 /// Longest body, in bytes, that every waddell client and server handles.
@@ -38,21 +38,21 @@ pub const PORTABLE_BODY_LEN: usize = MAX_BODY_LEN - PREFIX_LEN;
 /// A message on its way to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageOut {
-    /// Who should have it.
+    /// The recipient.
     pub to: PeerId,
-    /// What it is about.
+    /// The topic.
     pub topic: TopicId,
-    /// What it says: at most [`MAX_BODY_LEN`] bytes.
+    /// The body, at most [`MAX_BODY_LEN`] bytes.
     pub body: Bytes,
 }
 
 impl MessageOut {
-    /// Makes a message of one piece.
+    /// Makes a message with this body.
     pub fn new(to: PeerId, topic: TopicId, body: impl Into<Bytes>) -> Self {
         Self { to, topic, body: body.into() }
     }
 
-    /// Makes a message whose body is the pieces of `parts`, joined.
+    /// Makes a message whose body is `parts` joined.
     pub fn from_parts<'a>(
         to: PeerId,
         topic: TopicId,
@@ -65,12 +65,12 @@ impl MessageOut {
         Self { to, topic, body: body.into() }
     }
 
-    /// Returns the length of the frame that carries this message, prefix included, in bytes.
+    /// Returns the length of the frame of this message, prefix included, in bytes.
     pub fn frame_len(&self) -> usize {
         PREFIX_LEN + HEADER_LEN + self.body.len()
     }
 
-    /// Appends the frame that carries this message: prefix, header, body.
+    /// Appends the frame of this message: prefix, header, body.
     ///
     /// # Errors
     ///
@@ -90,23 +90,23 @@ impl MessageOut {
     }
 }
 
-/// A message as the server delivered it.
+/// A message from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageIn {
-    /// Who sent it; stamped by the server, so a sender cannot pretend to be another.
+    /// The sender, stamped by the server: a peer cannot send under another id.
     pub from: PeerId,
-    /// What it is about.
+    /// The topic.
     pub topic: TopicId,
-    /// What it says.
+    /// The body.
     pub body: Bytes,
 }
 
 impl MessageIn {
-    /// Reads a frame's payload; the body is copied out of it.
+    /// Reads a message from a frame's payload, and copies the body.
     ///
     /// # Errors
     ///
-    /// [`ShortFrame`] if it is shorter than [`HEADER_LEN`].
+    /// [`ShortFrame`] if the payload is shorter than [`HEADER_LEN`].
     pub fn decode(payload: &[u8]) -> Result<Self, ShortFrame> {
         let short = ShortFrame { len: payload.len() };
         let (from, rest) = payload.split_first_chunk().ok_or(short)?;
@@ -130,7 +130,7 @@ impl fmt::Display for BodyTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "body of {} bytes is longer than the {MAX_BODY_LEN} that a frame carries",
+            "body of {} bytes is longer than {MAX_BODY_LEN}, the most that fits in a frame",
             self.len
         )
     }
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(out, b"before");
         assert_eq!(
             error.to_string(),
-            "body of 65518 bytes is longer than the 65517 that a frame carries"
+            "body of 65518 bytes is longer than 65517, the most that fits in a frame"
         );
     }
 

@@ -1,4 +1,4 @@
-// Two pages meet through the server, talk over a data channel, and part.
+// Calls of two pages: connecting, talking over a data channel, and ending.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
@@ -6,7 +6,7 @@ import jsQR from "jsqr";
 import { PNG } from "pngjs";
 import { Browser, hears, idOf, inCall, linkOf, openPair, say, Server } from "./harness.js";
 
-const NOBODY = "00000000-0000-4000-8000-000000000000";
+const UNKNOWN = "00000000-0000-4000-8000-000000000000";
 
 let server;
 let browser;
@@ -41,13 +41,17 @@ test("the QR code of a dark page can be read, too", async () => {
 });
 
 test("id and link are copied to the clipboard", async () => {
-  const page = await browser.open(server.page, { permissions: ["clipboard-read", "clipboard-write"] });
+  const permissions = ["clipboard-read", "clipboard-write"];
+  const page = await browser.open(server.page, { permissions });
   const id = await idOf(page);
   await page.click("#copy-id");
   await page.getByRole("button", { name: "Copied" }).waitFor();
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), id);
   await page.click("#copy-link");
-  await page.waitForFunction(async (link) => (await navigator.clipboard.readText()) === link, await linkOf(page));
+  await page.waitForFunction(
+    async (link) => (await navigator.clipboard.readText()) === link,
+    await linkOf(page),
+  );
 });
 
 test("two pages chat over a data channel, and the server sees nothing of it", async () => {
@@ -64,11 +68,17 @@ test("two pages chat over a data channel, and the server sees nothing of it", as
   await say(first, "<b>On my way</b>");
   await hears(second, "<b>On my way</b>");
 
-  assert.ok(frames.some((frame) => frame.includes('"type":"offer"')), "the offer went through the server");
+  const hasOffer = frames.some((frame) => frame.includes('"type":"offer"'));
+  assert.ok(hasOffer, "the offer went through the server");
   assert.ok(!frames.some((frame) => /Swim south|On my way/.test(frame)), "the chat did not");
-  assert.equal(await first.locator("#remote-id").innerText(), await second.locator("#id").innerText());
-  await second.waitForFunction(() => document.querySelector("#direct-rtt").textContent.endsWith(" ms"));
-  await second.waitForFunction(() => document.querySelector("#signal-rtt").textContent.endsWith(" ms"));
+  const remoteId = await first.locator("#remote-id").innerText();
+  assert.equal(remoteId, await second.locator("#id").innerText());
+  for (const figure of ["#direct-rtt", "#signal-rtt"]) {
+    await second.waitForFunction(
+      (selector) => document.querySelector(selector).textContent.endsWith(" ms"),
+      figure,
+    );
+  }
 });
 
 test("both sides see the same safety code", async () => {
@@ -84,8 +94,9 @@ test("an id can be typed, with the keyboard alone", async () => {
   const id = await idOf(first);
   await idOf(second);
   const reach = async (selector) => {
+    const target = second.locator(selector);
     for (let presses = 0; presses < 20; presses++) {
-      if (await second.locator(selector).evaluate((element) => element === document.activeElement)) return;
+      if (await target.evaluate((element) => element === document.activeElement)) return;
       await second.keyboard.press("Tab");
     }
     assert.fail(`twenty Tabs do not reach ${selector}`);
@@ -107,7 +118,7 @@ test("an id can be typed, with the keyboard alone", async () => {
 });
 
 test("two pages that call each other at the same time end up in one call", async () => {
-  // Holds back what each page sends until both have made their offer, so that the offers cross.
+  // Holds back each page's messages until both have sent their offer, so that the offers cross.
   let crossing = false;
   const held = [];
   const release = () => {
@@ -125,10 +136,13 @@ test("two pages that call each other at the same time end up in one call", async
         if (offers.size === 2) release();
       });
     });
-  const pages = [await browser.open(server.page, { prepare }), await browser.open(server.page, { prepare })];
+  const pages = [];
+  for (let i = 0; i < 2; i++) pages.push(await browser.open(server.page, { prepare }));
   const ids = await Promise.all(pages.map(idOf));
   crossing = true;
-  await Promise.all(pages.map((page, i) => page.evaluate((id) => (location.hash = `peer=${id}`), ids[1 - i])));
+  await Promise.all(
+    pages.map((page, i) => page.evaluate((id) => (location.hash = `peer=${id}`), ids[1 - i])),
+  );
   await Promise.all(pages.map((page) => inCall(page, "connected")));
   assert.equal(offers.size, 2);
   await say(pages[0], "You called?");
@@ -137,7 +151,7 @@ test("two pages that call each other at the same time end up in one call", async
   await hears(pages[0], "So did you.");
 });
 
-test("a page that is closed is missed at once, and can be called again by its successor", async () => {
+test("a page notices at once that the other was closed, and can be called again", async () => {
   const [first, second] = await openPair(browser, server);
   await second.close({ runBeforeUnload: true });
   await first.waitForSelector('[data-notice="left"]');
@@ -163,8 +177,9 @@ test("a third page is told that the other two are talking", async () => {
   assert.equal(await first.locator("#talk").getAttribute("data-state"), "connected");
 });
 
-test("a link that leads to nobody says so, and what to do", async () => {
-  const page = await browser.open(`${server.page}#peer=${NOBODY}`, { prepare: (page) => page.clock.install() });
+test("a link to a peer that does not exist leads to a notice with advice", async () => {
+  const prepare = (page) => page.clock.install();
+  const page = await browser.open(`${server.page}#peer=${UNKNOWN}`, { prepare });
   await inCall(page, "calling");
   await page.clock.fastForward(10_000);
   const notice = page.getByRole("alert").filter({ hasText: "Nobody answered" });
@@ -183,8 +198,8 @@ test("a page's own link, and half a link, are recognised", async () => {
   await page.getByRole("alert").filter({ hasText: "not complete" }).waitFor();
 });
 
-test("networks that let nothing through are named as the reason", async () => {
-  // Neither side has a candidate: as good as a wall between them.
+test("networks that block the connection are named as the reason", async () => {
+  // Remove all candidates, which has the same effect as networks that block the connection.
   const prepare = (page) =>
     page.addInitScript(() => {
       RTCPeerConnection.prototype.addIceCandidate = async () => {};
@@ -194,27 +209,32 @@ test("networks that let nothing through are named as the reason", async () => {
       };
     });
   const first = await browser.open(server.page, { prepare });
-  const second = await browser.open(await linkOf(first), { prepare: async (page) => (await prepare(page), page.clock.install()) });
+  const second = await browser.open(await linkOf(first), {
+    prepare: async (page) => {
+      await prepare(page);
+      await page.clock.install();
+    },
+  });
   await inCall(second, "connecting");
   await second.clock.fastForward(20_000);
   await second.getByRole("alert").filter({ hasText: "No direct path" }).waitFor();
 });
 
-test("a path that breaks is looked for anew, and given up with a word about it", async () => {
-  // Nothing here breaks a real path, so the browser's verdict on it is replaced.
+test("a page looks for a new path after a break, and reports if there is none", async () => {
+  // No test breaks a real path, so the connection's state is replaced.
   const prepare = async (page) => {
     await page.addInitScript(() => {
       window.RTCPeerConnection = class extends RTCPeerConnection {
-        verdict;
+        fakeState;
         constructor(...args) {
           super(...args);
-          window.say = (verdict) => {
-            this.verdict = verdict;
+          window.setState = (fakeState) => {
+            this.fakeState = fakeState;
             this.dispatchEvent(new Event("connectionstatechange"));
           };
         }
         get connectionState() {
-          return this.verdict ?? super.connectionState;
+          return this.fakeState ?? super.connectionState;
         }
       };
     });
@@ -226,15 +246,15 @@ test("a path that breaks is looked for anew, and given up with a word about it",
 
   const offers = second.locator(".what", { hasText: "offer to" });
   assert.equal(await offers.count(), 1);
-  await second.evaluate(() => say("failed"));
+  await second.evaluate(() => setState("failed"));
   await inCall(second, "interrupted");
   await offers.nth(1).waitFor();
-  await second.evaluate(() => say("connected"));
+  await second.evaluate(() => setState("connected"));
   await inCall(second, "connected");
   await say(second, "Found another way");
   await hears(first, "Found another way");
 
-  await second.evaluate(() => say("disconnected"));
+  await second.evaluate(() => setState("disconnected"));
   await inCall(second, "interrupted");
   await second.clock.fastForward(3_000);
   await offers.nth(2).waitFor();
@@ -242,7 +262,7 @@ test("a path that breaks is looked for anew, and given up with a word about it",
   await second.getByRole("alert").filter({ hasText: "was lost" }).waitFor();
 });
 
-test("what strangers send is shown as unreadable, and does no harm", async () => {
+test("messages of other programs are shown as unreadable, and do no harm", async () => {
   const page = await browser.open(server.page);
   const id = await idOf(page);
   const stranger = await browser.open(server.page);
@@ -254,9 +274,14 @@ test("what strangers send is shown as unreadable, and does no harm", async () =>
     topic.send(id, new Uint8Array([0xff, 0xfe, 0x00]));
     topic.send(id, "null");
     topic.send(id, "{}");
-    topic.send(id, JSON.stringify({ call: "x", kind: "description", opens: true, description: { type: "offer", sdp: "v=0" } }));
-    topic.send(id, JSON.stringify({ call: "x", kind: "candidate", candidate: { candidate: "nonsense" } }));
-    topic.send(id, JSON.stringify({ call: "x", kind: "bye" }));
+    const description = { type: "offer", sdp: "v=0" };
+    for (const signal of [
+      { call: "x", kind: "description", opens: true, description },
+      { call: "x", kind: "candidate", candidate: { candidate: "nonsense" } },
+      { call: "x", kind: "bye" },
+    ]) {
+      topic.send(id, JSON.stringify(signal));
+    }
   }, id);
   await page.waitForFunction(() => document.querySelectorAll("#event-list .what").length > 6);
   await inCall(page, "ended");

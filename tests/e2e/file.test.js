@@ -1,4 +1,4 @@
-// Files over the data channel: progress, checksums, cancelling.
+// Files over the data channel: progress, checksums and cancelling.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -19,7 +19,7 @@ after(async () => {
   await server.stop();
 });
 
-test("a file of several megabytes arrives whole in each direction, and both sides show its checksum", async () => {
+test("a large file arrives whole in each direction, and both sides show its checksum", async () => {
   const [first, second] = await openPair(browser, server);
   for (const [sender, receiver] of [[first, second], [second, first]]) {
     const file = makeFile("penguins.bin", 8_000_001);
@@ -41,12 +41,14 @@ test("a file of several megabytes arrives whole in each direction, and both side
 test("files go both ways at once, several in a row, and an empty one", async () => {
   const [first, second] = await openPair(browser, server);
   const files = [3_000_000, 0, 65_536, 1].map((size, i) => makeFile(`file-${i}`, size));
-  await Promise.all([first, second].map((page) => page.setInputFiles("#files", files.map((file) => file.path))));
+  const paths = files.map((file) => file.path);
+  await Promise.all([first, second].map((page) => page.setInputFiles("#files", paths)));
   for (const page of [first, second]) {
     for (const direction of ["in", "out"]) {
       const done = page.locator(`.file.${direction}[data-state="done"]`);
       await done.nth(files.length - 1).waitFor();
-      assert.deepEqual(await done.locator("code").allInnerTexts(), files.map((file) => file.sha256));
+      const digests = await done.locator("code").allInnerTexts();
+      assert.deepEqual(digests, files.map((file) => file.sha256));
     }
   }
 });
@@ -58,7 +60,9 @@ for (const [who, canceller] of [["sender", 0], ["receiver", 1]]) {
     await pages[1].waitForFunction(() => document.querySelector("progress")?.value > 0);
     await pages[canceller].getByRole("button", { name: "Cancel long.bin" }).click();
     await pages[canceller].locator(".file-status", { hasText: /^Cancelled\.$/ }).waitFor();
-    await pages[1 - canceller].locator(".file-status", { hasText: "Cancelled by the other side." }).waitFor();
+    await pages[1 - canceller]
+      .locator(".file-status", { hasText: "Cancelled by the other side." })
+      .waitFor();
 
     const next = makeFile("next.bin", 100_000);
     await pages[0].setInputFiles("#files", next.path);
@@ -68,12 +72,14 @@ for (const [who, canceller] of [["sender", 0], ["receiver", 1]]) {
   });
 }
 
-test("a file that is on its way when the other side leaves is shown as lost", async () => {
+test("a file is shown as failed if the other side leaves before its end", async () => {
   const [first, second] = await openPair(browser, server);
   await first.setInputFiles("#files", makeFile("long.bin", 48_000_000).path);
   await second.waitForFunction(() => document.querySelector("progress")?.value > 0);
   await second.click("#hang-up");
-  await first.locator('.file[data-state="failed"]', { hasText: "The connection ended first." }).waitFor();
+  await first
+    .locator('.file[data-state="failed"]', { hasText: "The connection ended first." })
+    .waitFor();
 });
 
 function sha256(bytes) {

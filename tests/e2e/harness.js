@@ -10,7 +10,8 @@
 //
 // Environment: WADDELL_PROGRAMS is the folder of `waddell-server` and `waddell` (default:
 // target/debug of the repository), WADDELL_SERVER the server alone, CHROMIUM the browser (default:
-// /usr/bin/chromium). Screenshots of the page's main states end up in artifacts/ of the repository.
+// /usr/bin/chromium). Screenshots of the page's main states are written to the repository's
+// artifacts/.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -34,7 +35,7 @@ mkdirSync(artifacts, { recursive: true });
 const scratch = mkdtempSync(join(tmpdir(), "waddell-e2e-"));
 process.on("exit", () => rmSync(scratch, { recursive: true }));
 
-/** A server process and the addresses it listens on, which its standard output says. */
+/** A server process, and the addresses that it prints when it listens. */
 export class Server {
   /** Starts a server and waits until it listens on all of `listen`. */
   static async start({ listen = ["tcp://127.0.0.1:0", "ws://127.0.0.1:0"], args = [] } = {}) {
@@ -54,12 +55,12 @@ export class Server {
     return `http://${this.ws.host}/`;
   }
 
-  /** Ends the server at once, as a crash would. */
+  /** Kills the server, as in a crash. */
   async kill() {
     await this.program.end("SIGKILL");
   }
 
-  /** Asks the server to end. Resolves to its exit code. */
+  /** Stops the server. Resolves to its exit code. */
   async stop() {
     return this.program.end("SIGTERM");
   }
@@ -83,27 +84,30 @@ class Program {
       this.child.once("error", failed);
       this.child.once("close", (code, signal) => done(code ?? signal));
     });
-    this.exit.catch(() => {}); // Whoever waits for a line is told.
+    this.exit.catch(() => {}); // `line` reports it.
     createInterface({ input: this.child.stdout }).on("line", (line) => {
       this.#lines.push(line);
       this.#waiting?.();
     });
   }
 
-  /** Resolves to the next line of output that matches. Those before it are skipped. */
+  /** Resolves to the next line of output that matches, and skips those before it. */
   async line(pattern) {
     const deadline = AbortSignal.timeout(START_WITHIN_MS);
-    const late = once(deadline, "abort").then(() => "nothing like it came in time");
+    const late = once(deadline, "abort").then(() => "there was no such line in time");
     const ended = this.exit.then(
       (code) => `it ended with ${code}`,
       (error) => `it could not be started: ${error.message}`,
     );
     for (;;) {
-      for (let line; (line = this.#lines.shift()) !== undefined; ) if (pattern.test(line)) return line;
+      for (let line; (line = this.#lines.shift()) !== undefined; ) {
+        if (pattern.test(line)) return line;
+      }
       const more = new Promise((done) => (this.#waiting = done));
       const problem = await Promise.race([more, ended, late]);
       if (problem && !this.#lines.length) {
-        throw new Error(`waited for ${pattern} of ${this.child.spawnargs.join(" ")}: ${problem}\n${this.#errors}`);
+        const command = this.child.spawnargs.join(" ");
+        throw new Error(`waited for ${pattern} of ${command}: ${problem}\n${this.#errors}`);
       }
     }
   }
@@ -114,23 +118,25 @@ class Program {
   }
 }
 
-/** A browser, and pages of it that are watched for complaints. */
+/** A browser, and its pages with their errors and warnings. */
 export class Browser {
   #pages = [];
 
   static async launch() {
     const browser = new Browser();
-    browser.chromium = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium" });
+    const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+    browser.chromium = await chromium.launch({ executablePath });
     return browser;
   }
 
   /**
    * Opens an address in a context of its own, as on another device. Options are those of
-   * Playwright's contexts; `expect` matches complaints that belong to the test, and `prepare` is
-   * called before the page loads.
+   * Playwright's contexts. `expect` matches errors that the test expects, and `prepare` is called
+   * before the page loads.
    */
   async open(url, { expect, prepare, ...options } = {}) {
-    const context = await this.chromium.newContext({ viewport: { width: 1280, height: 860 }, ...options });
+    const viewport = { width: 1280, height: 860 };
+    const context = await this.chromium.newContext({ viewport, ...options });
     const page = await context.newPage();
     const complaints = [];
     const complain = (text) => expect?.test(text) || complaints.push(text);
@@ -138,7 +144,7 @@ export class Browser {
       if (["error", "warning"].includes(message.type())) complain(`console: ${message.text()}`);
     });
     page.on("pageerror", (error) => complain(`uncaught: ${error.stack}`));
-    // A policy that was violated shows on the console, too; this says by what.
+    // The console shows violations of the policy, too, but not what caused them.
     await page.exposeFunction("reportViolation", (text) => complain(`policy: ${text}`));
     await page.addInitScript(() =>
       document.addEventListener("securitypolicyviolation", (event) =>
@@ -151,7 +157,7 @@ export class Browser {
     return page;
   }
 
-  /** Closes all pages. Fails if one of them had anything to complain about. */
+  /** Closes all pages. Fails if one of them had an error or a warning. */
   async closePages() {
     const pages = this.#pages.splice(0);
     for (const { page } of pages) await page.context().close();
@@ -163,13 +169,13 @@ export class Browser {
   }
 }
 
-/** Resolves to the id that the server has given a page. */
+/** Resolves to a page's id. */
 export async function idOf(page) {
   await page.waitForSelector('body[data-server="open"] #copy-link:enabled');
   return page.locator("#id").innerText();
 }
 
-/** Resolves to the link that a page shows for sharing. */
+/** Resolves to the link that a page shows. */
 export async function linkOf(page) {
   await idOf(page);
   return page.locator("#link").getAttribute("href");
@@ -177,7 +183,8 @@ export async function linkOf(page) {
 
 /** Waits until a page's call is in a state. */
 export async function inCall(page, state) {
-  await page.waitForSelector(`#talk[data-state="${state}"]`, { state: "attached", timeout: 20_000 });
+  const selector = `#talk[data-state="${state}"]`;
+  await page.waitForSelector(selector, { state: "attached", timeout: 20_000 });
 }
 
 /** Opens two pages, the second by the first one's link, and waits until they are connected. */
@@ -199,7 +206,7 @@ export async function hears(page, text) {
   await page.locator(".bubble.in", { hasText: text }).waitFor();
 }
 
-/** Writes random bytes to a file that lasts as long as the tests. */
+/** Writes random bytes to a file, which is removed after the tests. */
 export function makeFile(name, size) {
   const bytes = randomBytes(size);
   const path = join(mkdtempSync(join(scratch, "file-")), name);

@@ -1,19 +1,29 @@
-// How the page looks and reads in its main states: on a desk and on a phone, light and dark.
+// Look and accessibility of the page in its main states: on a desk and on a phone, light and dark.
 //
-// Each state is checked for accessibility by axe, for fitting the screen's width, and kept as a
-// screenshot in artifacts/, for people to look at.
+// Each state is checked by axe, must fit the screen's width, and is kept as a screenshot in
+// artifacts/.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
 import axe from "axe-core";
-import { artifacts, Browser, hears, idOf, inCall, makeFile, openPair, say, Server } from "./harness.js";
+import {
+  artifacts,
+  Browser,
+  hears,
+  idOf,
+  inCall,
+  makeFile,
+  openPair,
+  say,
+  Server,
+} from "./harness.js";
 
 const WIDTHS = {
   wide: { viewport: { width: 1280, height: 860 } },
   narrow: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true },
 };
-const NOBODY = "00000000-0000-4000-8000-000000000000";
+const UNKNOWN = "00000000-0000-4000-8000-000000000000";
 
 let server;
 let browser;
@@ -36,13 +46,15 @@ for (const [width, size] of Object.entries(WIDTHS)) {
     test(`alone, ${width}, ${colorScheme}`, async () => {
       const page = await browser.open(server.page, options);
       await idOf(page);
-      await page.waitForFunction(() => document.querySelector("#signal-rtt").textContent.endsWith(" ms"));
+      await page.waitForFunction(() =>
+        document.querySelector("#signal-rtt").textContent.endsWith(" ms"),
+      );
       await look(page, "alone");
     });
 
     test(`calling and in error, ${width}, ${colorScheme}`, async () => {
       const prepare = (page) => page.clock.install();
-      const page = await browser.open(`${server.page}#peer=${NOBODY}`, { ...options, prepare });
+      const page = await browser.open(`${server.page}#peer=${UNKNOWN}`, { ...options, prepare });
       await inCall(page, "calling");
       await look(page, "calling");
       await page.clock.fastForward(10_000);
@@ -58,10 +70,15 @@ for (const [width, size] of Object.entries(WIDTHS)) {
       await hears(second, "It did.");
       await second.setInputFiles("#files", makeFile("emperor-penguins.jpg", 3_400_000).path);
       await first.waitForSelector('.file.in[data-state="done"]');
-      await first.waitForFunction(() => document.querySelector("#direct-path").textContent.includes("host"));
+      await first.waitForFunction(() =>
+        document.querySelector("#direct-path").textContent.includes("host"),
+      );
       await look(first, "connected");
       await second.setInputFiles("#files", makeFile("march-of-the-waddle.mp4", 48_000_000).path);
-      await first.waitForFunction(() => document.querySelector(".file:not([data-state=done]) progress")?.value > 8e6);
+      await first.waitForFunction(() => {
+        const progress = document.querySelector(".file:not([data-state=done]) progress");
+        return progress?.value > 8e6;
+      });
       await look(first, "transferring");
       await second.click("#hang-up");
       await first.waitForSelector('[data-notice="left"]');
@@ -74,7 +91,8 @@ for (const [width, size] of Object.entries(WIDTHS)) {
       const page = await browser.open(lost.page, { ...options, expect });
       await idOf(page);
       await lost.kill();
-      await page.getByRole("alert").filter({ hasText: "connection to the server is gone" }).waitFor();
+      const notice = page.getByRole("alert");
+      await notice.filter({ hasText: "connection to the server is gone" }).waitFor();
       await look(page, "reconnecting");
     });
   }
@@ -91,7 +109,7 @@ test("the page fits the narrowest phones", async () => {
   await assertFits(alone);
 });
 
-test("nothing moves for those who asked for stillness", async () => {
+test("nothing moves if reduced motion is preferred", async () => {
   const [first, second] = await openPair(browser, server, { reducedMotion: "reduce" });
   await say(second, "Hold still");
   await hears(first, "Hold still");
@@ -99,11 +117,15 @@ test("nothing moves for those who asked for stillness", async () => {
 });
 
 async function inspect(page, name) {
-  await page.screenshot({ path: join(artifacts, `${name}.png`), fullPage: name.includes("narrow") });
+  const path = join(artifacts, `${name}.png`);
+  await page.screenshot({ path, fullPage: name.includes("narrow") });
   await assertFits(page);
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate(() => window.axe.run());
-  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(", ")}`);
+  const found = violations.map(({ id, nodes }) => {
+    const elements = nodes.map(({ html }) => html).join(", ");
+    return `${id}: ${elements}`;
+  });
   assert.deepEqual(found, [], name);
 }
 

@@ -1,4 +1,4 @@
-// Parts of the page that run without one.
+// Modules of the page that run without a browser.
 
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { isPolite } from "../../www/peer.js";
 import { Sha256 } from "../../www/sha256.js";
 
-test("the page's SHA-256 is the one that everybody knows, for any length and any split", () => {
+test("the page's SHA-256 equals that of Node, for any length and any split", () => {
   for (let length = 0; length < 300; length++) {
     const bytes = randomBytes(length);
     const hash = new Sha256();
@@ -15,11 +15,12 @@ test("the page's SHA-256 is the one that everybody knows, for any length and any
       hash.update(bytes.subarray(at, at + step));
       at += step;
     }
-    assert.equal(hash.digest(), createHash("sha256").update(bytes).digest("hex"), bytes.toString("hex"));
+    const expected = createHash("sha256").update(bytes).digest("hex");
+    assert.equal(hash.digest(), expected, bytes.toString("hex"));
   }
 });
 
-test("of two peers one is polite", () => {
+test("exactly one of two peers is polite", () => {
   const ids = ["0f0e0d0c-0b0a-4908-8706-050403020100", "f0e0d0c0-b0a0-4080-8060-504030201000"];
   assert.notEqual(isPolite(ids[0], ids[1]), isPolite(ids[1], ids[0]));
 });

@@ -1,4 +1,4 @@
-// Browsers and native programs are peers of one server: WebSocket here, TCP there.
+// Browsers over WebSocket and native programs over TCP, as peers of one server.
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -35,7 +35,7 @@ test("a page's call reaches a native client over TCP, whose answer reaches the p
   await native.end();
 });
 
-test("what a native client sends on the page's topic shows in its story", async () => {
+test("a message of a native client on the page's topic is shown as unreadable", async () => {
   const page = await browser.open(server.page);
   await send(await idOf(page), 1, "hello from a terminal");
   await page.locator(".what", { hasText: "unreadable" }).waitFor();
@@ -64,7 +64,8 @@ test("bodies of every kind pass between the browser's client and the native one"
     const message = await native.message();
     assert.equal(message.from, id);
     assert.equal(message.topic, 9);
-    assert.deepEqual("text" in message ? Buffer.from(message.text) : Buffer.from(message.hex, "hex"), body);
+    const bytes = "text" in message ? [message.text] : [message.hex, "hex"];
+    assert.deepEqual(Buffer.from(...bytes), body);
   }
 
   for (const [i, body] of bodies.entries()) {

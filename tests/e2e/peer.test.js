@@ -1,10 +1,10 @@
-// The module that negotiates peer connections, without the page around it.
+// The page's module for peer connections, tested without the rest of the page.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { Browser, Server } from "./harness.js";
 
-/** A negotiation that is stuck would wait for ever. */
+/** Without a limit, a negotiation that is stuck would wait without end. */
 const LIMIT = { timeout: 30_000 };
 
 let server;
@@ -36,7 +36,7 @@ test("two peers that offer at the same time are connected", LIMIT, async () => {
   assert.deepEqual(result.errors, []);
 });
 
-test("restarts of ICE by both sides at once, again and again, leave the connection whole", LIMIT, async () => {
+test("repeated restarts of ICE by both sides at once keep the connection", LIMIT, async () => {
   const errors = await page.evaluate(async () => {
     window.pair = window.makePair([false, true]);
     await pair.delivered();
@@ -44,7 +44,7 @@ test("restarts of ICE by both sides at once, again and again, leave the connecti
     for (let round = 0; round < 10; round++) {
       const before = pair.credentials();
       for (const peer of pair.peers) peer.restartIce();
-      // One side's offer may win and bring new credentials to both, or each side's in turn.
+      // One side's offer gives new credentials to both sides, or both offers do in turn.
       while (pair.credentials() === before || !pair.stable()) await pair.delivered();
       const [first, second] = pair.peers.map((peer) => peer.channels.talk);
       const echo = new Promise((done) => (second.onmessage = ({ data }) => done(data)));
@@ -56,7 +56,7 @@ test("restarts of ICE by both sides at once, again and again, leave the connecti
   assert.deepEqual(errors, []);
 });
 
-/** Runs in the page: defines how to make two peers whose signals cross each other. */
+/** Runs in the page: defines `makePair`, which makes two peers with crossing signals. */
 async function makePair() {
   const { Peer } = await import("/peer.js");
   window.makePair = (polite) => {
@@ -78,20 +78,26 @@ async function makePair() {
       pair.peers.push(peer);
     }
     const tick = () => new Promise((done) => setTimeout(done));
-    // Signals are held until both sides have some, or nothing more comes: so offers do cross.
+    // Holds signals until both sides have some, or no more come, so that offers cross.
     pair.delivered = async () => {
       for (let idle = 0; idle < 3; idle++) {
         await tick();
         if (queues[0].length && queues[1].length) break;
       }
-      for (const side of [0, 1]) for (const signal of queues[side].splice(0)) pair.peers[side].handleSignal(signal);
+      for (const side of [0, 1]) {
+        for (const signal of queues[side].splice(0)) pair.peers[side].handleSignal(signal);
+      }
       await tick();
     };
     pair.opened = async () => {
-      while (pair.peers.some(({ channels }) => channels.talk.readyState !== "open")) await pair.delivered();
+      const isOpen = ({ channels }) => channels.talk.readyState === "open";
+      while (!pair.peers.every(isOpen)) await pair.delivered();
     };
     pair.credentials = () => descriptions.map(({ sdp }) => /a=ice-ufrag:(.*)/.exec(sdp)[1]).join();
-    pair.stable = () => !queues[0].length && !queues[1].length && states.every((state) => state === "stable");
+    pair.stable = () => {
+      const isIdle = !queues[0].length && !queues[1].length;
+      return isIdle && states.every((state) => state === "stable");
+    };
     pair.close = () => pair.peers.forEach((peer) => peer.close());
     return pair;
   };

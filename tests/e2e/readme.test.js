@@ -21,7 +21,7 @@ before(async () => {
   www = await mkdtemp(join(tmpdir(), "waddell-readme-"));
   await writeFile(join(www, "index.html"), PAGE);
   server = await Server.start({ args: ["--www", www] });
-  // A bundler, or an import map, resolves the package's name; this page has neither.
+  // This page has no bundler or import map that would resolve the package's name.
   const here = example
     .replace('"waddell"', '"/pkg/waddell.js"')
     .replace("127.0.0.1:62480", server.ws.host);

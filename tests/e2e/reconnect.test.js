@@ -1,10 +1,10 @@
-// The server goes and comes back; pages see it through.
+// Pages while the server is killed and started again.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { Browser, hears, idOf, inCall, linkOf, openPair, say, Server } from "./harness.js";
 
-/** What Chromium itself writes when nobody listens. */
+/** Chromium's own errors while no server listens. */
 const REFUSED = /WebSocket connection to .* failed|ERR_CONNECTION_REFUSED/;
 
 let server;
@@ -18,13 +18,14 @@ afterEach(async () => {
 });
 after(() => browser.close());
 
-test("a page reconnects by itself after the server was killed and started again, with a new id", async () => {
+test("a page reconnects with a new id after the server was killed and started again", async () => {
   const page = await browser.open(server.page, { expect: REFUSED });
   const id = await idOf(page);
   await server.kill();
   await page.getByRole("status").filter({ hasText: "Reconnecting" }).waitFor();
-  await page.getByRole("alert").filter({ hasText: "connection to the server is gone" }).waitFor();
-  assert.ok(await page.locator("#copy-link").isDisabled(), "a link that leads nowhere is not copied");
+  const notice = page.getByRole("alert");
+  await notice.filter({ hasText: "connection to the server is gone" }).waitFor();
+  assert.ok(await page.locator("#copy-link").isDisabled(), "an invalid link cannot be copied");
 
   server = await Server.start({ listen: [server.ws.href] });
   const newId = await idOf(page);
@@ -33,7 +34,7 @@ test("a page reconnects by itself after the server was killed and started again,
   await page.waitForSelector('[data-notice="reconnecting"]', { state: "detached" });
 });
 
-test("a conversation outlives the server, and both sides learn each other's new id", async () => {
+test("a conversation continues without the server, and both sides learn the new ids", async () => {
   const pages = await openPair(browser, server, { expect: REFUSED });
   const [first, second] = pages;
   await server.kill();
@@ -55,7 +56,7 @@ test("a conversation outlives the server, and both sides learn each other's new 
 });
 
 for (const [who, type, loser] of [["caller", "offer", 1], ["callee", "answer", 0]]) {
-  test(`a call comes about although the ${who} loses the server, and the ${type} with it`, async () => {
+  test(`a call connects although the ${who} loses the server before its ${type}`, async () => {
     let lost = false;
     const prepare = (page) =>
       page.routeWebSocket(/\/ws$/, (socket) => {
@@ -81,17 +82,20 @@ for (const [who, type, loser] of [["caller", "offer", 1], ["callee", "answer", 0
   });
 }
 
-test("a server that never answers is named, with what to check", async () => {
-  const page = await browser.open(`${server.page}?server=ws://127.0.0.1:9/ws`, { expect: /WebSocket connection|ERR_/ });
+test("a server that never answers leads to a notice with advice", async () => {
+  const page = await browser.open(`${server.page}?server=ws://127.0.0.1:9/ws`, {
+    expect: /WebSocket connection|ERR_/,
+  });
   const notice = page.getByRole("alert").filter({ hasText: "The server does not answer" });
   await notice.waitFor();
   assert.match(await notice.innerText(), /waddell-server running/);
 });
 
-test("another server can be named in the address, and the link carries it on", async () => {
+test("the address can name another server, and the link names it, too", async () => {
   const other = await Server.start();
   try {
-    const first = await browser.open(`${server.page}?server=${other.ws.href.replace(/\/$/, "")}/ws`);
+    const address = `${other.ws.href.replace(/\/$/, "")}/ws`;
+    const first = await browser.open(`${server.page}?server=${address}`);
     const second = await browser.open(await linkOf(first));
     await Promise.all([inCall(first, "connected"), inCall(second, "connected")]);
   } finally {
@@ -100,7 +104,7 @@ test("another server can be named in the address, and the link carries it on", a
   }
 });
 
-test("an address that is none is named", async () => {
+test("an invalid address leads to a notice", async () => {
   const page = await browser.open(`${server.page}?server=ftp://example.org`);
   await page.getByRole("alert").filter({ hasText: "This server cannot be used" }).waitFor();
 });

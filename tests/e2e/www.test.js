@@ -1,4 +1,4 @@
-// The server's own web pages: another folder in the page's place, and the client in a worker.
+// The option --www: another folder in place of the page, and the client in a worker.
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -49,20 +49,20 @@ after(async () => {
 test("--www DIR serves that folder, and the client runs in a dedicated worker", async () => {
   const prepare = (page) =>
     page.addInitScript(() => {
-      window.said = [];
+      const said = (window.said = []);
       addEventListener("DOMContentLoaded", () => {
-        new MutationObserver(() => window.said.push(document.body.textContent)).observe(document.body, {
-          childList: true,
-        });
+        const observer = new MutationObserver(() => said.push(document.body.textContent));
+        observer.observe(document.body, { childList: true });
       });
     });
   const page = await browser.open(server.page, { prepare });
   assert.equal(await page.title(), "Another page");
   await page.waitForFunction(() => window.said.length === 2);
-  assert.deepEqual(await page.evaluate(() => window.said), ["from a worker to itself on 7", "closed"]);
+  const said = await page.evaluate(() => window.said);
+  assert.deepEqual(said, ["from a worker to itself on 7", "closed"]);
 });
 
-test("--www off serves no page, and still the package", async () => {
+test("--www off serves the package without a page", async () => {
   const off = await Server.start({ args: ["--www", "off"] });
   try {
     assert.equal((await fetch(off.page)).status, 404);

@@ -1,6 +1,6 @@
 //! `wasm-bindgen`, `wasm-bindgen-test-runner` and `wasm-pack` in one program.
 //!
-//! Which of them it is depends on the name it is called by, so it is linked under all three.
+//! The name by which it is called decides which one runs, so it is copied under all three names.
 
 use std::env;
 use std::path::Path;
@@ -21,8 +21,8 @@ fn main() -> ExitCode {
         "wasm-pack" => wasm_pack::command::run_wasm_pack(wasm_pack::Cli::parse().cmd),
         other => {
             eprintln!(
-                "called as {other:?}: link this program as wasm-bindgen, \
-                 wasm-bindgen-test-runner or wasm-pack and call it by that name"
+                "called as {other:?}: copy this program to wasm-bindgen, \
+                 wasm-bindgen-test-runner or wasm-pack, and call it by that name"
             );
             return ExitCode::from(2);
         }

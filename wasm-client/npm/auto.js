@@ -1,7 +1,7 @@
-// The package in bundlers: the web build, loaded by the time that the importing module runs.
+// The package for bundlers: the web build, initialized before the importing module runs.
 import init from "./web/waddell.js";
 
 await init();
 
-export { default } from "./web/waddell.js"; // for programs that run without a bundler as well
+export { default } from "./web/waddell.js"; // for programs that also run without a bundler
 export * from "./web/waddell.js";

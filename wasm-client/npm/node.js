@@ -1,11 +1,11 @@
-// The package in Node: the web build, whose wasm file is read instead of fetched. Ready at once.
+// The package for Node: the web build, with its wasm file read from disk. Initialized at once.
 import { readFileSync } from "node:fs";
 
 import { initSync } from "./web/waddell.js";
 
 const wasm = initSync({ module: readFileSync(new URL("./web/waddell_bg.wasm", import.meta.url)) });
 
-/** There is nothing left to do; for programs that run in a page as well. */
+/** Does nothing; for programs that also run in a page. */
 export default async function init() {
   return wasm;
 }

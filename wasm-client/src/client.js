@@ -1,9 +1,9 @@
-// What an application holds: clients, topics, events, promises and errors.
+// The public classes: Client, Topic and WaddellError, with their events and promises.
 //
-// The protocol, the socket and the timer are Rust's (driver.rs); a `Driver` calls the methods of
-// the handler that `Client` gives it, and is called by what is below.
+// The protocol, the socket and the timer are in Rust (driver.rs). The classes below call a
+// `Driver`, and the `Driver` calls the methods of the handler that `Client` gives it.
 
-/** What every error of this package is: an `Error` with a `code`. */
+/** An `Error` with a `code`; every error of this package is one. */
 export class WaddellError extends Error {
   constructor(code, message, options) {
     super(message, options);
@@ -12,7 +12,7 @@ export class WaddellError extends Error {
 }
 WaddellError.prototype.name = "WaddellError";
 
-let newDriver; // known as soon as the wasm module runs
+let newDriver; // set when the wasm module starts
 
 export function provide(factory) {
   newDriver = factory;
@@ -27,24 +27,24 @@ export function ignore() {}
 // Only this module can call the constructors.
 const HERE = Symbol();
 
-// A client lives until it is closed, whether or not the application still holds it: until then its
-// driver has the handler below, and thereby the client.
+// A client lives until it is closed, even if the application holds no reference to it: its driver
+// holds the handler below, and the handler holds the client.
 export class Client extends EventTarget {
   #settings;
   #driver;
   #topics = new Map();
   #id = null;
   #state = "connecting";
-  #refusal; // why the client was closed, if neither the server nor `close` is the reason
+  #closeError; // why the client was closed, if not by `close` or by the driver
   #lastError; // of the latest lost connection or failed attempt
-  #settle; // of the promise that `connect` returned
-  #unhook; // stops listening to the page and the signal
+  #connecting; // resolve and reject of the promise that `connect` returned
+  #removeListeners; // those on the page and the signal
 
   static async connect(url, options = {}) {
     if (!newDriver) {
       throw new WaddellError(
         "not-initialized",
-        "the wasm module does not run yet: `await init()` first, init being the default export",
+        "the wasm module is not initialized: first `await init()`, the default export",
       );
     }
     const settings = parseOptions(url, options);
@@ -52,12 +52,12 @@ export class Client extends EventTarget {
     return new Promise((resolve, reject) => new Client(HERE, settings, { resolve, reject }));
   }
 
-  constructor(key, settings, settle) {
+  constructor(key, settings, connecting) {
     super();
     if (key !== HERE) throw illegalConstructor("Client.connect(url)");
     this.#settings = settings;
-    this.#settle = settle;
-    this.#unhook = this.#hook(settings.signal);
+    this.#connecting = connecting;
+    this.#removeListeners = this.#addListeners(settings.signal);
     this.#driver = newDriver(
       {
         dial: () => this.#dial(),
@@ -107,7 +107,7 @@ export class Client extends EventTarget {
     try {
       return new WebSocket(url, protocols);
     } catch (cause) {
-      this.#refusal = new WaddellError(
+      this.#closeError = new WaddellError(
         "websocket-refused",
         `the WebSocket constructor refused ${url}: ${cause?.message}`,
         { cause },
@@ -120,7 +120,7 @@ export class Client extends EventTarget {
     this.#id = id;
     this.#enter("open");
     this.#emit("id", { id });
-    this.#settle.resolve(this);
+    this.#connecting.resolve(this);
   }
 
   #disconnected(error, retryInMs) {
@@ -132,10 +132,10 @@ export class Client extends EventTarget {
 
   #closed(error) {
     this.#id = null;
-    this.#unhook();
+    this.#removeListeners();
     if (error) error.cause = this.#lastError;
-    error = this.#refusal ?? error ?? null;
-    this.#settle.reject(error ?? new WaddellError("closed", "the client was closed"));
+    error = this.#closeError ?? error ?? null;
+    this.#connecting.reject(error ?? new WaddellError("closed", "the client was closed"));
     this.#enter("closed");
     for (const topic of this.#topics.values()) end(topic);
     this.#emit("close", { code: error?.code ?? "closed", error });
@@ -154,17 +154,17 @@ export class Client extends EventTarget {
   }
 
   #abort() {
-    this.#refusal ??= abortedBy(this.#settings.signal);
+    this.#closeError ??= abortedBy(this.#settings.signal);
     this.close();
   }
 
-  /** Listens for reasons to dial at once, or to close. Returns how to stop. */
-  #hook(signal) {
+  /** Listens for events to dial at once, or to close. Returns a function that stops that. */
+  #addListeners(signal) {
     const { document } = globalThis;
     const online = () => this.#driver.retryNow();
     const visible = () => document.visibilityState === "visible" && this.#driver.retryNow();
     const aborted = () => this.#abort();
-    // Node has neither the function nor the events.
+    // Node has neither these functions nor these events.
     globalThis.addEventListener?.("online", online);
     document?.addEventListener("visibilitychange", visible);
     signal?.addEventListener("abort", aborted);
@@ -176,10 +176,10 @@ export class Client extends EventTarget {
   }
 }
 
-// For `using`, where there is such a thing.
+// For `using` declarations, where the engine has them.
 if (Symbol.dispose) Client.prototype[Symbol.dispose] = Client.prototype.close;
 
-// What `Client` may do with a topic and nobody else.
+// Private methods of `Topic` that `Client` calls.
 let offer;
 let end;
 
@@ -188,12 +188,12 @@ export class Topic extends EventTarget {
   #number;
   #ended = false;
   #readers = []; // calls of next() that wait for a message
-  #iterations = 0; // loops that have begun and not ended
+  #iterations = 0; // number of running loops
   #wrappers = new WeakMap(); // "message" listener -> the function that is registered for it
   #listening = false; // whether there may be "message" listeners
-  #heard = false; // whether any was called since this was last reset
-  #flushing = false; // whether messages that waited are on their way to listeners
-  #unheard; // a message that was dispatched to nobody; older than those in the inbox
+  #wasHeard = false; // whether a "message" listener was called since this was reset
+  #flushing = false; // whether queued messages are still to be dispatched to listeners
+  #undelivered; // a message that no listener got; older than those in the inbox
 
   static {
     offer = (topic, message) => !topic || topic.#offer(message);
@@ -231,7 +231,7 @@ export class Topic extends EventTarget {
     super.addEventListener(type, this.#wrap(listener), options);
     this.#listening = true;
     if (!this.#flushing) {
-      // What has waited comes before what arrives, but after the caller has added more listeners.
+      // Queued messages come before new ones, but after the caller has added more listeners.
       this.#flushing = true;
       queueMicrotask(() => this.#flush());
     }
@@ -270,7 +270,7 @@ export class Topic extends EventTarget {
     return iterator;
   }
 
-  /** Hands over a message that has arrived. Returns whether the inbox is to keep it. */
+  /** Delivers a new message. Returns whether the inbox must keep it. */
   #offer(message) {
     if (this.#flushing && this.#iterations === 0) return true; // older ones come first
     const heard = this.#dispatch(message);
@@ -279,32 +279,32 @@ export class Topic extends EventTarget {
     return !reader && (!heard || this.#iterations > 0);
   }
 
-  /** Tells the listeners of a message. Returns whether there was any. */
+  /** Dispatches a message to the listeners. Returns whether there was one. */
   #dispatch(message) {
     if (!this.#listening) return false;
-    this.#heard = false;
+    this.#wasHeard = false;
     this.dispatchEvent(new CustomEvent("message", { detail: message }));
-    this.#listening = this.#heard;
-    return this.#heard;
+    this.#listening = this.#wasHeard;
+    return this.#wasHeard;
   }
 
-  /** Gives listeners what has waited, unless it waits for a loop. */
+  /** Dispatches the queued messages to listeners, unless a loop reads them. */
   #flush() {
     while (this.#iterations === 0 && this.#listening) {
       const message = this.#take();
       if (!message) break;
-      if (!this.#dispatch(message)) this.#unheard = message;
+      if (!this.#dispatch(message)) this.#undelivered = message;
     }
     this.#flushing = false;
   }
 
   #take() {
-    const message = this.#unheard ?? this.#driver.pop(this.#number);
-    this.#unheard = undefined;
+    const message = this.#undelivered ?? this.#driver.pop(this.#number);
+    this.#undelivered = undefined;
     return message;
   }
 
-  /** What a loop leaves unread waits for the next, unless listeners have seen it. */
+  /** Keeps a loop's unread messages for the next loop, unless listeners have seen them. */
   #iterationEnded() {
     this.#iterations -= 1;
     if (this.#iterations === 0 && this.#listening) while (this.#take());
@@ -320,7 +320,7 @@ export class Topic extends EventTarget {
     if (!wrapper) {
       const topic = this;
       wrapper = function (event) {
-        topic.#heard = true;
+        topic.#wasHeard = true;
         if (typeof listener === "function") listener.call(this, event);
         else listener.handleEvent(event);
       };
@@ -335,12 +335,12 @@ function isListener(value) {
 }
 
 function illegalConstructor(instead) {
-  return new WaddellError("illegal-constructor", `not to be constructed: call ${instead}`);
+  return new WaddellError("illegal-constructor", `cannot be constructed: call ${instead}`);
 }
 
 function parseOptions(url, options) {
   if (typeof options !== "object" || options === null) {
-    throw invalidOption("the options", "an object");
+    throw invalidOption("the options argument", "an object");
   }
   const {
     reconnectAttempts = 10,
@@ -353,15 +353,15 @@ function parseOptions(url, options) {
   } = options;
   const isCount = Number.isInteger(reconnectAttempts) || reconnectAttempts === Infinity;
   if (!isCount || reconnectAttempts < 0) {
-    throw invalidOption("reconnectAttempts", "a whole number from 0, or Infinity");
+    throw invalidOption("reconnectAttempts", "a whole number of at least 0, or Infinity");
   }
   for (const [name, ms] of Object.entries({ connectTimeoutMs, keepAliveMs })) {
     if (typeof ms !== "number" || !(ms >= 1)) {
-      throw invalidOption(name, "a number of milliseconds from 1, or Infinity for never");
+      throw invalidOption(name, "at least 1 millisecond, or Infinity for never");
     }
   }
   if (typeof maxBufferedAmount !== "number" || !(maxBufferedAmount >= 0)) {
-    throw invalidOption("maxBufferedAmount", "a number of bytes from 0, or Infinity");
+    throw invalidOption("maxBufferedAmount", "a number of bytes, or Infinity");
   }
   if (signal !== undefined && typeof signal?.addEventListener !== "function") {
     throw invalidOption("signal", "an AbortSignal");
@@ -373,7 +373,7 @@ function parseOptions(url, options) {
   if (WebSocket === undefined) {
     throw new WaddellError(
       "no-websocket",
-      "there is no WebSocket here: pass a constructor as the option WebSocket " +
+      "this environment has no WebSocket: pass a constructor as the option WebSocket " +
         '(Node before 22: `import { WebSocket } from "ws"`)',
     );
   }
@@ -398,10 +398,10 @@ function invalidOption(name, expected) {
   return new WaddellError("invalid-option", `${name} must be ${expected}`);
 }
 
-/** Takes ws: and wss:, and http: and https: for those; in a page relative addresses, too. */
+/** Accepts ws: and wss:, or http: and https: in their place; in a page relative URLs, too. */
 function parseUrl(url) {
   const invalid = (cause) =>
-    new WaddellError("invalid-url", "the address must be like wss://host/ws", { cause });
+    new WaddellError("invalid-url", "the URL must be like wss://host/ws", { cause });
   let parsed;
   try {
     parsed = new URL(url, globalThis.location?.href);
@@ -422,7 +422,7 @@ function toBytes(part) {
     if (ArrayBuffer.isView(part)) {
       return new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
     }
-    // By name, because a buffer may come from another frame and its ArrayBuffer.
+    // Compare the name, because a buffer of another frame has another ArrayBuffer class.
     if (/^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(part))) {
       return new Uint8Array(part);
     }

@@ -1,4 +1,4 @@
-//! The core's client and inbox, driven by a WebSocket and a timer.
+//! Driver of the core's client and inbox: one WebSocket and one timer.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -11,12 +11,13 @@ use waddell_core::{
     PeerId, SendError, TopicId,
 };
 use wasm_bindgen::JsValue;
+use web_sys::{MessageEvent, WebSocket};
 
 use crate::socket::Socket;
 use crate::timer::{Timer, from_ms, now, to_ms};
 use crate::{Handler, WaddellError, to_js};
 
-/// What `client.js` has made of an application's options. Infinity: without end, or never.
+/// An application's options, checked by `client.js`. Infinity: no limit, or never.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
     pub(crate) reconnect_attempts: f64,
@@ -25,24 +26,24 @@ pub(crate) struct Config {
     pub(crate) max_buffered_amount: f64,
 }
 
-/// Feeds a [`Client`] with what happens to a WebSocket and a timer, and does what it says.
+/// Passes events of a WebSocket and a timer to a [`Client`], and performs its outputs.
 ///
-/// JavaScript may call in again while it is being called, so no `RefCell` is borrowed meanwhile:
-/// what is needed is taken or cloned out first.
+/// JavaScript may call the driver while the driver calls JavaScript. So no `RefCell` is borrowed
+/// during such a call: values are taken or cloned out first.
 pub(crate) struct Driver {
-    /// Told of everything, until the client is closed. Keeps the application's object alive.
+    /// The client's callbacks, until it is closed. They keep the application's object alive.
     handler: RefCell<Option<Rc<Handler>>>,
     client: RefCell<Client>,
     inbox: RefCell<Inbox>,
     /// The transport of the latest dial, until it is hung up or lost.
     socket: RefCell<Option<Socket>>,
-    /// How many sockets there have been.
+    /// Number of sockets so far.
     sockets: Cell<u32>,
-    /// Absent once the client is closed.
+    /// `None` once the client is closed.
     timer: RefCell<Option<Timer>>,
-    /// Whether a call further up the stack is draining the client's outputs.
+    /// Whether a caller further up the stack is draining the client's outputs.
     draining: Cell<bool>,
-    /// Bytes of messages that are accepted but not yet with the socket.
+    /// Bytes of accepted frames that were not passed to the socket yet.
     unsent: Cell<usize>,
     max_buffered_amount: f64,
     me: Weak<Self>,
@@ -53,7 +54,7 @@ impl Driver {
     pub(crate) fn new(handler: Handler, config: Config) -> Rc<Self> {
         let Config { reconnect_attempts, connect_timeout_ms, keep_alive_ms, .. } = config;
         let client_config = ClientConfig {
-            // Casts of floats saturate: infinity is u32::MAX, which the core takes for no end.
+            // Casts of floats saturate: infinity becomes u32::MAX, which is no limit in the core.
             reconnect_attempts: reconnect_attempts as u32,
             connect_timeout: connect_timeout_ms.is_finite().then(|| from_ms(connect_timeout_ms)),
             keep_alive_interval: keep_alive_ms.is_finite().then(|| from_ms(keep_alive_ms)),
@@ -89,7 +90,7 @@ impl Driver {
         parts: &Array<Uint8Array>,
     ) -> Result<(), WaddellError> {
         let to: PeerId = to.parse().map_err(|error| error_of("invalid-peer-id", &error))?;
-        // A body that is too long is refused before it is copied.
+        // Refuse a body that is too long before it is copied.
         let len =
             parts.iter().fold(0_usize, |len, part| len.saturating_add(part.length() as usize));
         if len > MAX_BODY_LEN {
@@ -107,7 +108,7 @@ impl Driver {
             if buffered > 0.0 && buffered + frame_len as f64 > self.max_buffered_amount {
                 return Err(WaddellError::new(
                     "buffer-full",
-                    "too much waits to be sent already: try again later",
+                    "the send buffer is full: try again later",
                 ));
             }
         }
@@ -119,37 +120,38 @@ impl Driver {
         .map_err(send_error)
     }
 
-    /// Begins to keep a topic's messages for the application.
+    /// Opens a topic: from here on its messages are queued for the application.
     pub(crate) fn open_topic(&self, topic: TopicId) {
         self.inbox.borrow_mut().open(topic);
     }
 
-    /// Takes out the oldest message that waits on an open topic.
+    /// Removes and returns the oldest message of an open topic.
     pub(crate) fn pop(&self, topic: TopicId) -> Option<MessageIn> {
         self.inbox.borrow_mut().pop(topic)
     }
 
-    /// Returns how many messages of an open topic were dropped because too many waited.
+    /// Returns how many messages of an open topic were dropped because it was full.
     pub(crate) fn lost(&self, topic: TopicId) -> u64 {
         self.inbox.borrow().lost(topic)
     }
 
-    /// Returns whether the client's life is over.
+    /// Returns whether the client is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.client.borrow().state() == ClientState::Closed
     }
 
-    /// Calls the client, then does what it says.
+    /// Calls the client, then performs its outputs.
     pub(crate) fn step<T>(&self, call: impl FnOnce(&mut Client, Instant) -> T) -> T {
         let result = call(&mut self.client.borrow_mut(), now());
         self.drain();
         result
     }
 
-    /// Does what the client says, in that order, then sets the timer.
+    /// Performs the client's outputs in order, then sets the timer.
     ///
-    /// A call from within (a listener sends, or closes) leaves its outputs to the loop further up:
-    /// otherwise the second listener of an event would hear of a later event first.
+    /// A listener may call the client again, to send or to close. Such a nested call leaves its
+    /// outputs to the outer loop: else the second listener of an event would get a later event
+    /// first.
     pub(crate) fn drain(&self) {
         if self.draining.replace(true) {
             return;
@@ -166,24 +168,24 @@ impl Driver {
         }
     }
 
-    /// The socket is connected.
+    /// Handles a socket's open event.
     pub(crate) fn socket_opened(&self, number: u32) {
         if self.is_current(number) {
             self.step(Client::handle_connected);
         }
     }
 
-    /// The socket has received a message.
+    /// Handles a socket's message event.
     pub(crate) fn socket_received(&self, number: u32, data: &JsValue) {
         if data.is_string() {
-            // No waddell server sends text. Whatever this is, there is no stream of frames here.
+            // No waddell server sends text, so this is not a stream of frames.
             self.socket_closed(number);
             return;
         }
         let bytes = Uint8Array::new(data);
         let mut rest = 0..bytes.length();
-        // Memory that a module has grown by is never given back: a giant message passes through in
-        // pieces. A listener may hang up between two of them.
+        // WebAssembly memory never shrinks, so a giant message is copied in pieces. A listener may
+        // hang up between two of them.
         while !rest.is_empty() && self.is_current(number) {
             let end = rest.end.min(rest.start.saturating_add(PIECE_LEN));
             let mut piece = bytes.subarray(rest.start, end).to_vec();
@@ -192,7 +194,7 @@ impl Driver {
         }
     }
 
-    /// The socket is closed, or is of no use any more.
+    /// Handles a socket's close event, or a socket that is useless from here on.
     pub(crate) fn socket_closed(&self, number: u32) {
         if self.is_current(number) {
             self.hang_up();
@@ -212,7 +214,7 @@ impl Driver {
             Output::Dial => self.dial(),
             Output::Transmit(bytes) => self.transmit(&bytes),
             Output::HangUp => self.hang_up(),
-            Output::Event(event) => self.tell(event),
+            Output::Event(event) => self.emit(event),
         }
     }
 
@@ -223,19 +225,47 @@ impl Driver {
             Ok(web_socket) => {
                 let number = self.sockets.get().wrapping_add(1);
                 self.sockets.set(number);
-                let socket = Socket::new(web_socket, number, &self.me);
-                *self.socket.borrow_mut() = Some(socket);
+                *self.socket.borrow_mut() = Some(self.listen(web_socket, number));
             }
-            // The constructor refuses the address, and would refuse it again.
+            // The WebSocket constructor refused the address. It would do so again.
             Err(_) => self.client.borrow_mut().close(),
         }
+    }
+
+    /// Makes the socket whose callbacks call this driver. They hold it weakly: it owns them.
+    fn listen(&self, web_socket: WebSocket, number: u32) -> Socket {
+        let on_open = {
+            let driver = self.me.clone();
+            move || {
+                if let Some(driver) = driver.upgrade() {
+                    driver.socket_opened(number);
+                }
+            }
+        };
+        let on_message = {
+            let driver = self.me.clone();
+            move |event: MessageEvent| {
+                if let Some(driver) = driver.upgrade() {
+                    driver.socket_received(number, &event.data());
+                }
+            }
+        };
+        let on_close = {
+            let driver = self.me.clone();
+            move || {
+                if let Some(driver) = driver.upgrade() {
+                    driver.socket_closed(number);
+                }
+            }
+        };
+        Socket::new(web_socket, number, on_open, on_message, on_close)
     }
 
     fn transmit(&self, bytes: &[u8]) {
         self.unsent.set(self.unsent.get().saturating_sub(bytes.len()));
         let socket = self.socket.borrow().as_ref().map(|s| (s.number(), s.web_socket()));
         let Some((number, web_socket)) = socket else { return };
-        // A copy: an implementation may look at the bytes later, and wasm's memory moves on.
+        // Copy the bytes: an implementation may read them later, when wasm's memory has changed.
         if web_socket.send_with_js_u8_array(&Uint8Array::from(bytes)).is_err() {
             self.socket_closed(number);
         }
@@ -246,10 +276,10 @@ impl Driver {
         drop(socket);
     }
 
-    fn tell(&self, event: ClientEvent) {
+    fn emit(&self, event: ClientEvent) {
         let Some(handler) = self.handler() else { return };
-        // Listeners' errors are reported by JavaScript's own event dispatch; the handler's methods
-        // throw nothing.
+        // The handler's methods throw nothing. JavaScript's event dispatch reports the errors of
+        // listeners.
         let _ = match event {
             ClientEvent::Connected { id } => handler.connected(&id.to_string()),
             ClientEvent::Message(message) => self.deliver(&handler, message),
@@ -271,7 +301,7 @@ impl Driver {
         };
     }
 
-    /// Offers a message to the topic's listeners, and keeps it if it is still wanted then.
+    /// Passes a message to the topic's listeners, and queues it if the handler says so.
     fn deliver(&self, handler: &Handler, message: MessageIn) -> Result<(), JsValue> {
         if handler.message(message.topic.0, to_js(&message))? {
             // The inbox counts what it drops.
@@ -280,7 +310,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Returns how many bytes wait to be sent.
+    /// Returns the number of unsent bytes.
     fn buffered_amount(&self) -> f64 {
         let web_socket = self.socket.borrow().as_ref().map(Socket::web_socket);
         let in_socket =
@@ -303,7 +333,7 @@ impl fmt::Debug for Driver {
     }
 }
 
-/// The code by which JavaScript tells reasons apart.
+/// Returns the error code of a reason.
 fn code_of(reason: DisconnectReason) -> &'static str {
     match reason {
         DisconnectReason::DialFailed => "dial-failed",

@@ -1,15 +1,15 @@
 //! The waddell client for JavaScript: browsers, workers and Node.
 //!
 //! ```text
-//!   client.js    what an application holds: Client, Topic, events, promises, errors
-//!   lib.rs       the door between the two languages
+//!   client.js    the public classes: Client, Topic, WaddellError
+//!   lib.rs       bindings between JavaScript and Rust
 //!   driver.rs    the core's client and inbox, driven by a socket and a timer
-//!   socket.rs    one WebSocket and the closures that listen to it
-//!   timer.rs     one timeout; the clock
+//!   socket.rs    one WebSocket and its callbacks
+//!   timer.rs     one timeout, and the clock
 //! ```
 //!
-//! The classes that face an application are JavaScript's own, because only such can be
-//! `EventTarget`s. They decide nothing about the protocol: that is `waddell_core`'s.
+//! The public classes are written in JavaScript, because classes in Rust cannot extend
+//! `EventTarget`. They contain no rule of the protocol; all rules are in `waddell_core`.
 
 mod driver;
 mod socket;
@@ -24,7 +24,7 @@ use web_sys::WebSocket;
 
 use crate::driver::{Config, Driver};
 
-/// A quarter of the size of the allocator that std brings, which is an eighth of the package.
+/// A quarter of the size of std's allocator, which would be an eighth of the package.
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]
 static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
@@ -34,8 +34,8 @@ const TYPES: &str = include_str!("types.d.ts");
 
 #[wasm_bindgen(module = "/src/client.js")]
 extern "C" {
-    // What `client.js` defines and the package exports. These are classes; they are declared as
-    // functions, which nobody calls, because `skip_typescript` is not to be had for classes.
+    // Classes of `client.js` that the package exports. They are declared as functions, which are
+    // never called, because wasm-bindgen has no `skip_typescript` for classes.
     #[wasm_bindgen(js_name = Client, reexport, skip_typescript)]
     fn client_class();
     #[wasm_bindgen(js_name = Topic, reexport, skip_typescript)]
@@ -43,20 +43,20 @@ extern "C" {
     #[wasm_bindgen(js_name = WaddellError, reexport, skip_typescript)]
     fn waddell_error_class();
 
-    /// What every error of this package is.
+    /// Class of every error of this package.
     pub(crate) type WaddellError;
 
     #[wasm_bindgen(constructor)]
     pub(crate) fn new(code: &str, message: &str) -> WaddellError;
 
-    /// Makes the object by which applications see a message.
+    /// Makes an application's message object.
     fn received(from: &str, topic: u16, body: Uint8Array) -> JsValue;
 
-    /// Lets `Client.connect` make drivers.
+    /// Sets the function with which `Client.connect` makes drivers.
     fn provide(new_driver: JsValue);
 
-    /// What the driver tells a `Client`. None of these is called while the driver holds a borrow,
-    /// so each may call the driver again.
+    /// A `Client`'s callbacks for its driver. The driver calls them without holding a borrow, so
+    /// each may call the driver again.
     pub(crate) type Handler;
 
     #[wasm_bindgen(method, catch)]
@@ -65,7 +65,7 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     pub(crate) fn connected(this: &Handler, id: &str) -> Result<(), JsValue>;
 
-    /// Returns whether the message is to be kept in the inbox.
+    /// Passes on a message. Returns whether the inbox must keep it.
     #[wasm_bindgen(method, catch)]
     pub(crate) fn message(this: &Handler, topic: u16, message: JsValue) -> Result<bool, JsValue>;
 
@@ -76,7 +76,7 @@ extern "C" {
         retry_in_ms: f64,
     ) -> Result<(), JsValue>;
 
-    /// `error` is absent when the application closed the client.
+    /// Reports the close. `error` is absent if the application closed the client.
     #[wasm_bindgen(method, catch)]
     pub(crate) fn closed(this: &Handler, error: Option<WaddellError>) -> Result<(), JsValue>;
 }
@@ -99,9 +99,9 @@ fn start() {
     );
 }
 
-/// A driver, as `client.js` holds it.
+/// A handle of a driver for `client.js`.
 ///
-/// Every method takes `&self` and none keeps a borrow while JavaScript runs: listeners may call
+/// Every method takes `&self`, and none holds a borrow while JavaScript runs. So listeners may call
 /// any of them at any time.
 #[wasm_bindgen(js_name = Driver, private, skip_typescript)]
 #[derive(Debug)]
@@ -114,50 +114,50 @@ impl DriverHandle {
         self.0.drain();
     }
 
-    /// Sends a message whose body is `parts`, `Uint8Array`s, joined.
+    /// Sends a message whose body is `parts` joined.
     ///
     /// # Errors
     ///
-    /// A `WaddellError` says why nothing was sent.
+    /// A `WaddellError` if nothing was sent; its code is the reason.
     pub fn send(&self, to: &str, topic: u16, parts: Array<Uint8Array>) -> Result<(), JsValue> {
         self.0.send(to, TopicId(topic), &parts).map_err(JsValue::from)
     }
 
-    /// Begins to keep a topic's messages for the application.
+    /// Opens a topic: from here on its messages are queued for the application.
     #[wasm_bindgen(js_name = openTopic)]
     pub fn open_topic(&self, topic: u16) {
         self.0.open_topic(TopicId(topic));
     }
 
-    /// Takes out the oldest message that waits on an open topic.
+    /// Removes and returns the oldest message of an open topic.
     pub fn pop(&self, topic: u16) -> JsValue {
         self.0.pop(TopicId(topic)).map_or(JsValue::UNDEFINED, |message| to_js(&message))
     }
 
-    /// Returns how many messages of an open topic were dropped because too many waited.
+    /// Returns how many messages of an open topic were dropped because it was full.
     pub fn lost(&self, topic: u16) -> f64 {
         self.0.lost(TopicId(topic)) as f64
     }
 
-    /// Dials at once if the client is waiting to.
+    /// Dials at once if the client is waiting to dial.
     #[wasm_bindgen(js_name = retryNow)]
     pub fn retry_now(&self) {
         self.0.step(waddell_core::Client::retry_now);
     }
 
-    /// Ends the client's life.
+    /// Closes the client for good.
     pub fn close(&self) {
         self.0.step(|client, _| client.close());
     }
 
-    /// Returns whether the client's life is over, even if its end is still to be told.
+    /// Returns whether the client is closed, even if the `close` event is still to come.
     #[wasm_bindgen(getter)]
     pub fn closed(&self) -> bool {
         self.0.is_closed()
     }
 }
 
-/// Makes the object by which applications see a message.
+/// Converts a message to an application's message object.
 pub(crate) fn to_js(message: &MessageIn) -> JsValue {
     let body = Uint8Array::from(&message.body[..]);
     received(&message.from.to_string(), message.topic.0, body)

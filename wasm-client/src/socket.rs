@@ -1,59 +1,39 @@
-//! One WebSocket, and the closures that listen to it.
-
-use std::rc::Weak;
+//! One WebSocket and its callbacks.
 
 use js_sys::Function;
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, MessageEvent, WebSocket};
 
-use crate::driver::Driver;
-
 #[wasm_bindgen(module = "/src/client.js")]
 extern "C" {
-    /// Listens to the errors of sockets, of which the close event tells as well. Node's `ws`
-    /// package takes an error that nobody listens to as a reason to end the process.
+    /// Callback for error events, which does nothing: a close event follows each. Without a
+    /// listener for errors, Node's `ws` package ends the process.
     #[wasm_bindgen(thread_local_v2, js_name = ignore)]
     static IGNORE: Function;
 }
 
-/// A WebSocket that reports to a [`Driver`]. Dropping it hangs up, and nothing more is reported.
+/// A WebSocket that reports to callbacks. Dropping it hangs up, and nothing more is reported.
 #[derive(Debug)]
 pub(crate) struct Socket {
     web_socket: WebSocket,
     number: u32,
-    /// Dropped with the socket, and with them all ways for it to call.
+    /// Dropped with the socket, so that it cannot call them any more.
     _on_open_and_close: [Closure<dyn Fn()>; 2],
     _on_message: Closure<dyn Fn(MessageEvent)>,
 }
 
 impl Socket {
-    /// Listens to a WebSocket that is still connecting. `number` tells it from others.
-    pub(crate) fn new(web_socket: WebSocket, number: u32, driver: &Weak<Driver>) -> Self {
-        // The closures hold the driver weakly: it owns them.
-        let on_open = {
-            let driver = driver.clone();
-            Closure::new(move || {
-                if let Some(driver) = driver.upgrade() {
-                    driver.socket_opened(number);
-                }
-            })
-        };
-        let on_message = {
-            let driver = driver.clone();
-            Closure::new(move |event: MessageEvent| {
-                if let Some(driver) = driver.upgrade() {
-                    driver.socket_received(number, &event.data());
-                }
-            })
-        };
-        let on_close = {
-            let driver = driver.clone();
-            Closure::new(move || {
-                if let Some(driver) = driver.upgrade() {
-                    driver.socket_closed(number);
-                }
-            })
-        };
+    /// Sets the callbacks of a WebSocket that is still connecting. `number` identifies the socket.
+    pub(crate) fn new(
+        web_socket: WebSocket,
+        number: u32,
+        on_open: impl Fn() + 'static,
+        on_message: impl Fn(MessageEvent) + 'static,
+        on_close: impl Fn() + 'static,
+    ) -> Self {
+        let on_open = Closure::new(on_open);
+        let on_message = Closure::new(on_message);
+        let on_close = Closure::new(on_close);
         web_socket.set_binary_type(BinaryType::Arraybuffer);
         web_socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
         web_socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
@@ -67,12 +47,12 @@ impl Socket {
         }
     }
 
-    /// Returns the number that tells this socket from others.
+    /// Returns the number that identifies this socket.
     pub(crate) fn number(&self) -> u32 {
         self.number
     }
 
-    /// Returns the WebSocket itself, to use it while nothing of the driver is borrowed.
+    /// Returns the WebSocket itself, so that the driver need not stay borrowed while it is used.
     pub(crate) fn web_socket(&self) -> WebSocket {
         self.web_socket.clone()
     }
@@ -83,7 +63,7 @@ impl Drop for Socket {
         self.web_socket.set_onopen(None);
         self.web_socket.set_onmessage(None);
         self.web_socket.set_onclose(None);
-        // What was sent before still goes out. 1000 is a valid code, so this cannot throw.
+        // Bytes that were sent before still go out. 1000 is a valid code, so this cannot throw.
         let _ = self.web_socket.close_with_code(1000);
     }
 }

@@ -19,22 +19,22 @@ extern "C" {
     fn performance_now() -> f64;
 }
 
-/// Returns how long ago the page, worker or process began. Never goes backwards.
+/// Returns the time since the page, worker or process started. Never goes backwards.
 pub(crate) fn now() -> Instant {
     Instant::since_epoch(from_ms(performance_now()))
 }
 
-/// Takes milliseconds; what is not a positive number counts as zero.
+/// Converts milliseconds. Negative numbers and NaN count as zero.
 pub(crate) fn from_ms(ms: f64) -> Duration {
     Duration::from_micros((ms * 1000.0) as u64)
 }
 
-/// Returns a duration in milliseconds.
+/// Converts a duration to milliseconds.
 pub(crate) fn to_ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Calls back once, when it is due. Dropping it takes the callback away.
+/// A timeout with one callback. Dropping it cancels the timeout.
 #[derive(Debug)]
 pub(crate) struct Timer {
     callback: Closure<dyn Fn()>,
@@ -46,7 +46,7 @@ impl Timer {
         Self { callback: Closure::new(callback), armed: None }
     }
 
-    /// Sets when to call back; `None`: not at all. It may happen early: look at the clock.
+    /// Sets when the callback is due; `None`: never. It may be called early: check the clock.
     pub(crate) fn set(&mut self, due: Option<Instant>) {
         if self.armed.as_ref().map(|(due, _)| *due) == due {
             return;
@@ -59,7 +59,7 @@ impl Timer {
         });
     }
 
-    /// The callback was called: there is nothing to clear.
+    /// Reports that the callback was called: there is no timeout to clear.
     pub(crate) fn fired(&mut self) {
         self.armed = None;
     }

@@ -1,11 +1,10 @@
 /// <reference lib="esnext.disposable" />
 
 /**
- * A connection to a waddell server, kept up until it is closed.
+ * A client of a waddell server, which reconnects until it is closed.
  *
  * A client that loses its connection dials again, and then has another id. It lives until
- * {@link Client.close}, or until its attempts are used up, whether or not a variable still
- * holds it.
+ * {@link Client.close}, or until its attempts are used up, even if no variable refers to it.
  */
 export class Client extends EventTarget {
     private constructor();
@@ -13,33 +12,35 @@ export class Client extends EventTarget {
     /**
      * Connects to a server: `wss://host/ws`, in a page also `/ws`.
      *
-     * Resolves when the server has given the client an id. Rejects with a {@link WaddellError}
-     * when an argument is of no use (`invalid-url`, `invalid-option`, `no-websocket`,
-     * `not-initialized`), when the WebSocket constructor refuses the address
-     * (`websocket-refused`), when `reconnectAttempts` are used up (`connect-failed`), or when
-     * the signal is aborted first (`aborted`).
+     * Resolves when the client has received its first id. Rejects with a {@link WaddellError}:
+     *
+     * - `invalid-url`, `invalid-option`, `no-websocket`: an argument is wrong or missing.
+     * - `not-initialized`: `init` was not awaited.
+     * - `websocket-refused`: the WebSocket constructor refused the address.
+     * - `connect-failed`: the `reconnectAttempts` are used up.
+     * - `aborted`: the signal was aborted first.
      */
     static connect(url: string | URL, options?: ConnectOptions): Promise<Client>;
 
-    /** The id by which others reach this client; `null` unless `state` is `"open"`. */
+    /** This client's peer id; `null` unless `state` is `"open"`. */
     readonly id: string | null;
 
-    /** Where in its life the client is. */
+    /** The client's state. */
     readonly state: ClientState;
 
     /**
-     * Returns the one and only handle of a topic, a whole number from 0 to 65535.
+     * Returns the handle of a topic, a whole number from 0 to 65535. A topic has one handle.
      *
-     * Messages that arrived on the topic before are there, up to a bound: 1 MiB on all topics
-     * together that nobody has asked for yet.
+     * Messages that arrived on the topic before can be read, up to a limit: 1 MiB for all topics
+     * together that were not opened yet.
      *
      * @throws {WaddellError} `invalid-topic`
      */
     topic(number: number): Topic;
 
     /**
-     * Closes the client for good. What was sent before still goes out. Loops over topics end
-     * when they have read what had arrived. Closing again does nothing.
+     * Closes the client for good. Messages that were sent before still go out. Loops over topics
+     * end after the messages that arrived before. Closing again does nothing.
      */
     close(): void;
 
@@ -69,11 +70,11 @@ export class Client extends EventTarget {
 }
 
 /**
- * A client's handle of one topic: sends its messages and receives them.
+ * A client's handle of one topic, which sends and receives its messages.
  *
- * A message that has arrived is dispatched to the `message` listeners at once, and waits for
- * `for await` if a loop has begun or if there is no listener. At most 1 MiB waits on a topic;
- * what arrives beyond that is dropped and counted.
+ * A new message is dispatched to the `message` listeners at once. It is queued for `for await` if
+ * a loop is running or if there is no listener. A topic queues at most 1 MiB; further messages are
+ * dropped and counted.
  */
 export class Topic extends EventTarget implements AsyncIterable<Message> {
     private constructor();
@@ -81,20 +82,20 @@ export class Topic extends EventTarget implements AsyncIterable<Message> {
     /** The topic's number. */
     readonly number: number;
 
-    /** How many messages were dropped because too many waited to be read. */
+    /** How many messages were dropped because the topic was full. */
     readonly lost: number;
 
     /**
-     * Sends a message of at most 65,517 bytes, or of 65,515 if a client of 2015 is to read it.
-     * Delivery is at most once, and in order between two peers; nobody is told when the
-     * recipient is not connected.
+     * Sends a message of at most 65,517 bytes; a client of 2015 reads at most 65,515. Delivery is
+     * at most once, and in order between two peers. There is no error if the recipient is not
+     * connected.
      *
      * @throws {WaddellError} `invalid-peer-id`, `invalid-body`, `body-too-long`,
      * `not-connected`, `closed`, `buffer-full`
      */
     send(peerId: string, body: Body): void;
 
-    /** Reads messages as they arrive. Loops of the same topic share them. Ends on close. */
+    /** Reads messages as they arrive. Each goes to one loop. Ends when the client is closed. */
     [Symbol.asyncIterator](): AsyncIterableIterator<Message>;
 
     addEventListener<K extends keyof TopicEventMap>(
@@ -119,18 +120,18 @@ export class Topic extends EventTarget implements AsyncIterable<Message> {
     ): void;
 }
 
-/** What every error of this package is: an `Error` that says in `code` which one. */
+/** The class of every error of this package: an `Error` with a `code`. */
 export class WaddellError extends Error {
     private constructor();
     readonly code: ErrorCode;
 }
 
-/** What {@link Client.connect} can be told. */
+/** Options of {@link Client.connect}. */
 export interface ConnectOptions {
     /**
-     * How many further dials follow one that failed before the client gives up; `Infinity`:
-     * no end. A connection that was open and is lost is always dialed again. Default 10,
-     * about 5 s of waiting.
+     * Number of dials after a failed one before the client gives up; `Infinity`: no limit. The
+     * client always dials again after it loses an open connection. Default 10, about 5 s of
+     * waiting.
      */
     reconnectAttempts?: number;
     /**
@@ -139,13 +140,13 @@ export interface ConnectOptions {
      */
     connectTimeoutMs?: number;
     /**
-     * How often a keep-alive frame is sent, in milliseconds, for proxies that cut idle
-     * connections. Default `Infinity`: never, because servers ping.
+     * Interval of keep-alive frames in milliseconds, for proxies that cut idle connections.
+     * Default `Infinity`: never, because servers send WebSocket pings.
      */
     keepAliveMs?: number;
     /**
-     * How many bytes may wait to be sent, over all topics. A message that would exceed it is
-     * refused with `buffer-full`, unless nothing waits. Default 1,048,576.
+     * Limit of unsent bytes, over all topics. A message beyond it is refused with `buffer-full`,
+     * unless there are no unsent bytes. Default 1,048,576.
      */
     maxBufferedAmount?: number;
     /** Subprotocols to offer; a waddell server knows `waddell` and needs none. Default none. */
@@ -156,7 +157,7 @@ export interface ConnectOptions {
     signal?: AbortSignal;
 }
 
-/** A class that makes WebSockets: a browser's, or that of Node's `ws` package. */
+/** Constructor of WebSockets: the browser's, or that of Node's `ws` package. */
 export type WebSocketConstructor = new (
     url: string,
     protocols: string | string[],
@@ -164,18 +165,18 @@ export type WebSocketConstructor = new (
 ) => object;
 
 /**
- * `"connecting"`: dialing, or waiting for the greeting. `"open"`: has an id, can send.
- * `"waiting"`: for the time to dial again. `"closed"`: for good.
+ * `"connecting"`: dialing, or waiting for the greeting. `"open"`: has an id and can send.
+ * `"waiting"`: waiting to dial again. `"closed"`: closed for good.
  */
 export type ClientState = "connecting" | "open" | "waiting" | "closed";
 
-/** A message as the server delivered it. */
+/** A message from the server. */
 export interface Message {
-    /** Who sent it: the server vouches for that. */
+    /** The sender's peer id, stamped by the server. */
     from: string;
     /** The number of its topic. */
     topic: number;
-    /** What it says. */
+    /** The body. */
     body: Uint8Array<ArrayBuffer>;
 }
 
@@ -185,7 +186,7 @@ export type BodyPart = string | ArrayBufferLike | ArrayBufferView;
 /** A message's body: one part, or several that are joined. */
 export type Body = BodyPart | readonly BodyPart[];
 
-/** Which error an error is. */
+/** Codes of the errors. */
 export type ErrorCode =
     | "aborted"
     | "body-too-long"
@@ -209,13 +210,13 @@ export type ErrorCode =
 
 /** The events of a {@link Client}. */
 export interface ClientEventMap {
-    /** The server has given the client an id: after every dial that succeeds. */
+    /** The client has received an id, as after every successful dial. */
     id: CustomEvent<{ id: string }>;
     /** `client.state` has changed. */
     state: CustomEvent<{ state: ClientState }>;
     /**
-     * An attempt has failed, or the connection is lost (`dial-failed`, `connection-lost`,
-     * `timed-out`, `server-misbehaved`); the client dials again in `retryInMs` milliseconds.
+     * A dial has failed, or the connection is lost (`dial-failed`, `connection-lost`, `timed-out`,
+     * `server-misbehaved`). The client dials again in `retryInMs` milliseconds.
      */
     error: CustomEvent<{ code: ErrorCode; error: WaddellError; retryInMs: number }>;
     /**

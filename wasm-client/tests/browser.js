@@ -1,4 +1,5 @@
-// Chromium, and a server of files and of waddell for its pages. CHROMIUM names another one.
+// Chromium, and a server of files and of waddell for its pages. Environment: CHROMIUM is the
+// browser's path.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -10,10 +11,12 @@ import { Server } from "./support.js";
 
 const TYPES = { html: "text/html", js: "text/javascript", wasm: "application/wasm" };
 
-// What a page with the package must allow, and nothing else.
-const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'";
+// The least that a page must allow for the package.
+const POLICY =
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; " +
+  "worker-src 'self'";
 
-/** Serves `files` (path -> text) and, for other paths, those of `folder`; `/ws` is waddell. */
+/** Serves `files` (path -> text), for other paths those of `folder`, and waddell on `/ws`. */
 export async function serveFiles(folder, files = {}) {
   const http = createServer(async (request, response) => {
     const path = normalize(new URL(request.url, "http://host").pathname);
@@ -47,20 +50,21 @@ export async function serveFiles(folder, files = {}) {
 
 let browser;
 
-/** Opens a page and collects what goes wrong in it. */
+/** Opens a page and collects its errors. */
 export async function open(url) {
-  browser ??= await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium" });
+  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  browser ??= await chromium.launch({ executablePath });
   const context = await browser.newContext();
   const page = await context.newPage();
-  const trouble = [];
-  page.on("pageerror", (error) => trouble.push(String(error.stack ?? error)));
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(String(error.stack ?? error)));
   page.on("console", (message) => {
     if (message.type() === "error" && !message.location().url.endsWith("favicon.ico")) {
-      trouble.push(message.text());
+      errors.push(message.text());
     }
   });
   await page.goto(url);
-  return { page, trouble, close: () => context.close() };
+  return { page, errors, close: () => context.close() };
 }
 
 export async function closeBrowser() {
@@ -68,12 +72,12 @@ export async function closeBrowser() {
   browser = undefined;
 }
 
-/** Resolves to what the page writes into its title, which it does when it is done. */
-export async function result({ page, trouble }) {
+/** Waits until the page sets its title, and resolves to that title. */
+export async function result({ page, errors }) {
   await page
     .waitForFunction(() => document.title, undefined, { timeout: 20_000 })
     .catch((error) => {
-      throw new Error(`the page did not finish: ${trouble.join("\n")}`, { cause: error });
+      throw new Error(`the page did not finish: ${errors.join("\n")}`, { cause: error });
     });
   return page.title();
 }

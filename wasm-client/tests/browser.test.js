@@ -1,4 +1,4 @@
-// The package in Chromium: a plain page under a strict policy, a worker, and what browsers tell.
+// The package in Chromium: a plain page under a strict policy, a worker, and browser events.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -40,7 +40,7 @@ const ECHO = `
 test("a plain page sends and receives", () =>
   withPage(`const done = (text) => (document.title = text); ${ECHO}`, async (opened) => {
     assert.equal(await result(opened), "grüße");
-    assert.deepEqual(opened.trouble, []);
+    assert.deepEqual(opened.errors, []);
   }));
 
 test("a worker sends and receives", () =>
@@ -49,12 +49,12 @@ test("a worker sends and receives", () =>
      worker.onmessage = ({ data }) => (document.title = data);`,
     async (opened) => {
       assert.equal(await result(opened), "grüße");
-      assert.deepEqual(opened.trouble, []);
+      assert.deepEqual(opened.errors, []);
     },
     { "/worker.js": `const done = (text) => postMessage(text); ${ECHO}` },
   ));
 
-test("before init the error says what to do", () =>
+test("before init the error is not-initialized", () =>
   withPage(
     `import { Client } from "/web/waddell.js";
      Client.connect("/ws").catch((error) => (document.title = error.code));`,
@@ -68,7 +68,7 @@ const CONNECTED = `
   document.title = "connected";
 `;
 
-for (const [name, tell] of [
+for (const [name, trigger] of [
   ["the network is back", () => window.dispatchEvent(new Event("online"))],
   ["the page is visible again", () => document.dispatchEvent(new Event("visibilitychange"))],
 ]) {
@@ -76,13 +76,15 @@ for (const [name, tell] of [
     withPage(CONNECTED, async (opened, server) => {
       await result(opened);
       const { page } = opened;
-      // Make every attempt fail, until the wait is long enough to tell.
+      // Make every attempt fail, until the wait is long enough to measure.
       const refuse = (socket) => socket.terminate();
       server.waddell.serve = refuse;
       const waiting = page.evaluate(
         () =>
           new Promise((resolve) => {
-            client.addEventListener("error", ({ detail }) => detail.retryInMs > 1000 && resolve(detail.retryInMs));
+            client.addEventListener("error", ({ detail }) => {
+              if (detail.retryInMs > 1000) resolve();
+            });
           }),
       );
       server.waddell.connections[0].terminate();
@@ -90,16 +92,17 @@ for (const [name, tell] of [
       delete server.waddell.serve;
       await page.evaluate(() => {
         const started = performance.now();
-        client.addEventListener("id", () => (document.title = performance.now() - started), { once: true });
+        const show = () => (document.title = performance.now() - started);
+        client.addEventListener("id", show, { once: true });
       });
-      await page.evaluate(tell);
+      await page.evaluate(trigger);
       await page.waitForFunction(() => document.title !== "connected");
       const took = Number(await page.title());
       assert.ok(took < 900, `${took} ms`);
     }));
 }
 
-test("every golden message arrives, and a listener that throws is reported but stops nobody", () =>
+test("every golden message arrives, and a throwing listener is reported and stops no other", () =>
   withPage(CONNECTED, async (opened, server) => {
     await result(opened);
     const golden = vectors.filter(({ outcome }) => outcome === "message");
@@ -119,10 +122,13 @@ test("every golden message arrives, and a listener that throws is reported but s
     await opened.page.waitForFunction((count) => seen.length === count, golden.length);
     assert.deepEqual(
       await opened.page.evaluate(() => seen),
-      golden.map(({ message: { peer, topic, parts } }) => [peer, topic, Buffer.concat(parts).length]),
+      golden.map(({ message }) => {
+        const { peer, topic, parts } = message;
+        return [peer, topic, Buffer.concat(parts).length];
+      }),
     );
-    assert.equal(opened.trouble.length, golden.length);
-    assert.ok(opened.trouble.every((text) => text.includes("on purpose")), opened.trouble.join());
+    assert.equal(opened.errors.length, golden.length);
+    assert.ok(opened.errors.every((text) => text.includes("on purpose")), opened.errors.join());
   }));
 
 test("sending beyond maxBufferedAmount is refused", () =>
@@ -146,7 +152,8 @@ test("random bytes and closes leave the page without an error", () =>
     server.waddell.serve = (socket) => {
       connections += 1;
       socket.send(frame(PEER, 0));
-      const noise = Buffer.from(Array.from({ length: 200 }, (_, i) => (i * 7919 * connections) >> 3));
+      const numbers = Array.from({ length: 200 }, (_, i) => (i * 7919 * connections) >> 3);
+      const noise = Buffer.from(numbers);
       socket.send(connections % 3 ? noise : noise.toString("latin1"));
       setImmediate(() => (connections % 2 ? socket.terminate() : socket.close(1011)));
     };
@@ -159,5 +166,5 @@ test("random bytes and closes leave the page without an error", () =>
       return client.state;
     });
     assert.equal(state, "closed");
-    assert.deepEqual(opened.trouble.filter((text) => !text.includes("WebSocket connection")), []);
+    assert.deepEqual(opened.errors.filter((text) => !text.includes("WebSocket connection")), []);
   }));

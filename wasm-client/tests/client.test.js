@@ -1,11 +1,22 @@
-// The client in Node: what it promises to an application, against a server on a real socket.
+// The client in Node, tested against a server on a real socket.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, test } from "node:test";
 
 import { Topic, WaddellError } from "../pkg/node.js";
-import { Client, connect, frame, next, PEER, read, Server, text, WebSocket, withServer } from "./support.js";
+import {
+  Client,
+  connect,
+  frame,
+  next,
+  PEER,
+  read,
+  Server,
+  text,
+  WebSocket,
+  withServer,
+} from "./support.js";
 
 const rejects = (promise, code) =>
   assert.rejects(promise, (error) => error instanceof WaddellError && error.code === code);
@@ -16,7 +27,8 @@ describe("connecting", () => {
   test("a client that is connected has an id and is open", () =>
     withServer(null, async (server) => {
       const client = await connect(server);
-      assert.match(client.id, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+      const version4 = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+      assert.match(client.id, version4);
       assert.equal(client.state, "open");
       assert.ok(client instanceof EventTarget);
       client.close();
@@ -24,7 +36,7 @@ describe("connecting", () => {
       assert.equal(client.id, null);
     }));
 
-  test("arguments that are of no use are refused with a code", async () => {
+  test("wrong arguments are refused with a code", async () => {
     const url = "ws://127.0.0.1:1/";
     await rejects(Client.connect("gopher://host/", { WebSocket }), "invalid-url");
     await rejects(Client.connect("not an address", { WebSocket }), "invalid-url");
@@ -48,14 +60,14 @@ describe("connecting", () => {
     }
   });
 
-  test("without any WebSocket the error says what to do", async (t) => {
+  test("without any WebSocket the error is no-websocket", async (t) => {
     const { WebSocket: native } = globalThis;
     t.after(() => Object.assign(globalThis, { WebSocket: native }));
     delete globalThis.WebSocket;
     await rejects(Client.connect("ws://127.0.0.1:1/"), "no-websocket");
   });
 
-  test("attempts that fail are told of, and the last ends the client", async () => {
+  test("the last failed attempt closes the client, and its error is the cause", async () => {
     const server = await Server.start();
     await server.stop();
     const started = performance.now();
@@ -64,7 +76,7 @@ describe("connecting", () => {
       assert.equal(error.cause.code, "dial-failed");
       return true;
     });
-    // The third dial follows 100 ms and 200 ms after the first two, and up to half as much again.
+    // Waits of 100 ms and 200 ms lie between the three dials, each up to half as long again.
     assert.ok(performance.now() - started >= 290);
   });
 
@@ -76,13 +88,19 @@ describe("connecting", () => {
       );
     }));
 
-  test("an aborted signal ends the connecting, or the client", () =>
+  test("an aborted signal stops connecting, or closes the client", () =>
     withServer(null, async (server) => {
       await rejects(connect(server, { signal: AbortSignal.abort() }), "aborted");
       const early = new AbortController();
-      const connecting = connect("ws://127.0.0.1:1/", { signal: early.signal, reconnectAttempts: Infinity });
+      const connecting = connect("ws://127.0.0.1:1/", {
+        signal: early.signal,
+        reconnectAttempts: Infinity,
+      });
       early.abort(new Error("enough"));
-      await assert.rejects(connecting, (error) => error.code === "aborted" && error.cause.message === "enough");
+      await assert.rejects(
+        connecting,
+        (error) => error.code === "aborted" && error.cause.message === "enough",
+      );
 
       const late = new AbortController();
       const client = await connect(server, { signal: late.signal });
@@ -92,7 +110,7 @@ describe("connecting", () => {
       assert.equal((await closed).code, "aborted");
     }));
 
-  test("a constructor that throws ends the client at once", async () => {
+  test("a constructor that throws closes the client at once", async () => {
     class Refusing {
       constructor() {
         throw new Error("insecure");
@@ -104,14 +122,14 @@ describe("connecting", () => {
     );
   });
 
-  test("subprotocols are offered if asked for", () =>
+  test("subprotocols are offered if they are given", () =>
     withServer(null, async (server) => {
       (await connect(server)).close();
       (await connect(server, { protocols: "waddell" })).close();
       assert.deepEqual(server.connections.map((socket) => socket.protocol), ["", "waddell"]);
     }));
 
-  test("the classes are not to be constructed", () => {
+  test("the classes cannot be constructed", () => {
     throws(() => new Client(), "illegal-constructor");
     throws(() => new Topic(), "illegal-constructor");
   });
@@ -150,17 +168,29 @@ describe("topics", () => {
       ];
       for (const body of bodies) topic.send(client.id, body);
       const received = await read(topic, bodies.length);
+      const expected = [
+        "grüße",
+        "",
+        bytes,
+        "\x01\x02",
+        bytes,
+        "\x02\x03",
+        "node",
+        "\0\0",
+        "",
+        "a\x04z",
+        "x".repeat(65_517),
+      ];
       assert.deepEqual(
         received.map(({ body }) => Buffer.from(body)),
-        ["grüße", "", bytes, "\x01\x02", bytes, "\x02\x03", "node", "\0\0", "", "a\x04z", "x".repeat(65_517)]
-          .map((body) => Buffer.from(body)),
+        expected.map((body) => Buffer.from(body)),
       );
       assert.ok(received.every(({ from, topic, body }) =>
         from === client.id && topic === 65_535 && body.constructor === Uint8Array));
       client.close();
     }));
 
-  test("what cannot be sent is refused with a code, and nothing is sent", () =>
+  test("a message that cannot be sent is refused with a code, and nothing is sent", () =>
     withServer(null, async (server) => {
       const client = await connect(server);
       const topic = client.topic(1);
@@ -174,24 +204,25 @@ describe("topics", () => {
       for (const body of bodies) throws(() => topic.send(client.id, body), "invalid-body");
       throws(() => topic.send(client.id, Buffer.alloc(65_518)), "body-too-long");
       throws(() => topic.send(client.id, ["x", Buffer.alloc(65_517)]), "body-too-long");
-      throws(() => topic.send(client.id, Array(3).fill(Buffer.alloc(2 ** 31 - 1))), "body-too-long");
+      const huge = Array(3).fill(Buffer.alloc(2 ** 31 - 1));
+      throws(() => topic.send(client.id, huge), "body-too-long");
       topic.send(client.id, "still works");
       assert.equal(text((await read(topic, 1))[0]), "still works");
       client.close();
     }));
 
-  test("a message waits for its topic to be asked for", () =>
+  test("a message is kept until its topic is opened", () =>
     withServer(null, async (server) => {
       const client = await connect(server);
       for (const number of [1, 2]) client.topic(3).send(client.id, `to ${number}`);
-      // The topic that is sent on is open here; the copies for others are the server's.
+      // `client.topic` opens a topic, so the server sends the message for one that is not open.
       server.connections[0].send(Buffer.concat([frame(PEER, 40, "early"), frame(PEER, 3, "last")]));
       await read(client.topic(3), 3);
       assert.equal(text((await read(client.topic(40), 1))[0]), "early");
       client.close();
     }));
 
-  test("a topic that nobody reads drops and counts; others go on", () =>
+  test("a topic that is not read drops and counts; other topics are not affected", () =>
     withServer(null, async (server) => {
       const client = await connect(server);
       const full = client.topic(1);
@@ -223,11 +254,12 @@ describe("topics", () => {
       client.close();
     }));
 
-  test("closing ends loops once they have read what had arrived", () =>
+  test("closing ends loops after the messages that arrived before", () =>
     withServer(null, async (server) => {
       const client = await connect(server);
       const topic = client.topic(1);
-      server.connections[0].send(Buffer.concat([frame(PEER, 1, "a"), frame(PEER, 1, "b"), frame(PEER, 2)]));
+      const frames = [frame(PEER, 1, "a"), frame(PEER, 1, "b"), frame(PEER, 2)];
+      server.connections[0].send(Buffer.concat(frames));
       await read(client.topic(2), 1);
       const waiting = read(client.topic(2), 1);
       client.close();
@@ -239,7 +271,7 @@ describe("topics", () => {
 });
 
 describe("events", () => {
-  test("message listeners get messages, those that waited first", () =>
+  test("message listeners get messages, queued ones first", () =>
     withServer(null, async (server) => {
       const client = await connect(server);
       const [peer] = server.connections;
@@ -247,7 +279,7 @@ describe("events", () => {
       peer.send(Buffer.concat([frame(PEER, 1, "a"), frame(PEER, 1, "b"), frame(PEER, 2)]));
       await read(client.topic(2), 1);
 
-      // Each listener that is removed leaves the rest for the next.
+      // A listener that is removed leaves the rest for the next one.
       assert.equal(text(await next(topic, "message")), "a");
       assert.equal(text(await next(topic, "message")), "b");
       const seen = [];
@@ -261,7 +293,7 @@ describe("events", () => {
       client.close();
     }));
 
-  test("two messages in one frame of the WebSocket are not lost between two listeners", () =>
+  test("two messages in one WebSocket message are not lost between two listeners", () =>
     withServer(null, async (server) => {
       const client = await connect(server);
       const topic = client.topic(1);
@@ -280,12 +312,13 @@ describe("events", () => {
       topic.addEventListener("message", (event) => seen.push(text(event.detail)));
       const loop = topic[Symbol.asyncIterator]();
       const first = loop.next();
-      server.connections[0].send(Buffer.concat([frame(PEER, 1, "a"), frame(PEER, 1, "b"), frame(PEER, 1, "c")]));
+      const frames = ["a", "b", "c"].map((body) => frame(PEER, 1, body));
+      server.connections[0].send(Buffer.concat(frames));
       assert.equal(text((await first).value), "a");
       assert.equal(text((await loop.next()).value), "b");
       await loop.return();
       assert.deepEqual(seen, ["a", "b", "c"]);
-      // Nothing waits on a topic with listeners and no loop.
+      // A topic with listeners and without a loop queues nothing.
       topic.send(client.id, "d");
       assert.equal(text((await read(topic, 1))[0]), "d");
       client.close();
@@ -299,7 +332,11 @@ describe("events", () => {
       const log = (name) => (event) => seen.push(name + text(event.detail));
       const twice = log("twice ");
       const removed = log("removed ");
-      const object = { handleEvent(event) { seen.push(`${this === object} ${text(event.detail)}`); } };
+      const object = {
+        handleEvent(event) {
+          seen.push(`${this === object} ${text(event.detail)}`);
+        },
+      };
       const stop = new AbortController();
       topic.addEventListener("message", twice);
       topic.addEventListener("message", twice);
@@ -319,7 +356,8 @@ describe("events", () => {
       await get("2");
       topic.removeEventListener("message", object);
       await get("3");
-      assert.deepEqual(seen, ["twice 1", "once 1", "signal 1", "true 1", "twice 2", "true 2", "twice 3"]);
+      const expected = ["twice 1", "once 1", "signal 1", "true 1", "twice 2", "true 2", "twice 3"];
+      assert.deepEqual(seen, expected);
       client.close();
     }));
 
@@ -340,7 +378,8 @@ describe("events", () => {
         const seen = [];
         topic.addEventListener("message", (event) => seen.push(text(event.detail)));
         client.addEventListener("close", () => seen.push("close"));
-        server.connections[0].send(Buffer.concat([frame(PEER, 1, "a"), frame(PEER, 1, "b"), frame(PEER, 2)]));
+        const frames = [frame(PEER, 1, "a"), frame(PEER, 1, "b"), frame(PEER, 2)];
+        server.connections[0].send(Buffer.concat(frames));
         await read(client.topic(2), 1);
         client.close();
         assert.deepEqual(seen, ["a", "b", "close"]);
@@ -373,10 +412,20 @@ describe("events", () => {
         throws(() => topic.send(PEER, "x"), "closed");
       });
       const closed = next(client, "close");
-      server.connections[0].send(Buffer.concat(["a", "b", "c"].map((body) => frame(PEER, 1, body))));
+      const frames = ["a", "b", "c"].map((body) => frame(PEER, 1, body));
+      server.connections[0].send(Buffer.concat(frames));
       await closed;
-      // An event reaches all listeners before the next does; what had arrived is still told.
-      assert.deepEqual(seen, ["a open", "second a", "b open", "second b", "c closed", "second c", "close"]);
+      // Each event reaches all listeners before the next event. Messages that arrived before the
+      // close are still dispatched.
+      assert.deepEqual(seen, [
+        "a open",
+        "second a",
+        "b open",
+        "second b",
+        "c closed",
+        "second c",
+        "close",
+      ]);
       assert.equal(client.state, "closed");
     }));
 });
@@ -403,7 +452,7 @@ describe("staying connected", () => {
         server.connections[0].terminate();
         await closed;
         assert.deepEqual(story, [type === "id" ? "sent" : "not-connected", "closed"]);
-        // It does not dial again: the next connection is another client's.
+        // The client does not dial again: the next connection is another client's.
         const { length } = server.connections;
         (await connect(server)).close();
         assert.equal(server.connections.length, length + 1);
@@ -459,7 +508,7 @@ describe("staying connected", () => {
     const server = await Server.start();
     const client = await connect(server, { reconnectAttempts: Infinity });
     await server.stop();
-    // Wait until the delay is long enough to tell.
+    // Wait until the delay is long enough to measure.
     let delay = 0;
     while (delay < 500) delay = (await next(client, "error")).retryInMs;
     const restarted = await Server.start(null, { port: server.port });
@@ -472,7 +521,7 @@ describe("staying connected", () => {
     await restarted.stop();
   });
 
-  test("keep-alives are sent as often as asked for", () =>
+  test("keep-alives are sent at their interval", () =>
     withServer(null, async (server) => {
       const client = await connect(server, { keepAliveMs: 5 });
       const [socket] = server.connections;
@@ -491,7 +540,7 @@ describe("staying connected", () => {
       socket.pause();
       const body = Buffer.alloc(60_000);
       let sent = 0;
-      // The system's own buffers take some megabytes first.
+      // First the system's own buffers take some megabytes.
       assert.throws(
         () => {
           for (; sent < 1_000; sent += 1) topic.send(PEER, body);
@@ -508,7 +557,7 @@ describe("staying connected", () => {
       client.close();
     }));
 
-  test("from within a listener, too", () =>
+  test("sending beyond maxBufferedAmount is refused within a listener, too", () =>
     withServer(null, async (server) => {
       const client = await connect(server, { maxBufferedAmount: 300_000 });
       const refused = new Promise((resolve) => {
@@ -525,7 +574,7 @@ describe("staying connected", () => {
       client.close();
     }));
 
-  test("what was sent before the close still goes out", () =>
+  test("messages that were sent before the close still go out", () =>
     withServer(null, async (server) => {
       const client = await connect(server);
       const received = once(server.connections[0], "message");

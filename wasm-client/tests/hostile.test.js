@@ -1,4 +1,4 @@
-// Whatever a server does, the client neither breaks nor stops: no exception, no panic, no leak.
+// Hostile servers cause no exception, no panic and no leak in the client.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -33,7 +33,7 @@ test("a server of random bytes and closes at any moment", { timeout: 60_000 }, a
   await withServer(
     (socket) => {
       spoken += 1;
-      const deeds = [
+      const actions = [
         () => socket.send(bytes(Math.floor(rnd() * 300), rnd)),
         () => socket.send(bytes(Math.floor(rnd() * 300), rnd).toString("latin1")),
         () => socket.send(frame(PEER, Math.floor(rnd() * 4), bytes(Math.floor(rnd() * 100), rnd))),
@@ -45,7 +45,7 @@ test("a server of random bytes and closes at any moment", { timeout: 60_000 }, a
         () => socket._socket.write(bytes(20, rnd)), // no WebSocket frame at all
       ];
       if (rnd() < 0.7) socket.send(frame(PEER, 0));
-      for (let i = 0; i < 6; i += 1) deeds[Math.floor(rnd() * deeds.length)]();
+      for (let i = 0; i < 6; i += 1) actions[Math.floor(rnd() * actions.length)]();
       socket.on("error", () => {});
       setImmediate(() => socket.terminate());
     },
@@ -59,10 +59,10 @@ test("a server of random bytes and closes at any moment", { timeout: 60_000 }, a
           assert.ok(["not-connected", "buffer-full"].includes(error.code), error);
         }
       });
-      // Do not wait as a client should: the more connections, the more chances to break.
-      const page = setInterval(wake, 1);
+      // Dial without waiting: more connections are more chances to break.
+      const waking = setInterval(wake, 1);
       while (spoken < rounds) await next(client, "state");
-      clearInterval(page);
+      clearInterval(waking);
       client.close();
       assert.equal(client.state, "closed");
     },
@@ -70,7 +70,7 @@ test("a server of random bytes and closes at any moment", { timeout: 60_000 }, a
   assertQuiet();
 });
 
-/** What the page does when the network is back; Node has no event for it. */
+/** Dispatches a page's event for the network being back, which Node does not have. */
 function wake() {
   online.dispatchEvent(new Event("online"));
 }
@@ -154,7 +154,7 @@ test("giant messages pass through without growing the module's memory", () =>
       const { memory } = await init();
       const client = await connect(server);
       assert.equal(text((await read(client.topic(1), 1))[0]), "end");
-      // What is kept of a topic that nobody asked for is 1 MiB at most.
+      // At most 1 MiB is kept for topics that are not open.
       assert.ok(memory.buffer.byteLength < 8 << 20, `${memory.buffer.byteLength} bytes`);
       client.close();
       assertQuiet();
@@ -166,7 +166,7 @@ test("a greeting without end, and a server that never answers a close", () =>
     (socket) => {
       socket.send(frame(PEER, 0, Buffer.alloc(65_517)));
       socket.send(frame(PEER, 0));
-      socket.pause(); // reads nothing any more, so it does not answer
+      socket.pause(); // it reads no more, so it does not answer
     },
     async (server) => {
       const client = await connect(server);
@@ -178,9 +178,9 @@ test("a greeting without end, and a server that never answers a close", () =>
     },
   ));
 
-test("events of a socket that was given up reach nobody", async () => {
+test("events of a socket that was hung up reach no client", async () => {
   const sockets = [];
-  /** A WebSocket that goes on reporting whatever is done to it. */
+  /** A WebSocket that keeps reporting after it was closed. */
   class Stale {
     bufferedAmount = 0;
     constructor() {
@@ -205,17 +205,17 @@ test("events of a socket that was given up reach nobody", async () => {
     signal: controller.signal,
   });
   while (sockets.length < 1) await new Promise(setImmediate);
-  const haunt = sockets[0].keep();
+  const report = sockets[0].keep();
   while (sockets.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
-  // The first was given up: what listened to it is gone, and calling it reaches no client.
+  // The first was hung up: its callbacks are gone, and calling them reaches no client.
   assert.equal(sockets[0].onopen ?? null, null);
   assert.equal(sockets[0].onmessage ?? null, null);
   assert.equal(sockets[0].onclose ?? null, null);
-  assert.throws(haunt);
+  assert.throws(report);
   sockets[1].onopen({});
   sockets[1].onmessage({ data: new Uint8Array(frame(PEER, 0)).buffer });
   const client = await connecting;
-  assert.throws(haunt);
+  assert.throws(report);
   assert.equal(client.state, "open");
   controller.abort();
   assert.equal(client.state, "closed");
@@ -223,7 +223,7 @@ test("events of a socket that was given up reach nobody", async () => {
   assertQuiet();
 });
 
-test("a socket that reports from within its own calls is understood", async () => {
+test("a socket that reports within its own calls is understood", async () => {
   /** Opens, answers and closes synchronously. */
   class Eager {
     bufferedAmount = 0;
@@ -239,7 +239,11 @@ test("a socket that reports from within its own calls is understood", async () =
     }
   }
   const { Client } = await import("../pkg/node.js");
-  const connecting = Client.connect("ws://host/", { WebSocket: Eager, reconnectAttempts: 0, connectTimeoutMs: 20 });
+  const connecting = Client.connect("ws://host/", {
+    WebSocket: Eager,
+    reconnectAttempts: 0,
+    connectTimeoutMs: 20,
+  });
   await assert.rejects(connecting, (error) => error.code === "connect-failed");
   assertQuiet();
 });

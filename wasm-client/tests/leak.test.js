@@ -1,4 +1,4 @@
-// What a client leaves behind: while it is open it is kept, and once it is closed nothing is.
+// Leaks: an open client is kept alive, and a closed one leaves nothing behind.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -11,11 +11,11 @@ import { connect, frame, PEER, read, text, withServer } from "./support.js";
 setFlagsFromString("--expose-gc");
 const gc = runInNewContext("gc");
 
-/** Collects garbage until `done()`, or long enough to know that it never will be. */
+/** Collects garbage until `done()`, at most 20 times. */
 async function collectUntil(done) {
   const turn = () => new Promise((resolve) => setTimeout(resolve, 5));
   for (let i = 0; i < 20 && !done(); i += 1) {
-    await turn(); // what a WeakRef has given out is kept until the end of that turn
+    await turn(); // objects from a WeakRef are kept until the end of that turn
     gc();
     await turn();
   }
@@ -23,7 +23,7 @@ async function collectUntil(done) {
 
 const alive = (refs) => refs.filter((ref) => ref.deref()).length;
 
-test("a client that nobody holds but that is listened to goes on, and ends when closed", () =>
+test("a client that only its listeners need stays alive until it is closed", () =>
   withServer(null, async (server) => {
     const seen = [];
     const ref = await (async () => {
@@ -34,14 +34,14 @@ test("a client that nobody holds but that is listened to goes on, and ends when 
       });
       return new WeakRef(client);
     })();
-    const tell = async (body) => {
+    const deliver = async (body) => {
       const { length } = seen;
       server.connections[0].send(frame(PEER, 1, body));
       while (seen.length === length) await new Promise(setImmediate);
     };
     await collectUntil(() => !ref.deref());
-    await tell("still there?");
-    await tell("bye");
+    await deliver("still there?");
+    await deliver("bye");
     assert.deepEqual(seen, ["still there?", "bye"]);
     await collectUntil(() => !ref.deref());
     assert.equal(ref.deref(), undefined);
@@ -80,10 +80,11 @@ test("closed clients leave no object, timer or socket, and their memory is used 
     assert.equal(process.getActiveResourcesInfo().filter((name) => name === "Timeout").length, 0);
   }));
 
-test("a client that gives up leaves nothing, either", async () => {
+test("a client that could not connect leaves nothing behind", async () => {
   const refs = [];
   for (let i = 0; i < 20; i += 1) {
-    const error = await connect("ws://127.0.0.1:1/", { reconnectAttempts: 0 }).catch((error) => error);
+    const connecting = connect("ws://127.0.0.1:1/", { reconnectAttempts: 0 });
+    const error = await connecting.catch((error) => error);
     assert.equal(error.code, "connect-failed");
     refs.push(new WeakRef(error));
   }

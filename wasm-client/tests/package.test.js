@@ -1,8 +1,16 @@
-// The package as others get it: packed, installed, and used from Node, Vite, TypeScript and a page.
+// The package as users get it: packed, installed, and used in Node, Vite, TypeScript and a page.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -17,11 +25,12 @@ let project; // a folder with the packed package in its node_modules
 before(() => {
   project = mkdtempSync(join(tmpdir(), "waddell-package-"));
   writeFileSync(join(project, "package.json"), '{ "private": true, "type": "module" }');
-  const run = (...args) => execFileSync("npm", args, { cwd: project, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  const options = { cwd: project, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] };
+  const run = (...args) => execFileSync("npm", args, options);
   const tarball = run("pack", pkg, "--silent").trim();
   run("install", "--silent", "--offline", "--no-audit", "--no-fund", join(project, tarball));
-  // What users install besides is here already.
-  for (const name of ["ws"]) symlinkSync(join(here, "node_modules", name), join(project, "node_modules", name));
+  // Users install this package in addition; the tests have it already.
+  symlinkSync(join(here, "node_modules/ws"), join(project, "node_modules/ws"));
 });
 
 after(async () => {
@@ -29,7 +38,7 @@ after(async () => {
   rmSync(project, { recursive: true });
 });
 
-test("package.json says all that a registry shows, and names only files that are there", () => {
+test("package.json has every field that a registry shows, and names only files that exist", () => {
   const installed = join(project, "node_modules/waddell");
   const manifest = JSON.parse(readFileSync(join(installed, "package.json")));
   assert.equal(manifest.name, "waddell");
@@ -39,9 +48,10 @@ test("package.json says all that a registry shows, and names only files that are
   for (const key of ["description", "repository", "files", "sideEffects", "exports", "types"]) {
     assert.ok(key in manifest, key);
   }
-  const targets = (entry) => (typeof entry === "string" ? [entry] : Object.values(entry).flatMap(targets));
-  for (const file of [manifest.main, manifest.types, ...targets(manifest.exports)]) readFileSync(join(installed, file));
-  for (const file of ["README.md", "LICENSE"]) readFileSync(join(installed, file));
+  const targets = (entry) =>
+    typeof entry === "string" ? [entry] : Object.values(entry).flatMap(targets);
+  const files = [manifest.main, manifest.types, ...targets(manifest.exports)];
+  for (const file of [...files, "README.md", "LICENSE"]) readFileSync(join(installed, file));
 });
 
 const TALK = `
@@ -69,11 +79,14 @@ test("it runs in Node with ws", async () => {
   const { execFile } = await import("node:child_process");
   const output = await new Promise((resolve, reject) => {
     execFile("node", ["main.js", server.url], { cwd: project, timeout: 20_000 }, (error, stdout) =>
-      error ? reject(error) : resolve(stdout));
+      error ? reject(error) : resolve(stdout),
+    );
   });
   await server.stop();
   assert.equal(output.trim(), "hello");
 });
+
+const MAIN = '<script type="module" src="/main.js"></script>';
 
 const SOURCES = {
   "the package": `
@@ -84,7 +97,7 @@ const SOURCES = {
   "the web build": `
     import init, { Client } from "waddell/web";
     await init();`,
-  // Vite's development server would put the dependency's modules into one, without the wasm.
+  // Vite's development server would bundle the dependency's modules without the wasm file.
   "the bundler build": `
     import { Client } from "waddell/bundler";`,
 };
@@ -92,18 +105,19 @@ const SOURCES = {
 for (const [what, imports] of Object.entries(SOURCES)) {
   const source = `${imports}
     const done = (text) => (document.title = text);
-    const client = await Client.connect(new URL("/ws", document.documentElement.dataset.server ?? location));
+    const { server = location } = document.documentElement.dataset;
+    const client = await Client.connect(new URL("/ws", server));
     ${TALK}`;
 
   test(`Vite builds a page with ${what}`, async () => {
     const root = mkdtempSync(join(project, "vite-"));
-    writeFileSync(join(root, "index.html"), '<!doctype html><script type="module" src="/main.js"></script>');
+    writeFileSync(join(root, "index.html"), `<!doctype html>${MAIN}`);
     writeFileSync(join(root, "main.js"), source);
     await build({ root, logLevel: "error", configFile: false, build: { target: "esnext" } });
     const server = await serveFiles(join(root, "dist"));
     const opened = await open(server.url);
     assert.equal(await result(opened), "hello");
-    assert.deepEqual(opened.trouble, []);
+    assert.deepEqual(opened.errors, []);
     await opened.close();
     await server.stop();
   });
@@ -113,7 +127,7 @@ for (const [what, imports] of Object.entries(SOURCES)) {
     const root = mkdtempSync(join(project, "vite-"));
     writeFileSync(
       join(root, "index.html"),
-      `<!doctype html><html data-server="${waddell.url}"><script type="module" src="/main.js"></script>`,
+      `<!doctype html><html data-server="${waddell.url}">${MAIN}`,
     );
     writeFileSync(join(root, "main.js"), source);
     const vite = await createServer({
@@ -136,9 +150,9 @@ for (const [what, imports] of Object.entries(SOURCES)) {
   });
 }
 
-test("a plain page imports it from wherever it is served", async () => {
+test("a plain page imports it from any path", async () => {
   const server = await serveFiles(join(project, "node_modules/waddell"), {
-    "/index.html": '<!doctype html><script type="module" src="/main.js"></script>',
+    "/index.html": `<!doctype html>${MAIN}`,
     "/main.js": `
       import init, { Client } from "./web/waddell.js";
       await init();
@@ -148,16 +162,19 @@ test("a plain page imports it from wherever it is served", async () => {
   });
   const opened = await open(server.url);
   assert.equal(await result(opened), "hello");
-  assert.deepEqual(opened.trouble, []);
+  assert.deepEqual(opened.errors, []);
   await opened.close();
   await server.stop();
 });
 
-test("its types are taken by tsc --strict, and refuse mistakes", () => {
+test("tsc --strict accepts its types, and its types refuse mistakes", () => {
   cpSync(join(here, "sample.ts"), join(project, "sample.ts"));
   mkdirSync(join(project, "node_modules/@types/ws"), { recursive: true });
-  writeFileSync(join(project, "node_modules/@types/ws/package.json"), '{ "version": "8.0.0", "types": "index.d.ts", "type": "module" }');
-  // As much of @types/ws as matters: its constructor takes more, and other, arguments.
+  writeFileSync(
+    join(project, "node_modules/@types/ws/package.json"),
+    '{ "version": "8.0.0", "types": "index.d.ts", "type": "module" }',
+  );
+  // The relevant part of @types/ws: its constructor has more arguments, of other types.
   writeFileSync(
     join(project, "node_modules/@types/ws/index.d.ts"),
     `export class WebSocket {
@@ -169,9 +186,10 @@ test("its types are taken by tsc --strict, and refuse mistakes", () => {
   const args = ["--strict", "--noEmit", "--target", "es2022", "--lib", "es2022,dom", "sample.ts"];
   for (const resolution of [["nodenext", "nodenext"], ["esnext", "bundler"]]) {
     const [module, moduleResolution] = resolution;
-    const tsc = [join(here, "node_modules/.bin/tsc"), "--module", module, "--moduleResolution", moduleResolution];
+    const modules = ["--module", module, "--moduleResolution", moduleResolution];
+    const tsc = join(here, "node_modules/.bin/tsc");
     try {
-      execFileSync(tsc[0], [...tsc.slice(1), ...args], { cwd: project, encoding: "utf8" });
+      execFileSync(tsc, [...modules, ...args], { cwd: project, encoding: "utf8" });
     } catch (error) {
       assert.fail(error.stdout);
     }

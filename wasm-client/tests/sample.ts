@@ -1,4 +1,4 @@
-// A program that `tsc --strict` must take, and mistakes that it must not.
+// A program that `tsc --strict` must accept, and mistakes that it must refuse.
 
 import init, { Client, Topic, WaddellError } from "waddell";
 import type { Body, ClientState, ConnectOptions, ErrorCode, Message } from "waddell";
@@ -29,7 +29,8 @@ try {
   const target: EventTarget = client;
 
   const topic: Topic = client.topic(1);
-  const bodies: Body[] = ["text", new Uint8Array(1), new ArrayBuffer(1), ["text", new DataView(new ArrayBuffer(1))]];
+  const parts = ["text", new DataView(new ArrayBuffer(1))];
+  const bodies: Body[] = ["text", new Uint8Array(1), new ArrayBuffer(1), parts];
   for (const body of bodies) if (id) topic.send(id, body);
   topic.addEventListener("message", (event) => event.detail.body.byteLength);
   for await (const { from, topic: number, body } of topic) {
@@ -44,13 +45,13 @@ try {
   client.topic("1");
   // @ts-expect-error a peer id is a string
   topic.send(1, "text");
-  // @ts-expect-error a body is no object
+  // @ts-expect-error a body is not an object
   topic.send("id", { text: "text" });
-  // @ts-expect-error a number is no event
+  // @ts-expect-error a number is not an event
   client.addEventListener("id", (event: number) => event);
   // @ts-expect-error there is no such option
   await Client.connect("wss://host/ws", { reconnect: true });
-  // @ts-expect-error the id is the server's to give
+  // @ts-expect-error the id is read-only
   client.id = "mine";
   // @ts-expect-error only connect makes clients
   new Client();

@@ -1,4 +1,4 @@
-// What the tests share: a waddell server in a few lines, and the package as it was built.
+// Shared by the tests: a small waddell server, and the built package.
 //
 // By hand, from this folder:
 //
@@ -29,8 +29,8 @@ export function frame(peer, topic, body = "") {
 }
 
 /**
- * A server that gives ids and forwards messages. `onConnection(socket, number)` replaces what it
- * does with a connection; numbers begin at 0.
+ * A server that gives ids and forwards messages. `onConnection(socket, number)` replaces `serve`;
+ * numbers begin at 0.
  */
 export class Server {
   connections = [];
@@ -50,16 +50,16 @@ export class Server {
     return server;
   }
 
-  /** Does what a waddell server does with a connection. */
+  /** Serves a connection like a waddell server. */
   serve(socket) {
     const id = randomUUID();
     this.#peers.set(id, socket);
     socket.on("close", () => this.#peers.delete(id));
     socket.on("message", (data) => {
-      // The package sends each frame as one message; that is more than the protocol promises.
+      // The package sends each frame as one message, although the protocol does not demand it.
       if (data.length < 20) return;
       const to = data.toString("hex", 2, 18).replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
-      const forwarded = Buffer.from(data); // tests look at what was sent
+      const forwarded = Buffer.from(data); // a copy, because tests read what was sent
       Buffer.from(id.replaceAll("-", ""), "hex").copy(forwarded, 2);
       this.#peers.get(to)?.send(forwarded);
     });
@@ -74,7 +74,7 @@ export class Server {
   }
 }
 
-/** Runs `body` with a server that ends with it. */
+/** Runs `body` with a server, and stops the server afterwards. */
 export async function withServer(onConnection, body) {
   const server = await Server.start(onConnection);
   try {

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the server costs, beside others; `--core`: instructions.
+//! `cargo xtask bench`: compares the server's costs with other servers'; `--core`: instructions.
 
 use anyhow::Result;
 
@@ -7,8 +7,7 @@ use crate::install;
 
 /// Builds the server and the load generator, and runs its suite with `args`.
 ///
-/// With `--core`, counts the instructions of the core instead, and compares them with those on
-/// record.
+/// With `--core`, counts the core's instructions instead, and compares them with the record.
 pub(crate) fn bench(args: &[String]) -> Result<()> {
     if let Some(("--core", rest)) = args.split_first().map(|(first, rest)| (&**first, rest)) {
         return core(rest);

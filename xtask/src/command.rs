@@ -1,4 +1,4 @@
-//! Running other programs.
+//! Calls of other programs.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace's root")
 }
 
-/// Returns the folder of build products, wherever the caller's cargo puts it.
+/// Returns the folder of build products, which is that of the caller's cargo.
 pub(crate) fn target_dir() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => root().join(dir),
@@ -35,23 +35,23 @@ pub(crate) fn program<const N: usize>(name: impl AsRef<OsStr>, args: [&str; N]) 
 /// Prepares a call of a program with the nightly toolchain, in the workspace's root.
 pub(crate) fn nightly<const N: usize>(args: [&str; N]) -> Command {
     let mut command = program("rustup", ["run", "nightly"]);
-    // What the cargo that runs this program has set is for another toolchain.
+    // Remove the variables that this program's cargo has set for its own toolchain.
     command.args(args).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
     command
 }
 
-/// Runs a command to its end.
+/// Runs a command and waits for its end.
 ///
 /// # Errors
 ///
-/// It could not be started, or did not end well; the message shows its line.
+/// If it cannot be started, or fails. The message shows the command line.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start `{}`", line(command)))?;
     ensure!(status.success(), "`{}` failed: {status}", line(command));
     Ok(())
 }
 
-/// Returns whether a command starts and ends well; what it prints is not shown.
+/// Returns whether a command starts and succeeds. Hides its output.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
@@ -61,7 +61,7 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 ///
 /// # Errors
 ///
-/// As [`run`].
+/// Like [`run`].
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stderr(Stdio::inherit())
@@ -71,7 +71,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Returns the line that a person would type for a command.
+/// Returns the command line, as one would type it.
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

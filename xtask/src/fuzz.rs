@@ -1,14 +1,14 @@
-//! `cargo xtask fuzz`: every fuzz target for a while.
+//! `cargo xtask fuzz`: runs every fuzz target for a while.
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{nightly, output, program, run, succeeds};
 
-/// Runs each target for as many seconds as the first of `args` says; 60 if there is none.
+/// Runs each target for the seconds in the first of `args`, or for 60.
 pub(crate) fn fuzz(args: &[String]) -> Result<()> {
     let seconds: u32 = match args {
         [] => 60,
-        [text] => text.parse().with_context(|| format!("{text:?} is no number of seconds"))?,
+        [text] => text.parse().with_context(|| format!("{text:?} is not a number of seconds"))?,
         [_, extra, ..] => bail!("unexpected {extra:?}: usage: cargo xtask fuzz [SECONDS]"),
     };
     ensure!(

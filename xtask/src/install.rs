@@ -1,4 +1,4 @@
-//! What the checks need beyond cargo: each is found, or installed, or asked for.
+//! Tools that the checks need besides cargo: finds, installs or asks for them.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{cargo, output, program, run, succeeds, target_dir};
 
-/// Makes sure that the toolchain has a component, such as `clippy`.
+/// Ensures that the toolchain has a component, such as `clippy`.
 pub(crate) fn component(name: &str) -> Result<()> {
     // `rustfmt` is called as `cargo fmt`.
     let subcommand = name.strip_prefix("rust").unwrap_or(name);
@@ -18,12 +18,12 @@ pub(crate) fn component(name: &str) -> Result<()> {
     run(&mut program("rustup", ["component", "add", name]))
 }
 
-/// Makes sure that the standard library for the browser's target is there.
+/// Ensures that the standard library for the browser's target is installed.
 pub(crate) fn wasm_target() -> Result<()> {
     target(WASM)
 }
 
-/// Makes sure that the standard library for a target is there.
+/// Ensures that the standard library for a target is installed.
 pub(crate) fn target(name: &str) -> Result<()> {
     let print = ["--print", "target-libdir", "--target", name];
     if Path::new(&output(&mut program("rustc", print))?).is_dir() {
@@ -32,16 +32,17 @@ pub(crate) fn target(name: &str) -> Result<()> {
     run(&mut program("rustup", ["target", "add", name]))
 }
 
-/// Makes sure that a program of Debian's is there: finds it on the `PATH`, or installs `package`.
+/// Ensures that a Debian program is installed: finds it on the `PATH`, or installs `package`.
 pub(crate) fn debian(name: &str, package: &str) -> Result<PathBuf> {
     if let Some(path) = find(name) {
         return Ok(path);
     }
     apt_get(package)?;
-    find(name).with_context(|| format!("package {package} brought no {name} on the PATH"))
+    find(name)
+        .with_context(|| format!("package {package} is installed, but {name} is not on the PATH"))
 }
 
-/// Makes sure that a program that is written in Rust is there: finds it on the `PATH`, or builds it.
+/// Ensures that a Rust program is installed: finds it on the `PATH`, or builds it.
 pub(crate) fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
     if let Some(path) = find(name) {
         return Ok(path);
@@ -52,28 +53,28 @@ pub(crate) fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
     if path.is_file() && output(&mut program(&path, ["--version"])).is_ok_and(has_version) {
         return Ok(path);
     }
-    // Without optimisation it takes a quarter of the time to build, and runs for seconds only.
+    // Without optimisation the build takes a quarter of the time, and the program runs for seconds.
     let mut install = cargo(["install", "--debug", "--locked", "--version", version, name]);
     install.arg("--root").arg(&dir).env("CARGO_PROFILE_DEV_DEBUG", "false");
     run(&mut install)?;
     Ok(path)
 }
 
-/// Makes sure that Node.js is there, in a version that the browser tests run on.
+/// Ensures that Node.js is installed, in a version for the browser tests.
 pub(crate) fn node() -> Result<()> {
     let version = output(&mut program("node", ["--version"]))
-        .context("Node.js 20 or later is needed: https://nodejs.org/")?;
+        .context("install Node.js 20 or later: https://nodejs.org/")?;
     let major = version.trim_start_matches('v').split('.').next().unwrap_or_default();
     let recent = major.parse().is_ok_and(|major: u32| major >= 20);
-    ensure!(recent, "Node.js 20 or later is needed, and this is {version}");
+    ensure!(recent, "install Node.js 20 or later: this is {version}");
     Ok(())
 }
 
-/// Installs the packages that a folder's `package-lock.json` names, unless they are there already.
+/// Installs the packages of a folder's `package-lock.json`, unless they are installed already.
 pub(crate) fn npm_ci(dir: &Path) -> Result<()> {
     node()?;
     let lock = dir.join("package-lock.json");
-    // npm writes this file last, so it is newer than the lock file only after a whole install.
+    // npm writes this file last: it is newer than the lock file only after a complete install.
     let installed = dir.join("node_modules/.package-lock.json");
     if modified(&installed).is_some_and(|at| Some(at) >= modified(&lock)) {
         return Ok(());
@@ -81,7 +82,7 @@ pub(crate) fn npm_ci(dir: &Path) -> Result<()> {
     run(program("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(dir))
 }
 
-/// Makes a Python environment with the packages that `requirements` names; returns its `python`.
+/// Makes a Python environment with the packages in `requirements`. Returns its `python`.
 pub(crate) fn python(requirements: &Path) -> Result<PathBuf> {
     let venv = target_dir().join("venv");
     let python = venv.join("bin/python");
@@ -93,7 +94,7 @@ pub(crate) fn python(requirements: &Path) -> Result<PathBuf> {
         return Ok(python);
     }
     debian("python3", "python3")?;
-    // Debian's python3 comes without the means to make an environment.
+    // Debian's python3 cannot make an environment without this package.
     if !succeeds(&mut program("python3", ["-c", "import ensurepip, venv"])) {
         apt_get("python3-venv")?;
     }
@@ -104,15 +105,15 @@ pub(crate) fn python(requirements: &Path) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Installs one of Debian's packages where that is allowed.
+/// Installs a Debian package, as root.
 ///
 /// # Errors
 ///
-/// It is not, or it failed; the message has the line to type.
+/// If this is not root, or the installation fails. The message has the command to type.
 fn apt_get(package: &str) -> Result<()> {
     let is_root = output(&mut program("id", ["-u"])).is_ok_and(|uid| uid == "0");
     if !is_root || find("apt-get").is_none() {
-        bail!("{package} is missing; install it, on Debian: sudo apt-get install {package}");
+        bail!("{package} is missing; install it, for example: sudo apt-get install {package}");
     }
     let mut install = program("apt-get", ["install", "--yes", "--no-install-recommends", package]);
     install.env("DEBIAN_FRONTEND", "noninteractive");
@@ -123,7 +124,7 @@ fn apt_get(package: &str) -> Result<()> {
     })
 }
 
-/// Returns where on the `PATH` a program is.
+/// Returns the path of a program on the `PATH`.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())

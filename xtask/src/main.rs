@@ -54,15 +54,15 @@ fn main() -> ExitCode {
 const HELP: &str = "\
 usage: cargo xtask COMMAND
 
-  serve [--release] [ARG]...  build the page and the server, and run it; ARGs are the server's own
-  test [STEP]...              run every check, or only the steps named; `test --list` lists them
-  bench [ARG]...              measure the server beside others; `bench --help` lists ARGs;
-                              `bench --core`: instructions of the core, against the record
+  serve [--release] [ARG]...  build the page and the server, and run the server with ARGs
+  test [STEP]...              run all steps, or those given; `test --list` lists them
+  bench [ARG]...              compare the server with others; `bench --help` lists ARGs;
+                              `bench --core` compares the core's instructions with the record
   package                     build the npm package in wasm-client/pkg
-  dist                        build the server and the command as static files, in target/dist
+  dist                        build the server and the command as static files in target/dist
   deny                        check licences, duplicate and banned crates, and sources
-  fuzz [SECONDS]              run each fuzz target for 60 s, or as long as told
-  miri                        run the tests of the core, and of what threads share, in Miri
-  soak [ARG]...               have thousands of peers talk, stall, vanish and send rubbish, and
-                              check what the server promises; `soak --help` lists ARGs
+  fuzz [SECONDS]              run each fuzz target for 60 s, or for SECONDS
+  miri                        run the tests of the core, and those of shared state, in Miri
+  soak [ARG]...               test the server with thousands of peers that talk, stall, vanish
+                              and send rubbish; `soak --help` lists ARGs
 ";

@@ -1,20 +1,21 @@
-//! `cargo xtask miri`: tests in an interpreter that sees data races, leaks and undefined behaviour.
+//! `cargo xtask miri`: tests in an interpreter that detects data races, leaks and undefined
+//! behaviour.
 
 use anyhow::{Result, ensure};
 
 use crate::command::{nightly, run, succeeds};
 
-/// Runs the core's tests, and those of what the server's workers share, in Miri.
+/// Runs the core's tests, and those of state that the server's workers share, in Miri.
 ///
-/// Sockets are beyond it. Those whose names begin with `workers_at_once` start threads: they are run with many
-/// seeds, each of which interleaves the threads in another way.
+/// Miri supports no sockets. Tests with names that begin with `workers_at_once` start threads. They
+/// run with many seeds, each with another interleaving of the threads.
 pub(crate) fn miri() -> Result<()> {
     ensure!(
         succeeds(&mut nightly(["cargo", "miri", "--version"])),
         "Miri is missing; install it: rustup toolchain install nightly --component miri,rust-src"
     );
     run(&mut nightly(["cargo", "miri", "test", "-p", "waddell-core", "--lib"]))?;
-    // The system's clock and its random numbers.
+    // Without isolation, tests can use the system's clock and random numbers.
     let isolation = "-Zmiri-disable-isolation";
     let mut server = nightly(["cargo", "miri", "test", "-p", "waddell-server", "--lib", "--"]);
     server.args(["admission::", "flood::", "memory::", "outbox::"]);

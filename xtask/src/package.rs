@@ -20,23 +20,23 @@ use crate::install;
 ///
 /// # Errors
 ///
-/// A tool failed, or the package is larger than [`MAX_GZIP_LEN`].
+/// If a tool fails, or the package is larger than [`MAX_GZIP_LEN`].
 pub(crate) fn build() -> Result<PathBuf> {
     install::wasm_target()?;
     let tools = tools()?;
-    // What a broken build leaves must not be taken for a package.
+    // Build in another folder, so that a failed build leaves no half of a package.
     let staging = target_dir().join("npm");
     remove_dir(&staging)?;
     for target in ["web", "bundler"] {
         wasm_pack(&tools, target, &staging.join(target))?;
     }
     minify(&staging.join("web"))?;
-    add_what_is_not_built(&staging)?;
+    add_static_files(&staging)?;
     check_size(&staging.join("web"))?;
 
     let package = root().join("wasm-client/pkg");
     for entry in entries(&package)? {
-        // The folder itself is part of the repository: the server's build watches it.
+        // This file keeps the folder in the repository: the server's build watches the folder.
         match entry.file_name() {
             Some(name) if name == ".gitignore" => {}
             _ if entry.is_dir() => remove_dir(&entry)?,
@@ -51,7 +51,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(package)
 }
 
-/// Makes sure that the tools are there. Returns the folders in which they are.
+/// Ensures that the tools are built. Returns their folders.
 pub(crate) fn tools() -> Result<Vec<PathBuf>> {
     let sources = root().join("tools");
     let products = target_dir().join("tools");
@@ -63,8 +63,8 @@ pub(crate) fn tools() -> Result<Vec<PathBuf>> {
     for name in ["wasm-bindgen", "wasm-bindgen-test-runner", "wasm-pack"] {
         copy(&tool, &bin.join(exe(name)))?;
     }
-    // wasm-opt. Other packages of it download programs as they are installed, and the one of
-    // Debian 12 (version 108) makes modules that die at start.
+    // wasm-opt. Other packages of it download programs during their installation. Debian 12 has
+    // version 108, whose modules crash at start.
     install::npm_ci(&sources)?;
     Ok(vec![bin, sources.join("node_modules/.bin")])
 }
@@ -73,14 +73,14 @@ fn wasm_pack(tools: &[PathBuf], target: &str, out_dir: &Path) -> Result<()> {
     let path = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths(tools.iter().cloned().chain(env::split_paths(&path)))?;
     let wasm_pack = tools.first().context("the tools have a folder")?.join(exe("wasm-pack"));
-    // Without `no-install` it would download what it does not find.
+    // Without `no-install` it would download missing tools.
     let mut build = program(wasm_pack, ["build", "wasm-client", "--mode", "no-install"]);
     build.args(["--profile", "wasm", "--target", target, "--out-name", "waddell", "--out-dir"]);
-    // The module names the source files in which it might panic: no need to tell whose they are.
+    // The module contains the paths of source files for panics: shorten them.
     let remap = cargo_home().map(|home| format!("--remap-path-prefix={}=cargo", home.display()));
     build.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remap.unwrap_or_default());
     run(build.arg(out_dir).env("PATH", path))?;
-    // Those are for packages of one target.
+    // These files are for packages with one target.
     for name in ["package.json", ".gitignore", "README.md"] {
         let file = out_dir.join(name);
         if file.exists() {
@@ -90,7 +90,7 @@ fn wasm_pack(tools: &[PathBuf], target: &str, out_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes what a page loads without a bundler a third smaller; bundlers do so themselves.
+/// Minifies the files for pages without a bundler, by a third. Bundlers do that themselves.
 fn minify(web: &Path) -> Result<()> {
     let terser = root().join("tools/node_modules/terser/bin/terser");
     for file in page_files(web)? {
@@ -103,7 +103,8 @@ fn minify(web: &Path) -> Result<()> {
     Ok(())
 }
 
-fn add_what_is_not_built(package: &Path) -> Result<()> {
+/// Copies the files that need no build.
+fn add_static_files(package: &Path) -> Result<()> {
     let sources = root().join("wasm-client");
     copy(&sources.join("README.md"), &package.join("README.md"))?;
     copy(&root().join("LICENSE"), &package.join("LICENSE"))?;
@@ -118,7 +119,7 @@ fn add_what_is_not_built(package: &Path) -> Result<()> {
     fs::write(&file, manifest).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Prints what a page has to load, and refuses a package that has grown too large.
+/// Prints the sizes of the files that a page loads, and checks their sum.
 fn check_size(web: &Path) -> Result<()> {
     let mut total = 0;
     for file in &page_files(web)? {
@@ -129,8 +130,11 @@ fn check_size(web: &Path) -> Result<()> {
         println!("{name:<20} {raw_len:>7} bytes, {gzip_len:>6} gzip");
     }
     println!("{:<20} {total:>28} gzip, of {MAX_GZIP_LEN} at most", "all");
-    // A module without wasm-opt, which wasm-pack takes for optional, is too large as well.
-    ensure!(total <= MAX_GZIP_LEN, "the package is larger than it may be");
+    // This also fails without wasm-opt, which is optional for wasm-pack.
+    ensure!(
+        total <= MAX_GZIP_LEN,
+        "the package is too large: {total} bytes gzip, of {MAX_GZIP_LEN} at most"
+    );
     Ok(())
 }
 
@@ -143,15 +147,15 @@ fn page_files(web: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Returns the length of a file when compressed as web servers do it, in bytes.
+/// Returns the gzip length of a file in bytes.
 fn gzip_len(file: &Path) -> Result<u64> {
     let script = "process.stdout.write(String(require('node:zlib').gzipSync(\
                   require('node:fs').readFileSync(process.argv[1]), { level: 9 }).length))";
     let len = output(Command::new("node").args(["--eval", script, "--"]).arg(file))?;
-    len.parse().with_context(|| format!("node printed {len:?} for a length"))
+    len.parse().with_context(|| format!("node printed {len:?} instead of a length"))
 }
 
-/// Collects the files below a folder.
+/// Adds all files below a folder to `files`.
 fn list(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for path in entries(dir)? {
         if path.is_dir() {
@@ -168,7 +172,7 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     entries.with_context(|| format!("cannot read {}", dir.display()))
 }
 
-/// Returns where cargo keeps the sources of dependencies.
+/// Returns the folder in which cargo keeps the sources of dependencies.
 fn cargo_home() -> Option<PathBuf> {
     let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"));
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)

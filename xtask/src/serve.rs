@@ -1,4 +1,4 @@
-//! `cargo xtask serve`: the server, with the demo page in it.
+//! `cargo xtask serve`: runs the server with the demo page in it.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::command::{cargo, run, target_dir};
 use crate::package;
 
-/// Builds what the page needs and the server, then runs the server with `args`.
+/// Builds the browser package and the server, then runs the server with `args`.
 pub(crate) fn serve(args: &[String]) -> Result<()> {
     let (release, args): (Vec<_>, Vec<_>) = args.iter().partition(|arg| *arg == "--release");
     package::build()?;
@@ -16,13 +16,13 @@ pub(crate) fn serve(args: &[String]) -> Result<()> {
     run(build.args(release))?;
 
     if !args.iter().any(|arg| arg.starts_with("--listen")) {
-        eprintln!("open http://127.0.0.1:62480/ when the server listens; Ctrl-C stops it");
+        eprintln!("open http://127.0.0.1:62480/ when the server listens; stop it with Ctrl-C");
     }
     let mut server = Command::new(target_dir().join(profile).join("waddell-server"));
     become_program(server.args(args))
 }
 
-/// Runs a program in this one's place, so that signals reach it and nothing outlives it.
+/// Replaces this process with a program, so that the program receives its signals.
 #[cfg(unix)]
 fn become_program(command: &mut Command) -> Result<()> {
     use std::os::unix::process::CommandExt;

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check, one after the other.
+//! `cargo xtask test`: runs every check in order.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -10,11 +10,11 @@ use crate::bench;
 use crate::command::{cargo, program, root, run, succeeds, target_dir};
 use crate::{deny, install, package};
 
-/// Runs the steps named by `args`, or all; goes on after a failure, and reports all at the end.
+/// Runs the steps in `args`, or all. Continues after a failure, and reports all results at the end.
 ///
 /// # Errors
 ///
-/// A step failed, or there is none of a given name.
+/// If a step fails, or a name is unknown.
 pub(crate) fn test(args: &[String]) -> Result<()> {
     if args.iter().any(|arg| arg == "--list") {
         for step in STEPS {
@@ -54,7 +54,7 @@ struct Step {
     check: fn() -> Result<()>,
 }
 
-/// What became of a step.
+/// Result of a step.
 struct Outcome {
     step: &'static Step,
     result: Result<()>,
@@ -77,17 +77,13 @@ impl Step {
     }
 }
 
-/// Every check, those that fail soonest first.
+/// Every check, the quickest to fail first.
 static STEPS: &[Step] = &[
     Step { name: "fmt", about: "the code is formatted", check: fmt },
     Step { name: "clippy", about: "lints, warnings denied", check: clippy },
-    Step { name: "wasm-lint", about: "the same for the browser's target", check: clippy_wasm },
+    Step { name: "wasm-lint", about: "lints for the browser's target", check: clippy_wasm },
     Step { name: "doc", about: "the documentation builds, warnings denied", check: doc },
-    Step {
-        name: "package",
-        about: "the npm package builds, and is as small as it has to be",
-        check: package,
-    },
+    Step { name: "package", about: "the npm package builds, and is small enough", check: package },
     Step { name: "rust", about: "unit, property, simulation and socket tests", check: rust },
     Step { name: "doctest", about: "the examples in the documentation run", check: doctest },
     Step {
@@ -97,14 +93,10 @@ static STEPS: &[Step] = &[
     },
     Step {
         name: "instructions",
-        about: "what the core executes for a frame, against the record",
+        about: "instructions of the core for a frame, compared with the record",
         check: || bench::core(&[]),
     },
-    Step {
-        name: "interop",
-        about: "clients that others wrote, against the server",
-        check: interop,
-    },
+    Step { name: "interop", about: "other programs as clients of the server", check: interop },
     Step { name: "npm", about: "the npm package in Node, bundlers and a browser", check: npm },
     Step { name: "e2e", about: "the page in a real browser", check: e2e },
 ];
@@ -112,7 +104,7 @@ static STEPS: &[Step] = &[
 fn fmt() -> Result<()> {
     install::component("rustfmt")?;
     run(&mut cargo(["fmt", "--all", "--check"]))?;
-    // Workspaces of their own, for the compiler and the dependencies that they need.
+    // These are workspaces of their own, because they need other compilers or dependencies.
     for manifest in ["fuzz/Cargo.toml", "tools/Cargo.toml"] {
         run(&mut cargo(["fmt", "--check", "--manifest-path", manifest]))?;
     }
@@ -136,7 +128,7 @@ fn doc() -> Result<()> {
     run(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Builds the npm package, which the server has in it; once is enough.
+/// Builds the npm package, once for all steps. The server contains it.
 fn package() -> Result<()> {
     static BUILT: OnceLock<()> = OnceLock::new();
     if BUILT.get().is_none() {
@@ -146,9 +138,9 @@ fn package() -> Result<()> {
     Ok(())
 }
 
-/// Runs the tests, all at once and each with a time limit where cargo-nextest is there.
+/// Runs the tests. With cargo-nextest they run in parallel, each with a time limit.
 fn rust() -> Result<()> {
-    // Keys of every format are made with it.
+    // Tests make keys of every format with it.
     install::debian("openssl", "openssl")?;
     if succeeds(&mut cargo(["nextest", "--version"])) {
         return run(&mut cargo(["nextest", "run", "--workspace"]));
@@ -160,7 +152,8 @@ fn doctest() -> Result<()> {
     run(&mut cargo(["test", "--workspace", "--doc"]))
 }
 
-/// Python's `ssl`, `socket` and `websockets`, `openssl s_client`, and a WebSocket-to-TCP bridge.
+/// Tests with Python's `ssl`, `socket` and `websockets`, `openssl s_client`, and a WebSocket-to-TCP
+/// bridge as clients.
 fn interop() -> Result<()> {
     let dir = root().join("tests/interop");
     install::debian("openssl", "openssl")?;
@@ -178,7 +171,7 @@ fn e2e() -> Result<()> {
     node_tests("tests/e2e")
 }
 
-/// Runs the tests in a folder that has a `package.json`.
+/// Runs the Node.js tests of a folder that has a `package.json`.
 fn node_tests(dir: &str) -> Result<()> {
     let dir = root().join(dir);
     install::debian("chromium", "chromium")?;
@@ -189,10 +182,10 @@ fn node_tests(dir: &str) -> Result<()> {
     run(tests.current_dir(dir).env(PROGRAMS, programs()))
 }
 
-/// Returns where the programs are that tests in other languages start.
+/// Returns the folder of the programs that tests in other languages start.
 fn programs() -> PathBuf {
     target_dir().join("debug")
 }
 
-/// The environment variable that tells them so.
+/// Environment variable that passes this folder to them.
 const PROGRAMS: &str = "WADDELL_PROGRAMS";

@@ -1,4 +1,4 @@
-//! TCP connections, with the options that a client of a signaling server wants.
+//! TCP connections with the options for a client of a signaling server.
 
 use std::io;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(crate) async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     for (index, address) in addresses.iter().enumerate() {
         let is_last = index + 1 == addresses.len();
         let connecting = TcpStream::connect(address);
-        // The last address may take all the time that is left.
+        // The last address may use all of the remaining time.
         let connected = if is_last {
             connecting.await
         } else {
@@ -34,7 +34,7 @@ pub(crate) async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
         }
     }
     Err(last_error
-        .unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+        .unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host name has no address")))
 }
 
 fn set_options(stream: &TcpStream) -> io::Result<()> {
@@ -51,15 +51,14 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// How long one of several addresses may take, so that a dead one does not use up the time for
-/// the others.
+/// Longest dial of an address that is not the last. A dead address must leave time for the others.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A silent connection is probed after this long; the server's figure.
+/// Idle time before TCP probes a connection; the server uses the same.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_RETRIES: u32 = 4;
 
-/// Written bytes that nobody acknowledges for this long break the connection.
+/// Longest time until written bytes are acknowledged; then the connection breaks.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! The byte stream inside WebSocket binary messages.
+//! Byte stream inside WebSocket binary messages.
 
 use std::io;
 use std::pin::Pin;
@@ -15,26 +15,27 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-/// The payloads of the binary messages, joined, as a stream of bytes.
+/// A WebSocket as a stream of bytes: the payloads of its binary messages, joined.
 ///
-/// Every write becomes a message of its own. Pings are answered while the stream is read.
+/// Every write becomes a message of its own. WebSocket pings are answered while the stream is
+/// read.
 pub(crate) struct WsStream<S> {
     socket: WebSocketStream<S>,
-    /// What is left of the message last received.
+    /// Unread rest of the last received message.
     received: Bytes,
-    /// No more messages will come.
+    /// Whether the last message has arrived.
     ended: bool,
 }
 
-/// Why there is no WebSocket.
+/// Why a WebSocket handshake failed.
 pub(crate) enum HandshakeError {
-    /// The server does not answer to the subprotocol that was offered, which it need not.
+    /// The server does not select the offered subprotocol. RFC 6455 allows that.
     NoSubprotocol,
     Failed(io::Error),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
-    /// Asks for a WebSocket over a connected stream.
+    /// Requests a WebSocket over a connected stream.
     pub(crate) async fn handshake(
         stream: S,
         uri: Uri,
@@ -50,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
                 SubProtocolError::NoSubProtocol,
             ))) => Err(HandshakeError::NoSubprotocol),
             Err(Error::Http(response)) => Err(HandshakeError::Failed(io::Error::other(format!(
-                "the server answers HTTP {} instead of a WebSocket; check the path",
+                "the server answered HTTP {} instead of opening a WebSocket; check the path",
                 response.status()
             )))),
             Err(error) => Err(HandshakeError::Failed(into_io(error))),
@@ -73,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsStream<S> {
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Text(_))) => {
                     self.ended = true;
-                    let text = "the server sent a text message, which no waddell server does";
+                    let text = "the server sent a text message; is it a waddell server?";
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, text)));
                 }
                 Some(Ok(Message::Close(frame))) => {
@@ -91,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsStream<S> {
         buf.put_slice(&self.received[..len]);
         self.received.advance(len);
         if self.received.is_empty() {
-            // Do not keep the whole message alive for its end.
+            // Free the message's memory.
             self.received = Bytes::new();
         }
         Poll::Ready(Ok(()))
@@ -139,15 +140,15 @@ fn into_io(error: Error) -> io::Error {
     }
 }
 
-/// What waddell's frames are called in the WebSocket handshake.
+/// Name of waddell's subprotocol in the WebSocket handshake.
 const SUBPROTOCOL: &str = "waddell";
 
-/// tungstenite allocates this at once, and 128 KiB unless told otherwise.
+/// tungstenite allocates this buffer at once; its default is 128 KiB.
 const READ_BUFFER: usize = 8 << 10;
 
-/// Longest message sent, in bytes: half of what a waddell server accepts.
+/// Longest message sent, in bytes: half of a waddell server's limit.
 const MAX_PAYLOAD_OUT: usize = 64 << 10;
 
-/// Longest message accepted, in bytes: many times what a server sends at once, since what it
-/// sends is bounded by the outbox it keeps for this client, 1 MiB by default.
+/// Longest message accepted, in bytes. A server sends much less at once: at most the outbox of this
+/// client, 1 MiB by default.
 const MAX_MESSAGE_IN: usize = 16 << 20;

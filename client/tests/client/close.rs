@@ -1,4 +1,4 @@
-//! The end of a client: by hand, by dropping, or with its runtime.
+//! How a client ends: by `close`, by dropping it, or with its runtime.
 
 use std::future::pending;
 use std::io;
@@ -15,7 +15,7 @@ use waddell_client::{Client, ClientConfig, Closed, NotSent, SendError, State};
 use crate::relay::{Relay, TOPIC};
 
 #[tokio::test(start_paused = true)]
-async fn what_was_sent_goes_out_before_the_connection_closes() {
+async fn sent_messages_go_out_before_the_connection_closes() {
     let relay = Relay::new();
     let (alice, bob) = (relay.client().await, relay.client().await);
     let to = bob.id().unwrap();
@@ -43,7 +43,7 @@ async fn closing_takes_no_time_and_closes_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_on_a_closed_client_says_so() {
+async fn every_call_on_a_closed_client_returns_closed() {
     let client = Relay::new().client().await;
     let me = client.id().unwrap();
     let (mut topic, mut waiting) = (client.topic(TOPIC), client.topic(TOPIC));
@@ -67,7 +67,7 @@ async fn everything_on_a_closed_client_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_arrived_can_be_received_after_the_close() {
+async fn received_messages_can_be_read_after_the_close() {
     let client = Relay::new().client().await;
     let me = client.id().unwrap();
     let (mut topic, mut other) = (client.topic(TOPIC), client.topic(waddell_client::TopicId(8)));
@@ -80,7 +80,7 @@ async fn what_has_arrived_can_be_received_after_the_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sender_that_waits_for_room_is_told_of_the_close() {
+async fn close_ends_a_send_that_waits_for_room() {
     let relay = Relay::new();
     let client = Client::connect(relay.config().outgoing_capacity(0)).await.unwrap();
     relay.stall(true);
@@ -96,13 +96,13 @@ async fn sender_that_waits_for_room_is_told_of_the_close() {
     timeout(Duration::from_secs(1), pending::<()>()).await.unwrap_err();
     let start = Instant::now();
     client.close().await;
-    assert_eq!(start.elapsed().as_secs(), 5, "a server that takes nothing is given up");
+    assert_eq!(start.elapsed().as_secs(), 5, "the client gives up on a server that does not read");
     let error = sending.await.unwrap();
     assert!(matches!(error, SendError::Closed(Closed::ByApplication)), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn server_that_never_says_goodbye_does_not_hold_up_the_close() {
+async fn server_that_never_closes_does_not_delay_the_close() {
     let (give, mut take) = mpsc::unbounded_channel();
     let config = ClientConfig::from_dialer(move || {
         let (near, far) = duplex(4096);
@@ -114,7 +114,7 @@ async fn server_that_never_says_goodbye_does_not_hold_up_the_close() {
         server.write_all(b"\x12\x00IIIIIIIIIIIIIIII\x00\x00").await.unwrap();
         let mut received = Vec::new();
         server.read_to_end(&mut received).await.unwrap();
-        // Still holds its end.
+        // Keeps its end open.
         (server, received)
     });
     let client = Client::connect(config).await.unwrap();
@@ -127,7 +127,7 @@ async fn server_that_never_says_goodbye_does_not_hold_up_the_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_while_dialing_again_gives_up_the_dial() {
+async fn closing_while_dialing_again_drops_the_dial() {
     let relay = Relay::new();
     let (alive, mut gone) = mpsc::channel::<()>(1);
     let mut streams = vec![relay.dial()];
@@ -153,7 +153,7 @@ async fn closing_while_dialing_again_gives_up_the_dial() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_the_last_handle_sends_what_was_sent_and_leaks_no_task() {
+async fn dropping_the_last_handle_sends_accepted_messages_and_leaks_no_task() {
     let relay = Relay::new();
     let bob = relay.client().await;
     relay.wait_for_connections(1).await;
@@ -173,7 +173,7 @@ async fn dropping_the_last_handle_sends_what_was_sent_and_leaks_no_task() {
 }
 
 #[test]
-fn client_says_that_its_runtime_is_gone() {
+fn client_reports_that_its_runtime_is_gone() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let client = runtime.block_on(async { Relay::new().client().await });
     let mut topic = client.topic(TOPIC);

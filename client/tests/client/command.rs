@@ -1,4 +1,4 @@
-//! The `waddell` command, as a script would use it.
+//! The `waddell` command, used as in a script.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use crate::relay::Relay;
 use crate::transports::{certificate, serve_tls, tls_config};
 
 #[tokio::test]
-async fn listen_prints_its_id_then_what_is_sent() {
+async fn listen_prints_its_id_and_then_the_messages() {
     let url = format!("tcp://{}", Relay::new().listen().await);
     let mut listener = Listener::start(&["listen", &url, "--topic", "7", "--count", "3"]).await;
     let id = listener.id.to_string();
@@ -71,7 +71,7 @@ async fn listen_prints_its_new_id_after_a_reconnect() {
 }
 
 #[tokio::test]
-async fn ping_that_nobody_answers_fails() {
+async fn ping_without_an_answer_fails() {
     let relay = Relay::new();
     let url = format!("tcp://{}", relay.listen().await);
     let client = Client::connect(&url).await.unwrap();
@@ -79,7 +79,7 @@ async fn ping_that_nobody_answers_fails() {
     let (code, output, error) =
         waddell(&["ping", &url, &id, "--count", "2", "--interval", "0", "--timeout", "0.05"]).await;
     assert_eq!((code, output.as_str()), (1, "2 sent, none answered\n"));
-    assert!(error.contains("does the peer run waddell listen"), "{error}");
+    assert!(error.contains("check that the peer runs waddell listen"), "{error}");
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn bench_checks_and_counts_every_message() {
     let bench =
         ["bench", &url, "--pairs", "3", "--size", "100", "--window", "4", "--duration", "0.2"];
     let (code, output, error) = waddell(&bench).await;
-    assert_eq!((code, error.as_str()), (0, ""), "no progress but on a terminal");
+    assert_eq!((code, error.as_str()), (0, ""), "progress is for terminals only");
     let words: Vec<_> = output.lines().filter_map(|line| line.split("  ").next()).collect();
     assert_eq!(words, ["connected", "round trips", "throughput", "checked"], "{output}");
     assert!(output.ends_with("; 0 lost, 0 misordered, 0 damaged\n"), "{output}");
@@ -198,7 +198,7 @@ impl Listener {
     }
 
     async fn line(&mut self) -> String {
-        self.lines.next_line().await.unwrap().expect("it goes on")
+        self.lines.next_line().await.unwrap().expect("another line comes")
     }
 }
 

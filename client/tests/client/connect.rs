@@ -1,4 +1,4 @@
-//! How a client comes to be connected, or does not.
+//! Connecting: success, failure and giving up.
 
 use std::future::pending;
 use std::io;
@@ -24,7 +24,7 @@ async fn id_is_known_when_connect_returns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connect_gives_up_after_the_attempts_and_says_what_failed() {
+async fn connect_gives_up_after_the_attempts_and_reports_the_failure() {
     let dials = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&dials);
     let config = ClientConfig::from_dialer(move || {
@@ -49,7 +49,7 @@ async fn connect_gives_up_after_the_attempts_and_says_what_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dial_that_hangs_is_given_up() {
+async fn dial_that_hangs_times_out() {
     let config = ClientConfig::from_dialer(pending::<io::Result<DuplexStream>>)
         .reconnect_attempts(0)
         .connect_timeout(Duration::from_secs(2));
@@ -60,7 +60,7 @@ async fn dial_that_hangs_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn server_that_stays_silent_is_given_up_and_hung_up() {
+async fn server_that_does_not_greet_times_out_and_is_hung_up() {
     let (give, mut take) = mpsc::unbounded_channel();
     let config = ClientConfig::from_dialer(move || {
         let (near, far) = duplex(64);
@@ -75,7 +75,7 @@ async fn server_that_stays_silent_is_given_up_and_hung_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn endless_timeout_is_no_trouble() {
+async fn endless_timeouts_are_accepted() {
     for forever in [Some(Duration::MAX), None] {
         let config = Relay::new().config().connect_timeout(forever).keep_alive_interval(forever);
         assert!(Client::connect(config).await.unwrap().id().is_some());
@@ -83,7 +83,7 @@ async fn endless_timeout_is_no_trouble() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn giving_up_on_connect_gives_up_the_dial() {
+async fn dropping_connect_drops_the_dial() {
     let (alive, mut gone) = mpsc::channel::<()>(1);
     let config = ClientConfig::from_dialer(move || {
         let alive = alive.clone();

@@ -1,4 +1,4 @@
-//! The client against a small relay that is made of the same core, in memory where that will do.
+//! The client against a small server made of the same core, in memory where possible.
 
 mod close;
 #[cfg(feature = "cli")]

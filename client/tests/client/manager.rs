@@ -1,4 +1,4 @@
-//! One client for many users of one address.
+//! One client that many users of an address share.
 
 use std::io;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ async fn users_of_one_address_share_one_client() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ids_are_told_with_their_address() {
+async fn ids_are_reported_with_their_address() {
     let relay = Relay::new();
     let (seen, mut ids) = mpsc::unbounded_channel();
     let manager = ClientManager::new(move |address| {
@@ -41,7 +41,7 @@ async fn ids_are_told_with_their_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failure_is_shared_by_those_who_wait_and_then_forgotten() {
+async fn failure_is_shared_by_waiting_callers_and_then_forgotten() {
     let relay = Relay::new();
     let (up, is_up) = watch::channel(false);
     let dials = Arc::new(AtomicUsize::new(0));
@@ -68,7 +68,7 @@ async fn failure_is_shared_by_those_who_wait_and_then_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dial_goes_on_for_the_others_when_the_first_to_ask_gives_up() {
+async fn dial_continues_for_the_others_when_the_first_caller_gives_up() {
     let (relay, (go, gate)) = (Relay::new(), watch::channel(false));
     let manager = gated(&relay, gate);
     let second = tokio::spawn({
@@ -85,7 +85,7 @@ async fn dial_goes_on_for_the_others_when_the_first_to_ask_gives_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dial_is_given_up_when_nobody_waits_for_it() {
+async fn dial_is_dropped_when_no_caller_waits_for_it() {
     let (relay, (go, gate)) = (Relay::new(), watch::channel(false));
     let manager = gated(&relay, gate);
     timeout(Duration::from_secs(2), manager.client("a")).await.unwrap_err();
@@ -108,12 +108,12 @@ async fn closed_client_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_all_closes_connected_and_coming_clients() {
+async fn close_all_closes_connected_and_dialing_clients() {
     let (relay, (go, gate)) = (Relay::new(), watch::channel(true));
     let manager = gated(&relay, gate);
     let (a, b) = (manager.client("a").await.unwrap(), manager.client("b").await.unwrap());
     go.send_replace(false);
-    let coming = tokio::spawn({
+    let dialing = tokio::spawn({
         let manager = manager.clone();
         async move { manager.client("c").await }
     });
@@ -125,10 +125,10 @@ async fn close_all_closes_connected_and_coming_clients() {
         assert_eq!(error.to_string(), "the client is closed");
     }
     go.send_replace(true);
-    let error = coming.await.unwrap().unwrap_err();
+    let error = dialing.await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "c: the client is closed");
     relay.wait_for_connections(0).await;
-    assert!(manager.client("c").await.unwrap().id().is_some(), "the manager goes on");
+    assert!(manager.client("c").await.unwrap().id().is_some(), "the manager still works");
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ fn manager(relay: &Relay) -> ClientManager {
     ClientManager::new(move |_address| Ok(relay.config()))
 }
 
-/// Dials only once the gate is open.
+/// Makes a manager whose dials wait until the gate is open.
 fn gated(relay: &Relay, gate: watch::Receiver<bool>) -> ClientManager {
     let relay = relay.clone();
     ClientManager::new(move |_address| {

@@ -1,4 +1,4 @@
-//! Connections that are lost, and what keeps them.
+//! Lost connections and keep-alives.
 
 use std::io;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ async fn topic_waits_through_a_reconnect() {
     let first = client.id().unwrap();
     relay.cut();
     let id = next_id(&client, first).await;
-    client.topic(TOPIC).send_to(id, "for whom it waits").await.unwrap();
-    assert_eq!(waiting.await.unwrap().unwrap().body, "for whom it waits");
+    client.topic(TOPIC).send_to(id, "after the reconnect").await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap().body, "after the reconnect");
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +114,7 @@ async fn keep_alives_go_out_at_their_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keep_alive_is_no_trouble_while_much_is_queued() {
+async fn keep_alives_are_skipped_while_the_queue_is_full() {
     let relay = Relay::new();
     let client = Client::connect(relay.config().outgoing_capacity(0)).await.unwrap();
     relay.stall(true);
@@ -129,7 +129,7 @@ async fn keep_alive_is_no_trouble_while_much_is_queued() {
     assert!(relay.keep_alives() < 100, "{}", relay.keep_alives());
 }
 
-/// Dials the relay unless it is said to be down.
+/// Configures a client that dials the relay unless `down` is set.
 fn switched(relay: &Relay, down: &Arc<AtomicBool>) -> ClientConfig {
     let (relay, down) = (relay.clone(), Arc::clone(down));
     ClientConfig::from_dialer(move || {

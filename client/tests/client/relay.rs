@@ -1,4 +1,4 @@
-//! A waddell server of a hundred lines: greets, forwards, and does as the tests say.
+//! A small waddell server that the tests control.
 
 use std::collections::HashMap;
 use std::io;
@@ -26,7 +26,7 @@ struct Shared {
     keep_alives: AtomicUsize,
     dials: AtomicUsize,
     connections: watch::Sender<usize>,
-    /// While this is true, connections read no more than once.
+    /// While this is true, each connection reads at most once more.
     stalled: watch::Sender<bool>,
 }
 
@@ -77,7 +77,7 @@ impl Relay {
         let (outbox, queue) = mpsc::unbounded_channel();
         self.shared.peers.lock().unwrap().insert(id, outbox);
         self.shared.connections.send_modify(|connections| *connections += 1);
-        // Whatever ends it, the test looks at what the client makes of it.
+        // Tests check the client's reaction, so the error does not matter here.
         let _ = self.talk(id, queue, stream).await;
         self.shared.peers.lock().unwrap().remove(&id);
         self.shared.connections.send_modify(|connections| *connections -= 1);
@@ -99,7 +99,7 @@ impl Relay {
                 writer.write_all(&bytes).await?;
                 writer.flush().await?;
             }
-            // Cut off: end the stream even though the peer would go on.
+            // The connection was cut: end the stream.
             writer.shutdown().await
         };
         let read = async {
@@ -129,7 +129,7 @@ impl Relay {
         }
     }
 
-    /// Sends a peer these very bytes.
+    /// Sends bytes to a peer as they are.
     pub(crate) fn send_raw(&self, to: PeerId, bytes: &[u8]) {
         if let Some(outbox) = self.shared.peers.lock().unwrap().get(&to) {
             let _ = outbox.send(bytes.to_vec());
@@ -141,7 +141,7 @@ impl Relay {
         self.shared.peers.lock().unwrap().clear();
     }
 
-    /// Stops reading from all connections, or goes on to.
+    /// Stops reading from all connections, or starts again.
     pub(crate) fn stall(&self, stalled: bool) {
         self.shared.stalled.send_replace(stalled);
     }
@@ -150,19 +150,19 @@ impl Relay {
         self.shared.keep_alives.load(Ordering::Relaxed)
     }
 
-    /// How often a client has dialed in memory.
+    /// Returns how many connections in memory were dialed.
     pub(crate) fn dials(&self) -> usize {
         self.shared.dials.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many connections are there.
+    /// Waits until there are `count` connections.
     pub(crate) async fn wait_for_connections(&self, count: usize) {
         let mut connections = self.shared.connections.subscribe();
         drop(connections.wait_for(|connections| *connections == count).await);
     }
 }
 
-/// Waits until the client has another id than this one.
+/// Waits until the client has an id other than `old`.
 pub(crate) async fn next_id(client: &Client, old: PeerId) -> PeerId {
     let mut states = client.watch();
     loop {

@@ -1,4 +1,4 @@
-//! Messages in and out.
+//! Topics: sending and receiving messages.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn parts_arrive_as_one_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_that_is_too_long_is_refused_and_the_client_goes_on() {
+async fn body_that_is_too_long_is_refused_and_the_client_keeps_working() {
     let client = Relay::new().client().await;
     let mut topic = client.topic(TOPIC);
     let me = client.id().unwrap();
@@ -48,7 +48,7 @@ async fn body_that_is_too_long_is_refused_and_the_client_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn message_is_kept_until_somebody_asks_for_its_topic() {
+async fn message_is_kept_until_its_topic_is_opened() {
     let relay = Relay::new();
     let (alice, bob) = (relay.client().await, relay.client().await);
     let to = bob.id().unwrap();
@@ -142,7 +142,7 @@ async fn topic_is_a_stream_and_a_sink() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sender_waits_while_the_server_takes_nothing() {
+async fn sender_waits_while_the_server_does_not_read() {
     let relay = Relay::new();
     let config = relay.config().outgoing_capacity(0);
     let client = Client::connect(config).await.unwrap();
@@ -154,10 +154,10 @@ async fn sender_waits_while_the_server_takes_nothing() {
     while timeout(Duration::from_secs(1), topic.send((me, body.clone()))).await.is_ok() {
         accepted += 1;
     }
-    // One in the queue, the rest in the connection and what carries it.
+    // One is in the queue, the rest in the connection and its stream.
     assert!((2..=4).contains(&accepted), "{accepted}");
     let blocked = timeout(Duration::from_secs(1), topic.send_to(me, body.clone())).await;
-    assert!(blocked.is_err(), "there is no room for the other way of sending either");
+    assert!(blocked.is_err(), "send_to finds no room either");
 
     relay.stall(false);
     for _ in 0..accepted {

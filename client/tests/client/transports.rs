@@ -1,4 +1,4 @@
-//! Real sockets: TCP, TLS and WebSocket, and what can go wrong in their handshakes.
+//! Real sockets: TCP, TLS and WebSocket, and failures of their handshakes.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -39,14 +39,14 @@ async fn messages_cross_from_tcp_to_websocket_and_back() {
 }
 
 #[tokio::test]
-async fn name_with_several_addresses_is_tried_to_the_end() {
-    // Nobody listens on ::1, which localhost may stand for first.
+async fn every_address_of_a_name_is_tried() {
+    // Nothing listens on ::1, which may be the first address of localhost.
     let port = Relay::new().listen().await.port();
     assert!(Client::connect(&format!("tcp://localhost:{port}")).await.unwrap().id().is_some());
 }
 
 #[tokio::test]
-async fn pinned_certificate_is_trusted_whatever_it_says() {
+async fn pinned_certificate_is_trusted_whatever_its_names_and_dates() {
     let san = certificate(|params| {
         params.subject_alt_names = vec![rcgen::SanType::DnsName("localhost".try_into().unwrap())];
     });
@@ -84,7 +84,7 @@ async fn other_certificates_are_refused_with_advice() {
     assert!(error.contains("does not present the pinned certificate"), "{error}");
 
     let error = refused(ClientConfig::new(&format!("tls://{server}")).unwrap()).await;
-    // Where the system has no roots at all, that is what it says.
+    // A system without roots gives another error, which also contains this word.
     assert!(error.contains("pin"), "{error}");
 
     let plain = Relay::new().listen().await;
@@ -104,7 +104,7 @@ async fn holder_of_the_certificate_without_its_key_is_refused() {
 }
 
 #[tokio::test]
-async fn websocket_pings_are_answered_and_any_split_is_understood() {
+async fn websocket_pings_are_answered_and_split_frames_are_joined() {
     let (server, mut sockets) = accept_ws().await;
     let connecting =
         tokio::spawn(
@@ -150,7 +150,7 @@ async fn close_frame_and_text_message_end_the_connection() {
 }
 
 #[tokio::test]
-async fn subprotocol_is_offered_and_not_required() {
+async fn subprotocol_is_offered_but_not_required() {
     let relay = Relay::new();
     let knows_none = serve_ws(&relay, None, false).await;
     let client = Client::connect(&format!("ws://{knows_none}")).await.unwrap();
@@ -209,7 +209,7 @@ pub(crate) struct Certificate {
     key: KeyPair,
 }
 
-/// Makes a self-signed certificate without any name, but for what `change` adds.
+/// Makes a self-signed certificate. It has no name unless `change` adds one.
 pub(crate) fn certificate(change: impl FnOnce(&mut CertificateParams)) -> Certificate {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -218,7 +218,7 @@ pub(crate) fn certificate(change: impl FnOnce(&mut CertificateParams)) -> Certif
     Certificate { pem: params.self_signed(&key).unwrap().pem(), key }
 }
 
-/// Does not check that the key is that of the certificate.
+/// Makes a server's TLS options. The key need not fit the certificate.
 pub(crate) fn tls_config(
     certificate: &Certificate,
     version: &'static SupportedProtocolVersion,
@@ -290,7 +290,7 @@ where
     }
 }
 
-/// Accepts WebSockets for the test to play the server on.
+/// Accepts WebSockets and hands them to the test, which acts as the server.
 async fn accept_ws() -> (SocketAddr, mpsc::UnboundedReceiver<WebSocketStream<TcpStream>>) {
     let (give, take) = mpsc::unbounded_channel();
     let server = serve(move |stream| {

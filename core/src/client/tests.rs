@@ -7,8 +7,8 @@ use super::*;
 use crate::id::TopicId;
 use crate::message::{MAX_BODY_LEN, PORTABLE_BODY_LEN};
 
-/// What the state machine does in each state with each call, outputs in order, and the state
-/// after. States that nothing leads out of, and calls that do nothing, are spelled out as well.
+/// State, call, outputs in order, and the state after. It lists every combination, including
+/// those in which nothing happens.
 #[rustfmt::skip]
 const TABLE: &[(&str, &str, &str, &str)] = &[
     ("dialing",     "connected",    "",                                          "awaiting id"),
@@ -124,7 +124,7 @@ fn id_is_known_from_the_greeting_until_the_loss() {
     assert_eq!(client.id(), None);
 }
 
-/// waddell reads nothing but the sender of the first frame.
+/// waddell reads only the sender of the first frame.
 #[test]
 fn greeting_with_a_topic_and_a_body_is_a_greeting() {
     let (mut client, now) = client_in("awaiting id");
@@ -325,7 +325,7 @@ fn server_that_greets_and_hangs_up_is_dialed_ever_more_slowly() {
         now = due;
         client.handle_timeout(now);
     }
-    // One connection that lasts makes good for all that did not.
+    // One connection that lasts resets the count.
     greet(&mut client, now);
     now = now + STABLE_AFTER;
     for wait in [Duration::ZERO, Duration::ZERO, RETRY_STEP] {
@@ -408,7 +408,7 @@ fn late_timeout_sends_one_keep_alive_and_not_all_that_were_missed() {
     assert_eq!(client.poll_timeout(), Some(at(1025.0)));
 }
 
-/// An interval of zero used to be due again at once, for ever.
+/// Regression: an interval of zero was due again at once, without end.
 #[test]
 fn keep_alive_interval_of_none_or_zero_means_by_hand() {
     for keep_alive_interval in [None, Some(Duration::ZERO)] {
@@ -448,7 +448,7 @@ fn errors_and_reasons_say_what_is_wrong() {
         (format!("{}", SendError::Closed), "the client is closed"),
         (
             format!("{too_long}"),
-            "body of 70000 bytes is longer than the 65517 that a frame carries",
+            "body of 70000 bytes is longer than 65517, the most that fits in a frame",
         ),
         (format!("{}", CloseReason::ByApplication), "the client was closed"),
         (
@@ -463,7 +463,7 @@ fn errors_and_reasons_say_what_is_wrong() {
 const TOPIC: TopicId = TopicId(0x0102);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Every option on, so that every state but `Closed` has something to wait for.
+/// All options on, so that every state except `Closed` has a timeout.
 fn config() -> ClientConfig {
     ClientConfig { keep_alive_interval: Some(Duration::from_secs(25)), ..ClientConfig::default() }
 }
@@ -476,7 +476,7 @@ fn peer_id(n: u8) -> PeerId {
     PeerId::from_random([n; 16])
 }
 
-/// A frame that bears peer `n`'s id.
+/// Returns a frame with the id of peer `n`.
 fn frame(n: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![];
     let message = MessageOut::new(peer_id(n), TOPIC, body.to_vec());
@@ -494,7 +494,7 @@ fn greet(client: &mut Client, now: Instant) {
     assert_eq!(client.state(), ClientState::Ready);
 }
 
-/// A client in the state of that name, drained, and the time.
+/// Returns a drained client in the state of that name, and the time.
 fn client_in(state: &str) -> (Client, Instant) {
     let mut client = Client::new(config(), at(0.0));
     match state {
@@ -509,7 +509,7 @@ fn client_in(state: &str) -> (Client, Instant) {
     (client, at(0.0))
 }
 
-/// Names the state of a client, which is of no use after the test for the two that look alike.
+/// Returns the name of a client's state. It uses the client up to tell two states apart.
 fn state_of(mut client: Client, now: Instant) -> &'static str {
     match client.state() {
         ClientState::Connecting => {
@@ -522,7 +522,7 @@ fn state_of(mut client: Client, now: Instant) -> &'static str {
     }
 }
 
-/// All outputs that are due, in short.
+/// Takes all outputs and returns short names of them.
 fn drain(client: &mut Client) -> Vec<String> {
     core::iter::from_fn(|| client.poll_output())
         .map(|output| match output {

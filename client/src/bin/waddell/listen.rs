@@ -1,4 +1,4 @@
-//! `waddell listen`
+//! The `waddell listen` command.
 
 use std::fmt::Write;
 
@@ -13,8 +13,8 @@ use crate::server::Server;
 
 /// Prints this peer's id, then every message that arrives for a topic.
 ///
-/// The first line is the id that others send to; another such line follows whenever the
-/// connection was lost and made again. Answers the pings of `waddell ping`.
+/// The first line is this peer's id. After each reconnect a line with the new id follows. Also
+/// answers the pings of `waddell ping`.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Listen {
@@ -29,7 +29,7 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// How many failed dials to follow with another, before the first connection and after a loss
+    /// Reconnect attempts before giving up, at the start and after each lost connection
     #[arg(long, value_name = "N", default_value_t = 10)]
     reconnect_attempts: u32,
 }
@@ -37,14 +37,14 @@ pub(crate) struct Listen {
 impl Listen {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         if TopicId(self.topic) == ping::TOPIC {
-            let text = format!("topic {} is that of waddell ping; choose another", self.topic);
+            let text = format!("topic {} is reserved for waddell ping; choose another", self.topic);
             return Err(Failure::Usage(text));
         }
         let output = self.server.output();
         let (new_id, mut ids) = mpsc::unbounded_channel();
         let connecting = self.server.connect(self.reconnect_attempts, |config| {
             config.on_id(move |id| {
-                // Fails when the command has come to its end.
+                // Fails only when the command ends.
                 let _ = new_id.send(id);
             })
         });
@@ -60,7 +60,7 @@ impl Listen {
                 message = topic.recv() => {
                     print_message(output, &message?)?;
                     received += 1;
-                    tell_of_lost_messages(&topic, &mut lost);
+                    warn_of_lost_messages(&topic, &mut lost);
                 }
                 _ = ctrl_c() => break,
             }
@@ -97,15 +97,16 @@ fn print_message(output: Output, message: &MessageIn) -> Result<(), Failure> {
     )
 }
 
-fn tell_of_lost_messages(topic: &Topic, told: &mut u64) {
+fn warn_of_lost_messages(topic: &Topic, reported: &mut u64) {
     let lost = topic.lost();
-    if lost > *told {
-        warn(format_args!("{} messages came faster than they were printed, lost", lost - *told));
-        *told = lost;
+    if lost > *reported {
+        let dropped = lost - *reported;
+        warn(format_args!("dropped {dropped} messages that came faster than they were printed"));
+        *reported = lost;
     }
 }
 
-/// Keeps a text on one line, and a sender from commanding the terminal.
+/// Escapes control characters: the text stays on one line, and cannot control the terminal.
 fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
@@ -118,7 +119,7 @@ fn printable(text: &str) -> String {
     printable
 }
 
-/// Characters that make a terminal show text in another order than it was sent in.
+/// Returns whether a character makes a terminal reorder the text.
 fn is_bidi_control(character: char) -> bool {
     matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -133,10 +134,10 @@ fn hex(bytes: &[u8]) -> String {
 const EXAMPLES: &str = "\
 Examples:
   waddell listen tcp://127.0.0.1:62443 --topic 1
-  waddell listen wss://relay.example --cert server.pem --json
+  waddell listen wss://server.example --cert server.pem --json
   waddell listen ws://127.0.0.1 --count 1 --json | tail -n 1
 
-Lines, and with --json:
+Output lines, and the same with --json:
   id ID                               {\"event\":\"id\",\"id\":ID}
   from ID topic N size BYTES: BODY    {\"event\":\"message\",\"from\":ID,\"topic\":N,\"size\":BYTES,
                                        \"text\":BODY}

@@ -1,7 +1,7 @@
 //! The `waddell` command: listen, send, ping and bench through a waddell server.
 //!
-//! Standard output carries results alone, a line at a time and flushed; everything else goes to
-//! standard error. Exit codes: 0 done, 1 failed, 2 bad usage.
+//! Results go to standard output, which is flushed after each line. Everything else goes to
+//! standard error. Exit codes: 0 success, 1 failure, 2 bad usage.
 
 mod bench;
 mod listen;
@@ -53,11 +53,11 @@ fn main() -> ExitCode {
 
 const EXAMPLES: &str = "\
 Examples:
-  waddell listen tcp://relay.example --topic 1
-  waddell send wss://relay.example 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11 --topic 1 hello
+  waddell listen tcp://server.example --topic 1
+  waddell send wss://server.example 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11 --topic 1 hello
   waddell ping ws://127.0.0.1:62480 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11
   waddell bench tcp://127.0.0.1:62443 --pairs 100
 
 Addresses: tcp://HOST[:62443], tls://HOST[:62443], ws://HOST[:62480][/ws],
 wss://HOST[:62480][/ws].
-Exit codes: 0 done, 1 failed, 2 bad usage.";
+Exit codes: 0 success, 1 failure, 2 bad usage.";

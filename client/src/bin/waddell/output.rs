@@ -1,4 +1,4 @@
-//! Lines on standard output, and why a command failed.
+//! Result lines on standard output, and failures of a command.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use serde_json::{Map, Value};
 use waddell_client::{Closed, ConnectError, SendError};
 
-/// Writes results, for people or for scripts.
+/// Writes results as text or as JSON.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
     pub(crate) json: bool,
 }
 
 impl Output {
-    /// Writes one line and flushes it: `text`, or an object of `fields`.
+    /// Writes one line and flushes it: `text`, or a JSON object of `fields`.
     pub(crate) fn line<const N: usize>(
         self,
         text: impl fmt::Display,
@@ -34,16 +34,16 @@ impl Output {
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The command line asks for what cannot be.
+    /// The command line is wrong.
     Usage(String),
-    /// It was tried and did not work.
+    /// The command failed while it ran.
     Failed(String),
-    /// Nobody reads the output any more.
+    /// Standard output was closed by its reader.
     OutputClosed,
 }
 
 impl Failure {
-    /// Tells the user, and returns the code to exit with.
+    /// Prints the failure, and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         match self {
             Self::Usage(text) => {
@@ -89,8 +89,8 @@ impl From<Closed> for Failure {
     }
 }
 
-/// Tells the user something that is no result.
+/// Prints a warning or an error to standard error.
 pub(crate) fn warn(text: impl fmt::Display) {
-    // With standard error closed there is nobody left to tell.
+    // If standard error is closed, there is no other place for it.
     let _ = writeln!(io::stderr(), "waddell: {text}");
 }

@@ -1,8 +1,8 @@
-//! `waddell ping`, and the answers of `waddell listen`
+//! The `waddell ping` command, and the answers of `waddell listen`.
 //!
-//! Between two of these commands, topic 65534 is reserved for pings. A ping's body is the 13 bytes
-//! `waddell ping `, a number of 8 bytes, little-endian, and any padding. The answer is the same
-//! body with `pong` in the place of `ping`, on the same topic, to the sender.
+//! Topic 65534 is reserved for pings between these commands. The body of a ping is the 13 bytes
+//! `waddell ping `, a little-endian number of 8 bytes, and padding. The answer goes to the sender
+//! on the same topic, and has the same body with `pong` in place of `ping`.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use waddell_client::{MAX_BODY_LEN, PeerId, Topic, TopicId};
 use crate::output::{Failure, Output};
 use crate::server::{Server, parse_peer};
 
-/// Measures round trips through the server to a peer that runs `waddell listen`, and back.
+/// Measures round trips through the server to a peer that runs `waddell listen`.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Ping {
     #[command(flatten)]
     server: Server,
 
-    /// Id of the peer, as its `waddell listen` prints it
+    /// Id of the peer, as printed by its `waddell listen`
     #[arg(value_parser = parse_peer)]
     peer: PeerId,
 
@@ -31,7 +31,7 @@ pub(crate) struct Ping {
           value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
 
-    /// Time from one ping to the next; 0: as soon as the answer is there
+    /// Time between two pings; 0: send the next as soon as the answer arrives
     #[arg(long, value_name = "SECONDS", default_value = "0.2", value_parser = parse_seconds)]
     interval: Duration,
 
@@ -75,7 +75,8 @@ impl Ping {
         print_summary(output, sent, times)
     }
 
-    /// Sends a ping and waits for its answer: for how long, or `None` if that was too long.
+    /// Sends a ping and waits for its answer. Returns the round-trip time, or `None` after the
+    /// timeout.
     async fn ping_once(&self, topic: &mut Topic, number: u64) -> Result<Option<Duration>, Failure> {
         let start = Instant::now();
         let body = encode(PING, number, self.size as usize);
@@ -147,13 +148,13 @@ fn print_summary(output: Output, sent: u64, mut times: Vec<Duration>) -> Result<
         ],
     )?;
     if received == 0 {
-        let text = "no answer; does the peer run waddell listen, under this id?".to_owned();
+        let text = "no answer: check that the peer runs waddell listen and has this id".to_owned();
         return Err(Failure::Failed(text));
     }
     Ok(())
 }
 
-/// Returns the smallest time that so many percent of the sorted times do not exceed.
+/// Returns the given percentile of sorted times, by nearest rank.
 pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
@@ -184,17 +185,17 @@ pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reserved between `waddell` commands.
+/// Topic that is reserved for pings.
 pub(crate) const TOPIC: TopicId = TopicId(0xfffe);
 
 const KIND_LEN: usize = 13;
 const PING: &[u8; KIND_LEN] = b"waddell ping ";
 const PONG: &[u8; KIND_LEN] = b"waddell pong ";
 
-/// Kind and number.
+/// Shortest body of a ping, in bytes: kind and number.
 const MIN_SIZE: usize = KIND_LEN + size_of::<u64>();
 
-/// A day.
+/// Longest interval and timeout: a day.
 const MAX_SECONDS: Duration = Duration::from_secs(86_400);
 
 const EXAMPLES: &str = "\
@@ -202,11 +203,13 @@ Examples:
   waddell ping tcp://127.0.0.1:62443 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11
   waddell ping ws://127.0.0.1 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11 --count 1000 --interval 0
 
-With --json: {\"event\":\"pong\",\"from\":ID,\"number\":N,\"size\":BYTES,\"ms\":MILLISECONDS} for each, then
+With --json, each answer is
+{\"event\":\"pong\",\"from\":ID,\"number\":N,\"size\":BYTES,\"ms\":MILLISECONDS}
+and the last line is
 {\"event\":\"summary\",\"sent\":N,\"received\":N,\"min_ms\":M,\"median_ms\":M,\"p99_ms\":M}.
-Pings travel on topic 65534, which is reserved for them: the 13 bytes \"waddell ping \", a number
-of 8 bytes, little-endian, and padding; the answer says \"pong\" in the place of \"ping\".
-Exit code 1 if no ping was answered.";
+Pings are sent on topic 65534, which is reserved for them. A ping is the 13 bytes
+\"waddell ping \", a little-endian number of 8 bytes, and padding. The answer has \"pong\" in
+place of \"ping\". The exit code is 1 if no ping was answered.";
 
 #[cfg(test)]
 mod tests {

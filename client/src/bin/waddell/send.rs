@@ -1,4 +1,4 @@
-//! `waddell send`
+//! The `waddell send` command.
 
 use std::io::{Read, stdin};
 
@@ -10,18 +10,19 @@ use crate::server::{Server, parse_peer};
 
 /// Sends one message to a peer.
 ///
-/// Success says that the server took the message. Nobody is told whether a peer has that id.
+/// Success means that the message was sent to the server, not that it arrived. The server does not
+/// report whether a peer has that id.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Send {
     #[command(flatten)]
     server: Server,
 
-    /// Id of the recipient, as its `waddell listen` prints it
+    /// Id of the recipient, as printed by its `waddell listen`
     #[arg(value_parser = parse_peer)]
     peer: PeerId,
 
-    /// What to send; - sends what standard input holds, at most 65517 bytes
+    /// Text to send, at most 65517 bytes; - reads it from standard input
     text: String,
 
     /// Topic to send on, from 0 to 65535
@@ -38,7 +39,7 @@ impl Send {
         let size = body.len();
         if size > MAX_BODY_LEN {
             let text =
-                format!("the message is longer than the {MAX_BODY_LEN} bytes of the largest");
+                format!("the text is longer than {MAX_BODY_LEN} bytes, the most in a message");
             return Err(Failure::Failed(text));
         }
         let client = self.server.connect(0, |config| config).await?;
@@ -60,7 +61,7 @@ impl Send {
     }
 }
 
-/// Reads what may be one byte too long to send, but not more.
+/// Reads standard input, but at most one byte more than a message can carry.
 fn read_stdin() -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     let mut input = stdin().lock().take(MAX_BODY_LEN as u64 + 1);

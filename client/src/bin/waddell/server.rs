@@ -1,4 +1,4 @@
-//! The arguments that say how to reach the server.
+//! Arguments that all commands share.
 
 use std::fs;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use waddell_client::{Client, ClientConfig, PeerId, ServerUrl, State};
 
 use crate::output::{Failure, Output, warn};
 
-/// How to reach the server, and how to print.
+/// Arguments for the connection and for the output.
 #[derive(Args)]
 pub(crate) struct Server {
-    /// Address of the server, such as tcp://127.0.0.1:62443 or wss://relay.example/ws
+    /// Address of the server, such as tcp://127.0.0.1:62443 or wss://server.example/ws
     url: ServerUrl,
 
-    /// Trust the server with exactly this certificate, in place of the system's roots
+    /// Trust only the server with this certificate, instead of the system's roots
     #[arg(long, value_name = "PEM", value_parser = read_certificate)]
     cert: Option<String>,
 
@@ -29,7 +29,7 @@ impl Server {
         Output { json: self.json }
     }
 
-    /// Connects, trying again so many times.
+    /// Connects, with so many reconnect attempts.
     pub(crate) async fn connect(
         &self,
         attempts: u32,
@@ -42,17 +42,17 @@ impl Server {
             config = config.server_cert(pem).map_err(|error| Failure::Usage(error.to_string()))?;
         }
         let client = Client::connect(configure(config)).await?;
-        tokio::spawn(tell_of_lost_connections(client.watch()));
+        tokio::spawn(warn_of_lost_connections(client.watch()));
         Ok(client)
     }
 }
 
-/// Says on standard error when there is no connection.
-async fn tell_of_lost_connections(mut states: watch::Receiver<State>) {
+/// Prints a warning for each lost connection and each failed dial.
+async fn warn_of_lost_connections(mut states: watch::Receiver<State>) {
     while states.changed().await.is_ok() {
         let state = states.borrow_and_update().clone();
         if let State::Waiting { reason, .. } = state {
-            warn(format_args!("{reason}; trying again"));
+            warn(format_args!("{reason}; reconnecting"));
         }
     }
 }
@@ -64,14 +64,16 @@ fn read_certificate(path: &str) -> Result<String, String> {
     Ok(pem)
 }
 
-/// Reads the id of a peer that can exist.
+/// Parses the id of a peer. Rejects the nil id.
 pub(crate) fn parse_peer(text: &str) -> Result<PeerId, String> {
     match text.parse() {
-        Ok(PeerId::NIL) => Err("no peer ever has the nil id".to_owned()),
+        Ok(PeerId::NIL) => {
+            Err("no peer has the nil id; use the id that waddell listen prints".to_owned())
+        }
         Ok(peer) => Ok(peer),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// Often enough for the address translators that forget soonest, about 30 s.
+/// Some NATs forget an idle connection after about 30 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);

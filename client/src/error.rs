@@ -1,0 +1,71 @@
+//! Errors of connecting and sending.
+
+use std::convert::Infallible;
+use std::fmt;
+
+use waddell_core::BodyTooLong;
+
+use crate::state::Closed;
+use crate::tls::CertificateError;
+use crate::url::ParseServerUrlError;
+
+/// Why a client could not connect.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address cannot be parsed.
+    #[error(transparent)]
+    Url(#[from] ParseServerUrlError),
+    /// The certificate to pin cannot be read.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A certificate is pinned, but the address is neither `tls` nor `wss`.
+    #[error("a certificate is pinned, but the connection is not encrypted; use tls:// or wss://")]
+    CertificateWithoutTls,
+    /// The server could not be reached, or did not greet.
+    #[error("{server}: {}", failure(.reason))]
+    Failed {
+        /// The server's address.
+        server: String,
+        /// Why the client was closed.
+        reason: Closed,
+    },
+}
+
+/// Returns the failure of the last dial, if that is the reason.
+fn failure(reason: &Closed) -> &dyn fmt::Display {
+    match reason {
+        Closed::AttemptsExhausted { last } => last,
+        Closed::ByApplication | Closed::TaskGone => reason,
+    }
+}
+
+impl From<Infallible> for ConnectError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// Why no keep-alive was sent.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotSent {
+    /// There is no connection right now.
+    #[error("not connected")]
+    NotConnected,
+    /// The client is closed for good.
+    #[error(transparent)]
+    Closed(Closed),
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The client is closed for good.
+    #[error(transparent)]
+    Closed(Closed),
+    /// The body is longer than a frame can carry.
+    #[error(transparent)]
+    BodyTooLong(#[from] BodyTooLong),
+}
