@@ -1,7 +1,7 @@
 //! All connections of a run, in one loop of one thread.
 //!
-//! These are not the peers of `waddell_tests`: a task and a buffer for each would cost more than the
-//! server under load.
+//! These are not the peers of `waddell_tests`: a task and a buffer for each would cost more than
+//! the server under load.
 
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};

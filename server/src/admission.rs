@@ -39,8 +39,8 @@ pub(crate) enum Refused {
     #[error("there are as many connections as max-connections allows")]
     Full,
     #[error(
-        "there are as many connections as there are descriptors for; allow more with `ulimit -n` or \
-         LimitNOFILE="
+        "there are as many connections as there are descriptors for; allow more with `ulimit -n` \
+         or LimitNOFILE="
     )]
     NoDescriptor,
     #[error("its address has as many connections as max-connections-per-address allows")]

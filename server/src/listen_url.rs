@@ -39,7 +39,8 @@ impl Scheme {
         }
     }
 
-    /// Returns what is spoken here once a certificate is there: `tcp` and `ws` become `tls` and `wss`.
+    /// Returns what is spoken here once a certificate is there: `tcp` and `ws` become `tls` and
+    /// `wss`.
     pub const fn secured(self) -> Self {
         match self {
             Self::Tcp => Self::Tls,
@@ -75,7 +76,8 @@ impl ParseSchemeError {
 
 /// A listener's address: `tcp://HOST:PORT`, `tls://`, `ws://`, `wss://` or `auto://`.
 ///
-/// The host may be left out (`tcp://:62443`): every address of the machine. Port 0 picks a free one.
+/// The host may be left out (`tcp://:62443`): every address of the machine. Port 0 picks a free
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenUrl {
     /// What is spoken there.

@@ -66,17 +66,19 @@ counters! {
         /// Connections accepted.
         connections_accepted,
         /// Connections refused because [`max_connections`](crate::ServerConfig::max_connections) or
-        /// [`max_connections_per_address`](crate::ServerConfig::max_connections_per_address) was reached,
-        /// or since there was no descriptor for them;
-        /// those from behind a proxy have been accepted before.
+        /// [`max_connections_per_address`](crate::ServerConfig::max_connections_per_address) was
+        /// reached, or since there was no descriptor for them; those from behind a proxy have been
+        /// accepted before.
         connections_refused,
         /// Errors while accepting, such as no descriptors left.
         accept_errors,
-        /// Times that accepting was paused because of [`accept_rate`](crate::ServerConfig::accept_rate).
+        /// Times that accepting was paused because of
+        /// [`accept_rate`](crate::ServerConfig::accept_rate).
         accepts_paused,
         /// Connections that ended before they became a peer: handshake errors and time-outs.
         handshakes_failed,
-        /// Requests for a WebSocket that were answered with a refusal: of the page's origin, for one.
+        /// Requests for a WebSocket that were answered with a refusal: of the page's origin, for
+        /// one.
         upgrades_refused,
         /// Times that the certificate was read again and taken into use.
         certificates_reloaded,

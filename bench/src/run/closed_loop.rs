@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 use waddell_tests::histogram::Histogram;
 use waddell_tests::rng::Rng;
 
-use super::{Measurement, QUIET, Run, Tally};
+use super::measurement::{Measurement, QUIET, Tally};
+use super::parameters::Run;
 use crate::body::Stamp;
 use crate::net::{Event, Out};
 use crate::outcome::Outcome;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use waddell_tests::histogram::Histogram;
 
-use super::{Measurement, Run};
+use super::measurement::Measurement;
+use super::parameters::Run;
 use crate::net::Event;
 use crate::outcome::Outcome;
 

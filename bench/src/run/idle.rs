@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use waddell_tests::usage::Usage;
 
-use super::{Measurement, QUIET, Run, Tally, round};
+use super::measurement::{Measurement, QUIET, Tally, round};
+use super::parameters::Run;
 use crate::body::Stamp;
 use crate::net::{Event, Net};
 use crate::outcome::Outcome;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use waddell_tests::histogram::Histogram;
 
-use super::{Measurement, QUIET, Run, Tally};
+use super::measurement::{Measurement, QUIET, Tally};
+use super::parameters::Run;
 use crate::body::Stamp;
 use crate::net::{Event, Net};
 use crate::outcome::Outcome;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use waddell_tests::histogram::Histogram;
 
-use super::{Measurement, QUIET, Run, Tally, round};
+use super::measurement::{Measurement, QUIET, Tally, round};
+use super::parameters::Run;
 use crate::body::Stamp;
 use crate::net::{Event, Net};
 use crate::outcome::Outcome;

@@ -5,8 +5,8 @@ use std::fs;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Raises how many descriptors this process may have to the most that it may raise it to; as it was
-/// if the system refuses that. For programs to call before they start a server: a library leaves the
-/// limits of its process alone.
+/// if the system refuses that. For programs to call before they start a server: a library leaves
+/// the limits of its process alone.
 pub fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -14,8 +14,8 @@ pub fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// Descriptors that connections leave free: as many as operators may connect with, and as many again
-/// for files, certificates and those who are told that there is no room.
+/// Descriptors that connections leave free: as many as operators may connect with, and as many
+/// again for files, certificates and those who are told that there is no room.
 const KEPT: usize = 128;
 
 /// Returns the most connections for which there are descriptors. [`KEPT`] of them stay free, or a

@@ -100,8 +100,8 @@ impl Pending {
         self.source.proxies_send_header() && self.source.is_proxy()
     }
 
-    /// Reads the client's address from the PROXY header, if there is one. Returns the stream without
-    /// it, and its scheme as far as that is known by then.
+    /// Reads the client's address from the PROXY header, if there is one. Returns the stream
+    /// without it, and its scheme as far as that is known by then.
     async fn read_proxy_header(
         &mut self,
         mut socket: TcpStream,

@@ -2,6 +2,7 @@
 
 mod body;
 mod files;
+mod reply;
 mod upgrade;
 
 use std::cell::{Cell, RefCell};
@@ -11,9 +12,8 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{self, HeaderValue};
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -29,8 +29,8 @@ use crate::entry::rewind::Rewind;
 use crate::entry::source::Source;
 use crate::entry::stream::HandshakeStream;
 use crate::labels::{AddressClaim, UpgradeRefusal};
-use body::ReplyBody;
 use files::{EMBEDDED_PKG, EMBEDDED_WWW, embedded, find, from_folder};
+use reply::{Answer, Reply, not_found, text};
 
 /// Where WebSockets are opened.
 const WEBSOCKET_PATH: &str = "/ws";
@@ -41,13 +41,6 @@ const MAX_LIFE: Duration = Duration::from_secs(60);
 
 /// Most bytes of a request's head; hyper takes no less.
 const MAX_HEAD_LEN: usize = 8 * 1024;
-
-/// What the page may do: its own scripts, its own WebAssembly, WebSockets to any server, and
-/// nothing else.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
-     style-src 'self'; img-src 'self' data: blob:; connect-src 'self' ws: wss:; \
-     worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'none'";
 
 /// Serves HTTP on a connection until it closes or becomes a WebSocket. Returns the WebSocket's
 /// stream.
@@ -158,15 +151,6 @@ enum Outcome {
     Upgraded,
 }
 
-type Reply = Response<ReplyBody>;
-
-/// What a request is answered.
-struct Answer {
-    reply: Reply,
-    /// Set if it asked for a WebSocket, and gets none.
-    refusal: Option<UpgradeRefusal>,
-}
-
 async fn respond<B>(options: &HttpOptions, request: &Request<B>) -> Answer {
     if request.uri().path() == WEBSOCKET_PATH {
         return upgrade::answer(request, &options.origins);
@@ -189,7 +173,8 @@ async fn serve_file<B>(www: &Www, request: &Request<B>) -> Reply {
             Some(file) => embedded(file, request.headers()),
             None if EMBEDDED_PKG.is_empty() => text(
                 StatusCode::NOT_FOUND,
-                "this server was built without the browser package; `cargo xtask serve` builds both",
+                "this server was built without the browser package; `cargo xtask serve` builds \
+                     both",
             ),
             None => not_found(),
         },
@@ -203,31 +188,4 @@ async fn serve_file<B>(www: &Www, request: &Request<B>) -> Reply {
             Www::Folder(folder) => from_folder(folder, path, request.headers()).await,
         },
     }
-}
-
-fn not_found() -> Reply {
-    text(StatusCode::NOT_FOUND, "not found")
-}
-
-fn text(status: StatusCode, line: &str) -> Reply {
-    let body = Bytes::from(format!("{line}\n"));
-    let mut reply = reply(status, "text/plain; charset=utf-8", body.into());
-    reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    reply
-}
-
-fn reply(status: StatusCode, content_type: &'static str, body: ReplyBody) -> Reply {
-    let mut reply = Response::new(body);
-    *reply.status_mut() = status;
-    let headers: [(HeaderName, &'static str); 5] = [
-        (header::CONTENT_TYPE, content_type),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    ];
-    for (name, value) in headers {
-        reply.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    reply
 }

@@ -168,7 +168,7 @@ async fn accept(
             }
             Err(error) => {
                 shared.metrics.accept_errors.increment();
-                tracing::warn!(listener = %url, %error, pause = ?pause, "cannot accept connections");
+                tracing::warn!(listener = %url, %error, ?pause, "cannot accept connections");
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     _ = stop.wait_for(|stop| *stop) => return,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   version 1   PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n
-//!   version 2   signature 12 | version, command 1 | family, protocol 1 | length 2 | addresses, extras
+//!   version 2   signature 12 | version, command 1 | family, protocol 1 | length 2 | addresses
 //! ```
 //!
 //! Source: HAProxy's doc/proxy-protocol.txt, sections 2.1 and 2.2.

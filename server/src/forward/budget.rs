@@ -11,12 +11,13 @@
 //!
 //! A charge may grow while it is no more than a quarter of what is free to grow. So the larger it
 //! is the sooner it is refused, while smaller ones go on; no list of who holds how much is needed.
-//! The last quarter of the outboxes' budget is for new charges, whose memory is taken already. A new
-//! charge is refused if it is more than a quarter of all that is free. The limit is never exceeded.
+//! The last quarter of the outboxes' budget is for new charges, whose memory is taken already. A
+//! new charge is refused if it is more than a quarter of all that is free. The limit is never
+//! exceeded.
 //!
-//! A peer whose outbox is refused more memory gives nothing back. So when small charges are refused,
-//! or new ones use the last quarter, the budget is short, and [`reclaim`](super::reclaim) disconnects
-//! the peers with the fullest outboxes until an eighth is free to grow.
+//! A peer whose outbox is refused more memory gives nothing back. So when small charges are
+//! refused, or new ones use the last quarter, the budget is short, and [`reclaim`](super::reclaim)
+//! disconnects the peers with the fullest outboxes until an eighth is free to grow.
 //!
 //! Source: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet
 //! switches", 1998.

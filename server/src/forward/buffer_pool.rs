@@ -43,8 +43,8 @@ impl BufferPool {
         }
     }
 
-    /// Frees the buffers that were not used since the last call, so that an idle server does not keep
-    /// those of a peak. Returns whether there were any.
+    /// Frees the buffers that were not used since the last call, so that an idle server does not
+    /// keep those of a peak. Returns whether there were any.
     pub(crate) fn trim(&mut self) -> bool {
         let unused = self.unused;
         self.kept -= self.buffers.drain(..unused).map(|buffer| buffer.capacity()).sum::<usize>();

@@ -69,15 +69,16 @@ struct Connection {
 /// Most reads of one connection before the others have their turn.
 const READS_PER_TURN: usize = 1;
 
-/// Size of a read from a peer with a rate limit, in bytes: the most by which it can exceed its burst.
+/// Size of a read from a peer with a rate limit, in bytes: the most by which it can exceed its
+/// burst.
 const LIMITED_READ: usize = 2048;
 
 /// Most reads before a peer counts as silent after all: the longest frame fits in so many, even if
 /// the peer has a rate limit.
 const READS_BEFORE_TIMEOUT: usize = 40;
 
-/// Most reads of one connection that takes in everything, when the server shuts down: more than most
-/// sockets hold.
+/// Most reads of one connection that takes in everything, when the server shuts down: more than
+/// most sockets hold.
 const LAST_READS: usize = 16;
 
 impl Connection {
@@ -362,8 +363,8 @@ impl Connection {
         }
     }
 
-    /// Ends the connection if it begins with a PROXY header, which was not expected: the bytes after
-    /// it would be taken for a long frame.
+    /// Ends the connection if it begins with a PROXY header, which was not expected: the bytes
+    /// after it would be taken for a long frame.
     fn reject_proxy_header(&mut self, bytes: &[u8]) -> Result<(), End> {
         if !self.watch.finds_header(bytes) {
             return Ok(());

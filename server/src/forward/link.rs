@@ -158,8 +158,8 @@ impl<S: WriteHalf> Link<S> {
         debug_assert_eq!(pushed, Ok(()), "the link is new");
     }
 
-    /// Puts a WebSocket control frame into the outbox, unless that is so full that the control frame
-    /// makes no difference, or there is no memory for it.
+    /// Puts a WebSocket control frame into the outbox, unless that is so full that the control
+    /// frame makes no difference, or there is no memory for it.
     pub(crate) fn push_control(&mut self, frame: &[u8], buffers: &mut WorkerBuffers) -> Pushed {
         if self.outbox.len() >= buffers.outbox_limit
             || self.append(Item::Control(frame), buffers).is_err()

@@ -115,7 +115,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Returns all bytes as they go on the wire. Report with [`Outbox::advance`] how many are written.
+    /// Returns all bytes as they go on the wire. Report with [`Outbox::advance`] how many are
+    /// written.
     pub(crate) fn sealed(&mut self) -> &[u8] {
         self.seal();
         &self.bytes[self.head as usize..]

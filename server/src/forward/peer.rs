@@ -59,8 +59,8 @@ impl Peer {
         self.transport
     }
 
-    /// Counts what was read from this peer. Only its connection may call this, which therefore needs
-    /// no locked instruction.
+    /// Counts what was read from this peer. Only its connection may call this, which therefore
+    /// needs no locked instruction.
     pub(crate) fn count_in(&self, frames: u64, bytes: u64) {
         self.frames_in.store(self.frames_in.load(Relaxed) + frames, Relaxed);
         self.bytes_in.store(self.bytes_in.load(Relaxed) + bytes, Relaxed);

@@ -1,8 +1,9 @@
 //! Finds PROXY headers where none is expected.
 
-/// Looks for a PROXY header at the beginning of a stream of frames, where none is expected: on `tcp`
-/// connections from addresses that are not trusted proxies, whose first bytes no handshake reads.
-/// Without it a wrongly configured proxy would show as a peer that never completes its first frame.
+/// Looks for a PROXY header at the beginning of a stream of frames, where none is expected: on
+/// `tcp` connections from addresses that are not trusted proxies, whose first bytes no handshake
+/// reads. Without it a wrongly configured proxy would show as a peer that never completes its first
+/// frame.
 ///
 /// It looks for so much of each version as no frame to a peer can begin with: ids have other bits
 /// there.

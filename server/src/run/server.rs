@@ -193,8 +193,8 @@ impl shutdown::Steps for ShutdownSteps<'_> {
         // Fails if all accept loops are gone.
         let _ = self.stop_accepting.send(true);
         self.stop_accepting.closed().await;
-        // Each accept loop has handed over what it accepted. Each worker begins to serve that before
-        // it answers.
+        // Each accept loop has handed over what it accepted. Each worker begins to serve that
+        // before it answers.
         self.probe.answered().await;
     }
 
@@ -269,9 +269,9 @@ impl ServerHandle {
         self.workers().await;
     }
 
-    /// Completes once every worker has answered. An overloaded server takes long, and one that hangs
-    /// never answers. Waits for [`serving`](Self::serving) first; completes at once if the server
-    /// has shut down.
+    /// Completes once every worker has answered. An overloaded server takes long, and one that
+    /// hangs never answers. Waits for [`serving`](Self::serving) first; completes at once if the
+    /// server has shut down.
     pub async fn responds(&self) {
         self.workers().await.answered().await;
     }

@@ -2,11 +2,11 @@
 
 mod connections;
 mod firehose;
+mod patience;
 mod slow;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use crate::healthy::{Manner, pair};
 use crate::memory::Memory;
 use crate::server::{Launch, Server};
 use crate::world::{Phase, World};
+use patience::{PATIENCE, until};
 
 /// A kind of attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -143,9 +144,6 @@ pub struct Cost {
 const MANNER: Manner = Manner { pause_ms: 40, burst: 4, longest: 2000 };
 const PAIRS: usize = 4;
 
-/// Longest time for any step. A step that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Attacks a server that is started for it.
 ///
 /// # Errors
@@ -253,19 +251,6 @@ async fn watch(world: &World, memory: &RefCell<Memory>) -> anyhow::Error {
         }
         sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// Waits until `condition` holds; `what` names it.
-async fn until<F: Future<Output = Result<bool>>>(
-    what: &str,
-    mut condition: impl FnMut() -> F,
-) -> Result<()> {
-    let begin = Instant::now();
-    while !condition().await? {
-        ensure!(begin.elapsed() < PATIENCE, "waited in vain until {what}");
-        sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
 }
 
 fn mib(bytes: u64) -> f64 {

@@ -145,7 +145,8 @@ Examples:
 
 With --json, one line for each of: {\"event\":\"connected\",\"peers\":N,\"per_second\":R},
 {\"event\":\"round_trips\",\"per_second\":R,\"min_ms\":M,\"median_ms\":M,\"p99_ms\":M},
-{\"event\":\"throughput\",\"messages_per_second\":R,\"megabytes_per_second\":R,\"size\":BYTES,\"window\":N},
+{\"event\":\"throughput\",\"messages_per_second\":R,\"megabytes_per_second\":R,
+ \"size\":BYTES,\"window\":N},
 {\"event\":\"checked\",\"sent\":N,\"lost\":N,\"misordered\":N,\"damaged\":N}.
 Lost messages are no failure: to carry this load the server needs outboxes with room for --window
 messages. Exit code 1 if a message was changed or out of order, or if none arrived.";

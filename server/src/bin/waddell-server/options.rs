@@ -5,6 +5,7 @@
 
 mod admin;
 mod effective;
+mod error;
 mod explain;
 mod file;
 mod http;
@@ -30,6 +31,7 @@ pub(crate) use explain::explain;
 pub(crate) use logging::{LogFormat, Logging};
 
 use admin::AdminArgs;
+use error::OptionsError;
 use explain::one_line;
 use file::with_file;
 use http::HttpArgs;
@@ -96,11 +98,6 @@ pub(crate) enum Request {
     /// Help, version, or the configuration.
     Print(String),
 }
-
-/// An option that cannot be used; one line that names it.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct OptionsError(String);
 
 impl Request {
     /// Reads the arguments and the environment of the process, and the file that they name.

@@ -10,7 +10,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use tokio::fs::File;
 
 use super::body::{FileBody, ReplyBody};
-use super::{Reply, not_found, reply, text};
+use super::reply::{Reply, not_found, reply, text};
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 

@@ -5,7 +5,7 @@ use http::{Method, Request, StatusCode, Version};
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::body::ReplyBody;
-use super::{Answer, text};
+use super::reply::{Answer, text};
 use crate::labels::UpgradeRefusal;
 
 /// Answers a request to open a WebSocket; the connection is one as soon as this is sent.

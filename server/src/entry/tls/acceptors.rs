@@ -8,7 +8,8 @@ use rustls::server::ResolvesServerCert;
 use tokio_rustls::TlsAcceptor;
 
 use super::certificate::Certificate;
-use super::{TlsError, provider};
+use super::error::TlsError;
+use super::identity::provider;
 use crate::config::Identity;
 
 /// What accepts TLS, for each kind of listener.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::TlsError;
+use super::error::TlsError;
 use super::expiry::not_after;
 use crate::config::Identity;
 use crate::metrics::Metrics;
@@ -57,8 +57,9 @@ impl Certificate {
     /// Looks at the files, and reads the certificate again once they have changed and not changed
     /// again since the look `before`. One that cannot be used is refused, and tried again when they
     /// have changed again: certificate and key may be replaced one after the other. Files that
-    /// cannot be read are tried at each look, since what hinders may leave no trace on them, such as
-    /// a process without descriptors; that is said and counted once, until there is another reason.
+    /// cannot be read are tried at each look, since what hinders may leave no trace on them, such
+    /// as a process without descriptors; that is said and counted once, until there is another
+    /// reason.
     ///
     /// To look is two calls of the system; it sees a link that has come to lead elsewhere
     /// (Kubernetes, certbot), a file that was moved to another's place, and file systems that tell

@@ -29,8 +29,8 @@ impl Finish {
         Self { end, deadline, shut_down: false }
     }
 
-    /// Writes the outbox, ends the stream, and gives the peer time to close its side. If a socket is
-    /// closed with unread bytes in it, the system discards the bytes that were just written.
+    /// Writes the outbox, ends the stream, and gives the peer time to close its side. If a socket
+    /// is closed with unread bytes in it, the system discards the bytes that were just written.
     pub(super) fn poll(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<()> {
         match self.end {
             End::Broken | End::Stalled | End::TimedOut | End::CrowdedOut => return Poll::Ready(()),

@@ -159,8 +159,9 @@ fn take_frames(
 /// Counts the WebSocket frames that are not charged to the peer's rate yet.
 ///
 /// A peer is charged for each waddell frame. It has to pay for WebSocket frames without a waddell
-/// frame too, such as pings, but not twice for one message. So it is charged for the WebSocket frames
-/// in excess of the waddell frames. One may be open: the waddell frame in it can be incomplete.
+/// frame too, such as pings, but not twice for one message. So it is charged for the WebSocket
+/// frames in excess of the waddell frames. One may be open: the waddell frame in it can be
+/// incomplete.
 #[derive(Debug, Default)]
 struct Surplus {
     open: usize,

@@ -43,8 +43,8 @@ impl Pings {
     }
 }
 
-/// Returns the time between two pings of one peer: the configured one, give or take a tenth, so that
-/// peers that connected together are not pinged together.
+/// Returns the time between two pings of one peer: the configured one, give or take a tenth, so
+/// that peers that connected together are not pinged together.
 fn interval(timeouts: &Timeouts, peer: PeerId) -> Duration {
     let random = ids::spread(peer) >> 24;
     timeouts.ping_interval * (921 + random) / 1024

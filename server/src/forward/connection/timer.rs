@@ -28,8 +28,8 @@ impl Timer {
         Poll::Pending
     }
 
-    /// Makes sure that the task is woken at `due`, or earlier. Costs next to nothing if the timer is
-    /// set to an earlier time already.
+    /// Makes sure that the task is woken at `due`, or earlier. Costs next to nothing if the timer
+    /// is set to an earlier time already.
     pub(super) fn wake_by(&mut self, cx: &mut Context<'_>, due: Instant) {
         let is_set = |sleep: &Pin<Box<Sleep>>| sleep.deadline() <= due && !sleep.is_elapsed();
         if !self.0.as_ref().is_some_and(is_set) && self.poll_until(cx, due).is_ready() {

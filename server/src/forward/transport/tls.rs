@@ -76,8 +76,8 @@ pub(crate) fn decrypt(
 /// Longest input that does not make rustls's buffer grow, in bytes: it reads that much at a time.
 const SHORT: usize = 4096;
 
-/// Makes rustls give back the memory by which its buffer grew for long records. It shrinks the buffer
-/// when it is about to read, and the next read may be hours away.
+/// Makes rustls give back the memory by which its buffer grew for long records. It shrinks the
+/// buffer when it is about to read, and the next read may be hours away.
 fn release_buffer(tls: &mut ServerConnection) {
     struct Nothing;
     impl Read for Nothing {

@@ -458,7 +458,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_split_gives_the_same_events(
-            frames in prop::collection::vec((0_u8..5, prop::collection::vec(any::<u8>(), 0..200)), 0..8),
+            frames in
+                prop::collection::vec((0_u8..5, prop::collection::vec(any::<u8>(), 0..200)), 0..8),
             cuts in prop::collection::vec(1_usize..40, 0..200),
         ) {
             let stream: Vec<u8> = frames

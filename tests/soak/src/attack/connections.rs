@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, sleep, timeout};
 use waddell_tests::transport::Via;
 
-use super::{PATIENCE, until};
+use super::patience::{PATIENCE, until};
 use crate::peer::Dial;
 use crate::server::Server;
 use crate::world::World;

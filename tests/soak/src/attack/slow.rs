@@ -12,7 +12,7 @@ use waddell_core::TopicId;
 use waddell_tests::stamp::Stamp;
 use waddell_tests::transport::Via;
 
-use super::{PATIENCE, until};
+use super::patience::{PATIENCE, until};
 use crate::peer::{Dial, Peer};
 use crate::rubbish::client_hello;
 use crate::world::World;

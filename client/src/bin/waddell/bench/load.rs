@@ -1,7 +1,7 @@
 //! The load: pairs of peers that write to one another.
 //!
-//! Bodies are numbered here, and not stamped by `waddell_tests`: a program for users does not depend
-//! on a crate for tests.
+//! Bodies are numbered here, and not stamped by `waddell_tests`: a program for users does not
+//! depend on a crate for tests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -31,7 +31,8 @@ struct State {
 }
 
 impl Lines {
-    /// Most bytes that wait while as many may be on their way: some seconds of a log at its fullest.
+    /// Most bytes that wait while as many may be on their way: some seconds of a log at its
+    /// fullest.
     const CAPACITY: usize = 1 << 20;
 
     /// Capacity that is kept once all is written.

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use clap::{ArgMatches, CommandFactory};
 use toml::Value;
 
-use super::{Options, OptionsError};
+use super::Options;
+use super::error::OptionsError;
 
 /// Checks the whole configuration, and writes it as TOML: every option that has a value, in the
 /// order of the help, whether it is a default or comes from a flag, a variable or a file.

@@ -14,7 +14,8 @@ pub(crate) fn explain(error: &BindError) -> String {
         BindError::Inherited { address, scheme } => {
             let scheme = scheme.unwrap_or(Scheme::Tcp).as_str();
             format!(
-                "--listen: {error}; add --listen {scheme}://{address}, or take it out of the socket unit"
+                "--listen: {error}; add --listen {scheme}://{address}, \
+                 or remove it from the socket unit"
             )
         }
         BindError::Admin { address, source } => format!("--admin {address}: {source}"),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{Arg, Command};
 
-use super::OptionsError;
+use super::error::OptionsError;
 
 /// Makes the values in a file the defaults of the flags.
 pub(super) fn with_file(mut command: Command, file: &Path) -> Result<Command, OptionsError> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use waddell_server::{HttpOptions, Www};
 
-use super::OptionsError;
+use super::error::OptionsError;
 use super::values::origin;
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use waddell_server::{Limits, RateLimit};
 
-use super::OptionsError;
+use super::error::OptionsError;
 use super::values::{bytes, memory, rate, size_text, time};
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use waddell_server::{Identity, ListenUrl, Scheme, ServerConfig, self_signed};
 
-use super::OptionsError;
+use super::error::OptionsError;
 use super::explain::explain_tls;
 use super::values::workers;
 

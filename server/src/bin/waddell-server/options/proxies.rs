@@ -4,7 +4,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use waddell_server::{IpNet, TrustedProxies};
 
-use super::OptionsError;
+use super::error::OptionsError;
 use super::values::network;
 
 #[derive(Debug, Args)]

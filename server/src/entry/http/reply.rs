@@ -1,0 +1,50 @@
+//! Answers to HTTP requests, and the headers that all of them have.
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+
+use super::body::ReplyBody;
+use crate::labels::UpgradeRefusal;
+
+pub(super) type Reply = Response<ReplyBody>;
+
+/// The answer to a request.
+pub(super) struct Answer {
+    pub(super) reply: Reply,
+    /// Set if the request asked for a WebSocket and is refused.
+    pub(super) refusal: Option<UpgradeRefusal>,
+}
+
+pub(super) fn not_found() -> Reply {
+    text(StatusCode::NOT_FOUND, "not found")
+}
+
+pub(super) fn text(status: StatusCode, line: &str) -> Reply {
+    let body = Bytes::from(format!("{line}\n"));
+    let mut reply = reply(status, "text/plain; charset=utf-8", body.into());
+    reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+pub(super) fn reply(status: StatusCode, content_type: &'static str, body: ReplyBody) -> Reply {
+    let mut reply = Response::new(body);
+    *reply.status_mut() = status;
+    let headers: [(HeaderName, &'static str); 5] = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ];
+    for (name, value) in headers {
+        reply.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    reply
+}
+
+/// Allows a page its own scripts, its own WebAssembly, and WebSockets to any server; nothing else.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
+     style-src 'self'; img-src 'self' data: blob:; connect-src 'self' ws: wss:; \
+     worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'";
