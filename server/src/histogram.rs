@@ -3,7 +3,7 @@
 use std::array;
 use std::time::Duration;
 
-use crate::metrics::OwnCounter;
+use crate::counter::OwnCounter;
 
 /// Durations that one thread has measured. Others may read meanwhile; they see each a moment late.
 #[derive(Debug, Default)]

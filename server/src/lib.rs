@@ -17,25 +17,56 @@
 //! # }
 //! ```
 //!
-//! # The path of a frame
+//! # The wings
+//!
+//! The modules are sorted into four wings over a ground floor. A module knows modules of its own
+//! wing and of those below; `cargo xtask test structure` checks that from the imports.
 //!
 //! ```text
-//!   listener     accepts, and gives the socket to the least busy worker
-//!   handshake    a proxy's header, TLS, HTTP; on `auto` listeners finds out which
-//!   connection   the task that owns the socket: reads into the worker's scratch space,
-//!                decodes, asks the core who gets each frame
-//!   registry     PeerId -> Peer
-//!   outbox       whole frames that wait for one peer; bounded
-//!   worker       at the end of its turn writes each outbox that was filled, once
+//!   run        a server's life: bind, worker threads, reload, the steps of a shutdown
+//!   watch      what operators see: admin port, metrics page, list of peers; only reads
+//!   entry      from a socket to a peer: listeners, limits, PROXY header, TLS, HTTP, upgrade
+//!   forward    from a frame to its recipient: connections, registry, outboxes, memory budgets
+//!   (ground)   config, listen_url    what the operator says
+//!              clock, ids            time and peer ids
+//!              metrics, histogram, counter, labels    counters and their words
+//!              admission             how many connections there may be
+//!              shutdown              the phases of a server's end
 //! ```
 //!
-//! A server has threads of its own, one for each processor unless told otherwise, and no global
-//! state: any number of servers can live in one process, and [`Server::run`] can be awaited on
-//! any runtime.
+//! # The way of a frame
+//!
+//! ```text
+//!   entry::listener       accepts, and gives the socket to the least busy worker
+//!   entry::handshake      PROXY header, TLS, HTTP; on `auto` listeners detects which
+//!   forward::connection   the task that owns the socket: reads into the worker's scratch space
+//!     inbound             cuts frames; waddell_core decides on each: Forward | KeepAlive | Reject
+//!   forward::worker       forward(recipient, frame) -> Fate: Forwarded | Dropped(reason)
+//!     registry            recipient's id -> Peer
+//!     link, outbox        whole frames, bounded, until they are written
+//!   forward::worker       at the end of its turn writes each outbox that was filled, once
+//! ```
+//!
+//! Where further features go: a frame that is for the server itself is one more `Decision` of the
+//! core, handled in `forward::connection::inbound`. A recipient on another machine is found in
+//! `forward::registry`. A new step of a shutdown is one more phase in `shutdown`.
+//!
+//! # Threads
+//!
+//! A server has threads of its own, by default one for each processor, and no global state. Any
+//! number of servers can live in one process, and [`Server::run`] can be awaited on any runtime.
+//! Each thread is a worker with a single-threaded runtime, so that a message costs no hand-over
+//! between threads.
+//!
+//! # The log
+//!
+//! The library logs with `tracing`: `info` for each connection, `warn` for each refused one, so
+//! clients decide how many lines there are. Limit them in the subscriber, as the program does.
 
 mod admission;
 mod clock;
 mod config;
+mod counter;
 mod entry;
 mod forward;
 #[cfg(any(test, feature = "fuzzing"))]

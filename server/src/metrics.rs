@@ -1,8 +1,9 @@
-//! Counters, named as in the logs.
+//! What a server counts.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::counter::{Counter, OwnCounter};
 use crate::histogram::Histogram;
 use crate::labels::FailureReason;
 use crate::labels::TransportKind;
@@ -13,9 +14,9 @@ macro_rules! counters {
         server { $($(#[$doc:meta])* $name:ident,)* }
         worker { $($(#[$frames_doc:meta])* $frames:ident,)* }
     ) => {
-        /// What a server has counted since it started.
+        /// The counters of a server since its start.
         ///
-        /// Frames that came in are each counted once more, by what became of them:
+        /// Each received frame is counted once more by its outcome:
         /// `frames_in = frames_forwarded + keep_alives + frames_rejected_* + frames_dropped_*`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
@@ -24,7 +25,7 @@ macro_rules! counters {
             $($(#[$frames_doc])* pub $frames: u64,)*
         }
 
-        /// The counters themselves; shared by all workers.
+        /// The counters of a server; shared by all workers.
         #[derive(Debug, Default)]
         pub(crate) struct Metrics {
             $(pub(crate) $name: Counter,)*
@@ -34,15 +35,15 @@ macro_rules! counters {
             workers: Mutex<Vec<Arc<WorkerMetrics>>>,
         }
 
-        /// What one worker alone counts and measures: whatever changes with each read, so that
-        /// workers do not wait for one another's cache lines.
+        /// The counters and measurements of one worker that change with each read. They are apart
+        /// so that workers do not wait for each other's cache lines.
         #[derive(Debug, Default)]
         #[repr(align(128))]
         pub(crate) struct WorkerMetrics {
             $(pub(crate) $frames: OwnCounter,)*
-            /// From a frame's read to its write.
+            /// Time from the read of a frame to its write.
             pub(crate) forward: Histogram,
-            /// From when a timer was due to when it fired.
+            /// Time from when a timer was due to when it fired.
             pub(crate) lag: Histogram,
         }
 
@@ -65,46 +66,46 @@ counters! {
     server {
         /// Connections accepted.
         connections_accepted,
-        /// Connections refused because [`max_connections`](crate::ServerConfig::max_connections) or
-        /// [`max_connections_per_address`](crate::ServerConfig::max_connections_per_address) was
-        /// reached, or since there was no descriptor for them; those from behind a proxy have been
-        /// accepted before.
+        /// Connections refused because of
+        /// [`Limits::max_connections`](crate::Limits::max_connections),
+        /// [`Limits::max_connections_per_address`](crate::Limits::max_connections_per_address), or
+        /// because there was no descriptor for them. A connection through a proxy is accepted
+        /// first.
         connections_refused,
         /// Errors while accepting, such as no descriptors left.
         accept_errors,
         /// Times that accepting was paused because of
-        /// [`accept_rate`](crate::ServerConfig::accept_rate).
+        /// [`Limits::accept_rate`](crate::Limits::accept_rate).
         accepts_paused,
-        /// Connections that ended before they became a peer: handshake errors and time-outs.
+        /// Connections that ended before they became a peer: handshake errors and timeouts.
         handshakes_failed,
-        /// Requests for a WebSocket that were answered with a refusal: of the page's origin, for
-        /// one.
+        /// Requests for a WebSocket that were refused.
         upgrades_refused,
         /// Times that the certificate was read again and taken into use.
         certificates_reloaded,
-        /// Times that the certificate was read again and could not be used: the one before stays.
+        /// Times that the certificate was read again and could not be used.
         certificates_refused,
-        /// Requests whose `X-Forwarded-For` was ignored, since it came from nowhere that
-        /// [`trusted_proxies`](crate::ServerConfig::trusted_proxies) lists.
+        /// Requests whose `X-Forwarded-For` was ignored, because they did not come from
+        /// [`TrustedProxies::networks`](crate::TrustedProxies::networks).
         forwarded_ignored,
         /// Headers of the PROXY protocol that were ignored for the same reason.
         proxy_headers_ignored,
-        /// Lines of the log that were dropped, as
-        /// [`ServerHandle::set_log_lines_dropped`](crate::ServerHandle::set_log_lines_dropped) was
-        /// told last.
+        /// Dropped lines of the log, as last set with
+        /// [`ServerHandle::set_log_lines_dropped`](crate::ServerHandle::set_log_lines_dropped).
         log_lines_dropped,
         /// Peers that were given an id.
         peers_connected,
-        /// Peers whose id is gone again.
+        /// Peers whose connection has ended.
         peers_disconnected,
-        /// Peers hung up because they took no byte for too long.
+        /// Peers disconnected because they took no byte for too long.
         peers_stalled,
-        /// Peers hung up because all outboxes together had no memory for what they did not take, or
-        /// all unfinished frames together for what they began.
+        /// Peers disconnected because there was no memory for their outbox, or for a frame that
+        /// they had begun.
         peers_crowded_out,
-        /// Peers hung up because they broke the protocol.
+        /// Peers disconnected because they broke the protocol.
         peers_misbehaved,
-        /// Peers hung up because they gave no sign of life, or did not finish a frame in time.
+        /// Peers disconnected because they gave no sign of life, or did not complete a frame in
+        /// time.
         peers_timed_out,
     }
     worker {
@@ -122,107 +123,67 @@ counters! {
         frames_rejected_short,
         /// Frames to the nil id.
         frames_rejected_reserved,
-        /// Frames to an id that is not connected.
+        /// Frames to an id that no peer has.
         frames_dropped_unknown,
         /// Frames for which their recipient's outbox had no room.
         frames_dropped_full,
-        /// Frames for which all outboxes together had no memory.
+        /// Frames for which the outboxes' budget had no memory.
         frames_dropped_memory,
-        /// Times that reading from a peer was paused because of its
-        /// [`rate_limit`](crate::ServerConfig::rate_limit).
+        /// Times that reading from a peer was paused because of
+        /// [`Limits::rate_limit`](crate::Limits::rate_limit).
         peers_paused,
     }
 }
 
 impl Metrics {
-    /// Takes note of a peer that has an id from here on.
+    /// Counts a new peer.
     pub(crate) fn peer_connected(&self, kind: TransportKind) {
         self.peers_connected.increment();
         self.peers[kind as usize].fetch_add(1, Relaxed);
     }
 
-    /// Takes note of a peer whose id is gone.
+    /// Counts a peer whose connection has ended.
     pub(crate) fn peer_disconnected(&self, kind: TransportKind) {
         self.peers_disconnected.increment();
         self.peers[kind as usize].fetch_sub(1, Relaxed);
     }
 
-    /// Takes note of a connection that ended before it became a peer.
+    /// Counts a connection that ended before it became a peer.
     pub(crate) fn handshake_failed(&self, reason: FailureReason) {
         self.handshakes_failed.increment();
         self.handshakes_failed_by[reason as usize].increment();
     }
 
-    /// Returns how many connections ended so before they became a peer.
+    /// Returns how many connections ended for this reason before they became a peer.
     pub(crate) fn handshakes_failed_by(&self, reason: FailureReason) -> u64 {
         self.handshakes_failed_by[reason as usize].get()
     }
 
-    /// Takes note of a request for a WebSocket that is refused.
+    /// Counts a request for a WebSocket that is refused.
     pub(crate) fn upgrade_refused(&self, refusal: UpgradeRefusal) {
         self.upgrades_refused.increment();
         self.upgrades_refused_by[refusal as usize].increment();
     }
 
-    /// Returns how many requests for a WebSocket were refused so.
+    /// Returns how many requests for a WebSocket were refused for this reason.
     pub(crate) fn upgrades_refused_by(&self, refusal: UpgradeRefusal) -> u64 {
         self.upgrades_refused_by[refusal as usize].get()
     }
 
-    /// Returns how many peers are connected over that transport.
+    /// Returns how many peers are connected over this transport.
     pub(crate) fn peers(&self, kind: TransportKind) -> u64 {
         self.peers[kind as usize].load(Relaxed)
     }
 
-    /// Returns what one more worker measures into.
+    /// Adds the metrics of one more worker, and returns them.
     pub(crate) fn add_worker(&self) -> Arc<WorkerMetrics> {
         let metrics = Arc::<WorkerMetrics>::default();
         self.workers().push(Arc::clone(&metrics));
         metrics
     }
 
-    /// Returns what each worker has measured.
+    /// Returns the metrics of each worker.
     pub(crate) fn workers(&self) -> MutexGuard<'_, Vec<Arc<WorkerMetrics>>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, count: u64) {
-        if count > 0 {
-            self.0.fetch_add(count, Relaxed);
-        }
-    }
-
-    pub(crate) fn increment(&self) {
-        self.add(1);
-    }
-
-    /// Takes over what somebody else has counted.
-    pub(crate) fn set(&self, count: u64) {
-        self.0.store(count, Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-/// A number that only grows, and by one thread's doing alone, which needs no locked instruction
-/// for it. Others may read meanwhile.
-#[derive(Debug, Default)]
-pub(crate) struct OwnCounter(AtomicU64);
-
-impl OwnCounter {
-    pub(crate) fn add(&self, count: u64) {
-        self.0.store(self.get().wrapping_add(count), Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
     }
 }

@@ -6,10 +6,12 @@ mod deny;
 mod dist;
 mod fuzz;
 mod install;
+mod lines;
 mod miri;
 mod package;
 mod serve;
 mod soak;
+mod structure;
 mod test;
 
 use std::env;

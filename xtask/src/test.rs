@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::bench;
 use crate::command::{cargo, program, root, run, succeeds, target_dir};
-use crate::{deny, install, package};
+use crate::{deny, install, lines, package, structure};
 
 /// Runs the steps in `args`, or all. Continues after a failure, and reports all results at the end.
 ///
@@ -80,6 +80,12 @@ impl Step {
 /// Every check, the quickest to fail first.
 static STEPS: &[Step] = &[
     Step { name: "fmt", about: "the code is formatted", check: fmt },
+    Step { name: "lines", about: "no line is wider than 100 columns", check: lines::lines },
+    Step {
+        name: "structure",
+        about: "no circles of imports, and the rule of the server's wings",
+        check: structure::structure,
+    },
     Step { name: "clippy", about: "lints, warnings denied", check: clippy },
     Step { name: "wasm-lint", about: "lints for the browser's target", check: clippy_wasm },
     Step { name: "doc", about: "the documentation builds, warnings denied", check: doc },

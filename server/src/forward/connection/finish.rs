@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use waddell_core::Instant;
 
-use super::READS_PER_TURN;
 use super::end::End;
 use super::io::Io;
 use crate::forward::link::Lost;
@@ -79,11 +78,9 @@ impl Finish {
 fn poll_closed(io: &mut Io, cx: &mut Context<'_>) -> Poll<()> {
     let worker = Rc::clone(&io.worker);
     worker.with_scratch(|scratch| {
-        for _ in 0..READS_PER_TURN {
-            match ready!(io.poll_read(cx, &mut scratch.wire)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(_) => {}
-            }
+        match ready!(io.poll_read(cx, &mut scratch.wire)) {
+            Ok(0) | Err(_) => return Poll::Ready(()),
+            Ok(_) => {}
         }
         if io.poll_readable(cx) {
             cx.waker().wake_by_ref();
