@@ -2,7 +2,6 @@
 //!
 //! ```text
 //!   checks       checks of the core for any input
-//!   simulation   many peers in virtual time, replayed from a seed
 //!   vectors      the golden bytes
 //!   rng          random numbers that replay from a seed
 //!   histogram    distribution of times
@@ -24,7 +23,6 @@ pub mod histogram;
 pub mod peer;
 pub mod process;
 pub mod rng;
-pub mod simulation;
 pub mod stamp;
 pub mod transport;
 pub mod usage;

@@ -216,9 +216,10 @@ impl Paths<'_> {
     }
 
     fn has_child(&self, name: &str) -> bool {
-        self.source.items.iter().any(
-            |item| matches!(item, Item::Mod(child) if child.content.is_none() && child.ident == name),
-        )
+        self.source.items.iter().any(|item| match item {
+            Item::Mod(child) => child.content.is_none() && child.ident == name,
+            _ => false,
+        })
     }
 
     fn add_tree(&mut self, tree: &UseTree, mut before: Vec<String>) {

@@ -14,7 +14,7 @@ use waddell_core::{
     PeerId, ServerConnection, TopicId,
 };
 
-use crate::rng::Rng;
+use waddell_tests::rng::Rng;
 
 use self::pipe::{Arrival, Pipe};
 
@@ -35,7 +35,7 @@ const STALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Counts of a run, which show that faults occurred and that runs replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     counts: BTreeMap<&'static str, u64>,
     /// Hash of every output of every client and its time.
     fingerprint: u64,
@@ -43,7 +43,7 @@ pub struct Report {
 
 impl Report {
     /// Adds another run's counts to this one's.
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         for (what, count) in &other.counts {
             *self.counts.entry(what).or_default() += count;
         }
@@ -51,7 +51,7 @@ impl Report {
     }
 
     /// Returns how often an event occurred.
-    pub fn of(&self, what: &str) -> u64 {
+    pub(crate) fn of(&self, what: &str) -> u64 {
         self.counts.get(what).copied().unwrap_or(0)
     }
 
@@ -67,7 +67,7 @@ impl Report {
 /// # Panics
 ///
 /// If a promise is broken.
-pub fn run(seed: u64, trace: bool) -> Report {
+pub(crate) fn run(seed: u64, trace: bool) -> Report {
     let mut world = World::new(seed, trace);
     world.run_until(SETTLED_AT);
     world.check_settled();

@@ -5,12 +5,14 @@
 //! `WADDELL_SEED=123` replays one seed and prints every step on standard error;
 //! `WADDELL_SEEDS=100000` tries that many seeds.
 
+mod world;
+
 use std::panic::catch_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use waddell_tests::simulation::{Report, run};
+use world::{Report, run};
 
 /// Seeds that once failed.
 const FAILED: &[u64] = &[];
