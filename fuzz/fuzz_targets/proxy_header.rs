@@ -7,5 +7,5 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some((cut, stream)) = data.split_first_chunk() else { return };
-    waddell_server::fuzzing::proxy_header(stream, usize::from(u16::from_le_bytes(*cut)));
+    waddell_server::internals::proxy_header(stream, usize::from(u16::from_le_bytes(*cut)));
 });

@@ -1,26 +1,54 @@
 //! The server's one clock.
 
-use tokio::time::Instant as Tokio;
+#[cfg(any(test, feature = "internals"))]
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant as TokioInstant;
 use waddell_core::Instant;
 
 /// Tells the time in the core's terms: the server's start is the epoch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Clock {
-    epoch: Tokio,
+    epoch: TokioInstant,
+    /// The time that a simulation has set.
+    #[cfg(any(test, feature = "internals"))]
+    by_hand: Option<Arc<Mutex<Instant>>>,
 }
 
 impl Clock {
     /// Starts a clock, which shows [`Instant::EPOCH`].
     pub(crate) fn start() -> Self {
-        Self { epoch: Tokio::now() }
+        Self {
+            epoch: TokioInstant::now(),
+            #[cfg(any(test, feature = "internals"))]
+            by_hand: None,
+        }
     }
 
-    pub(crate) fn now(self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
+        #[cfg(any(test, feature = "internals"))]
+        if let Some(now) = &self.by_hand {
+            return *now.lock().unwrap_or_else(PoisonError::into_inner);
+        }
         Instant::since_epoch(self.epoch.elapsed())
     }
 
     /// Returns the same point in time in the terms of tokio's timers.
-    pub(crate) fn timer(self, at: Instant) -> Tokio {
+    pub(crate) fn timer(&self, at: Instant) -> TokioInstant {
         self.epoch + at.elapsed_since_epoch()
+    }
+
+    /// Makes a clock that shows [`Instant::EPOCH`] until it is set.
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn by_hand() -> Self {
+        Self { by_hand: Some(Arc::new(Mutex::new(Instant::EPOCH))), ..Self::start() }
+    }
+
+    /// Sets a clock that was made by hand, and all its clones.
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn set(&self, now: Instant) {
+        if let Some(by_hand) = &self.by_hand {
+            *by_hand.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
     }
 }

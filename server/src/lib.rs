@@ -69,11 +69,11 @@ mod config;
 mod counter;
 mod entry;
 mod forward;
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub mod fuzzing;
 mod histogram;
 mod ids;
+#[cfg(any(test, feature = "internals"))]
+#[doc(hidden)]
+pub mod internals;
 mod labels;
 mod listen_url;
 mod metrics;

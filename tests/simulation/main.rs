@@ -67,6 +67,8 @@ fn assert_all_occurred(total: &Report) {
         "frames_rejected",
         "dropped_unknown",
         "dropped_full",
+        "dropped_memory",
+        "crowded_out",
         "dials_refused",
         "dials_unanswered",
         "connections_cut",

@@ -1,11 +1,16 @@
 //! A server, its clients and a bad network in virtual time, all drawn from one seed.
 //!
-//! The clients are the core's [`Client`]s under a driver that keeps the contract; the server is
-//! the core's [`ServerConnection`]s and [`FrameDecoder`]s around a registry and bounded outboxes.
-//! A broken promise panics at once.
+//! The clients are the core's [`Client`]s under a driver that keeps the contract. The server has
+//! the core's [`ServerConnection`]s and [`FrameDecoder`]s, and the real writing side of its
+//! connections: outbox, flush at the end of the turn, wake-ups of the owner, stall, and memory
+//! budget. A broken promise panics at once.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
 use std::time::Duration;
 
 use waddell_core::{
@@ -13,10 +18,10 @@ use waddell_core::{
     DisconnectReason, FrameDecoder, Instant, Liveness, MAX_BODY_LEN, MessageIn, MessageOut, Output,
     PeerId, ServerConnection, TopicId,
 };
-
+use waddell_server::internals::{Link, Worker};
 use waddell_tests::rng::Rng;
 
-use self::pipe::{Arrival, Pipe};
+use self::pipe::{Arrival, Pipe, PipeEnd};
 
 mod driver;
 mod network;
@@ -104,11 +109,15 @@ struct World {
     events_planned: u64,
     faults: Faults,
     latency_ms: usize,
-    outbox_capacity: usize,
     idle_timeout: Option<Duration>,
     clients: Vec<Peer>,
     connections: Vec<Connection>,
+    worker: Worker,
     registry: HashMap<PeerId, usize>,
+    /// Connections whose outbox was filled in this turn.
+    to_flush: Vec<usize>,
+    /// Connections whose owner was woken.
+    woken: Arc<Mutex<Vec<usize>>>,
     ids_seen: HashSet<PeerId>,
     sent: HashMap<Tag, Sent>,
     /// Number of the last message that arrived, by ids of sender and recipient.
@@ -129,7 +138,9 @@ enum Event {
     ToServer(usize),
     /// Bytes arrive at the client on this connection.
     ToClient(usize),
-    /// The server checks the deadlines of this connection.
+    /// The owner of this connection was woken.
+    ServerOwner(usize),
+    /// The server looks whether this connection has stalled or is idle.
     ServerCheck(usize),
 }
 
@@ -150,15 +161,16 @@ struct Peer {
 struct Connection {
     owner: usize,
     up: Pipe,
-    down: Pipe,
+    down: Rc<RefCell<Pipe>>,
     server: Option<ServerEnd>,
 }
 
 struct ServerEnd {
     connection: ServerConnection,
     decoder: FrameDecoder,
-    outbox: Vec<u8>,
-    /// Start of the time in which the pipe took no byte of a non-empty outbox.
+    link: Link<PipeEnd>,
+    owner: Waker,
+    /// Since when the pipe had no room, when the owner looked last.
     stalled_since: Option<Instant>,
 }
 
@@ -187,6 +199,8 @@ impl World {
             rubbish: percent(20),
             late: percent(30),
         };
+        let outbox_limit = [70_000, 200_000, 1 << 20][rng.between(0..=2)];
+        let total_limit = [0, 4 * outbox_limit, 16 * outbox_limit][rng.between(0..=2)];
         let mut world = Self {
             now: Instant::default(),
             calendar: BinaryHeap::new(),
@@ -194,11 +208,13 @@ impl World {
             events_planned: 0,
             faults,
             latency_ms: [0, 5, 100, 800][rng.between(0..=3)],
-            outbox_capacity: [70_000, 200_000, 1 << 20][rng.between(0..=2)],
             idle_timeout: rng.chance(50).then_some(Duration::from_secs(60)),
             clients: Vec::new(),
             connections: Vec::new(),
+            worker: Worker::new(outbox_limit, total_limit),
             registry: HashMap::new(),
+            to_flush: Vec::new(),
+            woken: Arc::default(),
             ids_seen: HashSet::new(),
             sent: HashMap::new(),
             last_arrived: HashMap::new(),
@@ -243,6 +259,7 @@ impl World {
             let Some(Reverse((at, _, event))) = self.calendar.pop() else { break };
             assert!(at >= self.now, "time goes forwards");
             self.now = at;
+            self.worker.set_now(at);
             self.events += 1;
             assert!(self.events < 1_000_000, "the world does not come to rest");
             match event {
@@ -251,8 +268,10 @@ impl World {
                 Event::Dialed(connection) => self.dialed(connection),
                 Event::ToServer(connection) => self.arrive_at_server(connection),
                 Event::ToClient(connection) => self.arrive_at_client(connection),
+                Event::ServerOwner(connection) => self.serve_owner(connection),
                 Event::ServerCheck(connection) => self.server_check(connection),
             }
+            self.end_turn();
         }
         self.now = end;
     }
@@ -315,7 +334,7 @@ impl World {
             }
             if self.fault(self.faults.pause) {
                 let until = self.now + self.rng.up_to_ms(15_000);
-                self.connections[connection].down.paused_until = until;
+                self.connections[connection].down.borrow_mut().paused_until = until;
                 self.tell(|| format!("client {index} reads nothing until {until:?}"));
             }
             if self.fault(self.faults.rubbish) && self.clients[index].client.id().is_some() {
@@ -395,16 +414,16 @@ impl World {
     fn cut(&mut self, connection: usize) {
         self.report.count("connections_cut");
         let keep_up = self.rng.between(0..=self.connections[connection].up.len());
-        let keep_down = self.rng.between(0..=self.connections[connection].down.len());
+        let keep_down = self.rng.between(0..=self.connections[connection].down.borrow().len());
         self.tell(|| format!("connection {connection} is cut"));
         self.connections[connection].up.cut(keep_up);
-        self.connections[connection].down.cut(keep_down);
+        self.connections[connection].down.borrow_mut().cut(keep_down);
         for (up, delay) in [(true, self.rng.up_to_ms(80_000)), (false, self.rng.up_to_ms(80_000))] {
             // An end that is reported late: nothing is read in the meantime.
             let until = self.now + if self.rng.chance(50) { delay } else { Duration::ZERO };
             let connection = &mut self.connections[connection];
-            let pipe = if up { &mut connection.up } else { &mut connection.down };
-            pipe.paused_until = pipe.paused_until.max(until);
+            let pause = |pipe: &mut Pipe| pipe.paused_until = pipe.paused_until.max(until);
+            if up { pause(&mut connection.up) } else { pause(&mut connection.down.borrow_mut()) }
         }
         self.schedule_up(connection);
         self.schedule_down(connection);

@@ -184,7 +184,7 @@ async fn accept_one(
     socket: &TcpListener,
     entrance: &Entrance,
 ) -> io::Result<(TcpStream, SocketAddr)> {
-    let clock = entrance.shared.clock;
+    let clock = &entrance.shared.clock;
     loop {
         // Checked at each poll: the loops of other listeners run in between.
         let accepted = poll_fn(|cx| {

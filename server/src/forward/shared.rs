@@ -33,7 +33,7 @@ impl Shared {
         let clock = Clock::start();
         let outbox_total = config.limits.outbox_total_bytes;
         Self {
-            clock,
+            clock: clock.clone(),
             config: watch::Sender::new(Arc::new(config)),
             registry: Arc::new(Registry::new()),
             metrics: Metrics::default(),

@@ -66,7 +66,7 @@ impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, load: Load) -> Self {
         let metrics = shared.metrics.add_worker();
         let buffers = WorkerBuffers::new(
-            shared.clock,
+            shared.clock.clone(),
             shared.config().limits.outbox_bytes,
             Arc::clone(&shared.outboxes),
             Arc::clone(&metrics),

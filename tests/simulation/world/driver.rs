@@ -55,7 +55,7 @@ impl World {
         self.connections.push(Connection {
             owner: index,
             up: Pipe::default(),
-            down: Pipe::default(),
+            down: Rc::default(),
             server: None,
         });
         self.clients[index].connection = Some(connection);
@@ -87,7 +87,7 @@ impl World {
     pub(super) fn arrive_at_client(&mut self, connection: usize) {
         let Some(most) = self.piece(connection, false) else { return };
         let owner = self.connections[connection].owner;
-        let arrival = self.connections[connection].down.read(most);
+        let arrival = self.connections[connection].down.borrow_mut().read(most);
         if self.clients[owner].connection == Some(connection) {
             match arrival {
                 Arrival::Bytes(mut bytes) => {
@@ -103,7 +103,6 @@ impl World {
             }
             self.drain(owner);
         }
-        self.flush(connection);
         self.schedule_down(connection);
     }
 

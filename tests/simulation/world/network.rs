@@ -14,9 +14,10 @@ impl World {
 
     pub(super) fn schedule_down(&mut self, connection: usize) {
         let delay = self.rng.up_to_ms(self.latency_ms);
-        let pipe = &mut self.connections[connection].down;
+        let mut pipe = self.connections[connection].down.borrow_mut();
         if !pipe.is_idle() && !pipe.scheduled {
             pipe.scheduled = true;
+            drop(pipe);
             self.plan(delay, Event::ToClient(connection));
         }
     }
@@ -24,17 +25,21 @@ impl World {
     /// Returns how many of the bytes in flight arrive; `None` if the reader does not read.
     pub(super) fn piece(&mut self, connection: usize, up: bool) -> Option<usize> {
         let ends = &mut self.connections[connection];
-        let (pipe, event) = if up {
-            (&mut ends.up, Event::ToServer(connection))
-        } else {
-            (&mut ends.down, Event::ToClient(connection))
+        let now = self.now;
+        let begin = |pipe: &mut Pipe| {
+            let paused_for = pipe.paused_until - now;
+            pipe.scheduled = !paused_for.is_zero();
+            paused_for
         };
-        if self.now < pipe.paused_until {
-            let delay = pipe.paused_until - self.now;
-            self.plan(delay, event);
+        let (paused_for, event) = if up {
+            (begin(&mut ends.up), Event::ToServer(connection))
+        } else {
+            (begin(&mut ends.down.borrow_mut()), Event::ToClient(connection))
+        };
+        if !paused_for.is_zero() {
+            self.plan(paused_for, event);
             return None;
         }
-        pipe.scheduled = false;
         if !self.faulty() {
             return Some(usize::MAX);
         }

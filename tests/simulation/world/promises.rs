@@ -54,6 +54,7 @@ impl World {
     }
 
     pub(super) fn check_all_arrived(&mut self) {
+        assert_eq!(self.worker.waiting(), (0, 0), "no outbox waits, so none is charged for");
         for (tag, sent) in &self.sent {
             assert!(sent.arrived, "message {tag:?} from {} to {} is lost", sent.from, sent.to);
         }

@@ -37,7 +37,7 @@ fn frame(pusher: u8, number: u32) -> Vec<u8> {
 fn buffers(shared: &Shared) -> WorkerBuffers {
     let limit = shared.config().limits.outbox_bytes;
     let budget = Arc::clone(&shared.outboxes);
-    WorkerBuffers::new(shared.clock, limit, budget, shared.metrics.add_worker())
+    WorkerBuffers::new(shared.clock.clone(), limit, budget, shared.metrics.add_worker())
 }
 
 /// Pushes all frames, those again that are refused; flushes as workers do, at the end of a turn.
