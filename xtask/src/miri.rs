@@ -18,7 +18,7 @@ pub(crate) fn miri() -> Result<()> {
     // Without isolation, tests can use the system's clock and random numbers.
     let isolation = "-Zmiri-disable-isolation";
     let mut server = nightly(["cargo", "miri", "test", "-p", "waddell-server", "--lib", "--"]);
-    server.args(["admission::", "flood::", "memory::", "outbox::"]);
+    server.args(["admission::", "budget::", "deadlines::", "outbox::"]);
     run(server.env("MIRIFLAGS", isolation))?;
     let mut at_once =
         nightly(["cargo", "miri", "test", "-p", "waddell-server", "--lib", "workers_at_once"]);
