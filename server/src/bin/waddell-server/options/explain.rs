@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use waddell_server::{BindError, Scheme, TlsError};
+use waddell_server::{BindError, PemKind, Scheme, TlsError};
 
 /// Says in the operator's words why a server cannot start.
 pub(crate) fn explain(error: &BindError) -> String {
@@ -23,16 +23,11 @@ pub(crate) fn explain(error: &BindError) -> String {
     }
 }
 
+/// Names the option to blame for a certificate or a key that cannot be used, and the reason.
 pub(super) fn explain_tls(error: &TlsError) -> String {
-    let option = match error {
-        TlsError::Read { what, .. }
-        | TlsError::Pem { what, .. }
-        | TlsError::Missing { what, .. }
-            if *what == "private key" =>
-        {
-            "--key"
-        }
-        _ => "--cert",
+    let option = match error.kind() {
+        Some(PemKind::PrivateKey) => "--key",
+        Some(PemKind::Certificate) | None => "--cert",
     };
     format!("{option}: {error}")
 }
