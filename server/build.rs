@@ -1,4 +1,4 @@
-//! Puts the demo page and the browser package, where it has been built, into the program.
+//! Embeds the demo page and, if it has been built, the browser package in the program.
 
 use std::collections::hash_map::DefaultHasher;
 use std::env;
@@ -8,15 +8,16 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 fn main() {
-    let manifest_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
-    let root = manifest_dir.parent().expect("the crate lies in the workspace").to_owned();
+    let manifest_dir =
+        PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets the variable"));
+    let root = manifest_dir.parent().expect("the crate is in the workspace").to_owned();
     let mut out = String::new();
-    // The whole of `pkg` is watched, since `pkg/web` comes and goes with each build of it.
+    // Watches all of `pkg`, because each build of the package removes and creates `pkg/web`.
     watch(&root.join("www"));
     watch(&root.join("wasm-client/pkg"));
     embed(&mut out, "EMBEDDED_WWW", &root.join("www"), "");
     embed(&mut out, "EMBEDDED_PKG", &root.join("wasm-client/pkg/web"), "pkg/");
-    let out_dir = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
+    let out_dir = PathBuf::from(env::var("OUT_DIR").expect("cargo sets the variable"));
     fs::write(out_dir.join("embedded.rs"), out).expect("OUT_DIR can be written");
 }
 
@@ -27,7 +28,7 @@ fn watch(folder: &Path) {
     println!("cargo::rerun-if-changed=build.rs");
 }
 
-/// Writes a table of the files below a folder; an empty one if there is none.
+/// Writes a table of the files below a folder. It is empty if there is no such folder.
 fn embed(out: &mut String, name: &str, folder: &Path, prefix: &str) {
     let mut files = Vec::new();
     list(folder, &mut files);
@@ -36,7 +37,7 @@ fn embed(out: &mut String, name: &str, folder: &Path, prefix: &str) {
     for file in files {
         let path = file
             .strip_prefix(folder)
-            .expect("it was found below")
+            .expect("the file is below the folder")
             .to_string_lossy()
             .replace('\\', "/");
         let bytes = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));

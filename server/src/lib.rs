@@ -87,7 +87,7 @@ pub use config::{
 };
 pub use entry::descriptors::raise_descriptor_limit;
 pub use entry::inherited::Inherited;
-pub use entry::tls::{TlsError, self_signed};
+pub use entry::tls::{PemKind, TlsError, self_signed};
 pub use ipnet::IpNet;
 pub use listen_url::{ListenUrl, ParseListenUrlError, ParseSchemeError, Scheme};
 pub use metrics::MetricsSnapshot;

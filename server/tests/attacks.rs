@@ -1,5 +1,5 @@
-//! Attacks, each on a server of its own with healthy pairs. The server must stay within its memory,
-//! and the pairs must lose nothing and be answered in time.
+//! Attacks, each on its own server with healthy pairs of peers. The server must stay within its
+//! memory, and the pairs must lose no frame and be answered in time.
 //!
 //! `cargo test -p waddell-server --test attacks -- --nocapture --test-threads=1` prints the cost of
 //! each. `WADDELL_TEST_CONNECTIONS=19000` sets the number of connections.
@@ -56,7 +56,7 @@ fn a_flood_of_connections_stops_at_the_limit() {
 }
 
 #[test]
-fn a_flood_from_one_address_does_not_shut_others_out() {
+fn a_flood_from_one_address_does_not_lock_out_other_addresses() {
     withstands(Attack::FloodAddress, 2000);
 }
 

@@ -8,5 +8,5 @@ mod identity;
 mod self_signed;
 
 pub(crate) use acceptors::Acceptors;
-pub use error::TlsError;
+pub use error::{PemKind, TlsError};
 pub use self_signed::self_signed;

@@ -1,4 +1,4 @@
-//! Lines of the log, and their number.
+//! Lines of the log: their contents, their number and their reader.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,13 +10,13 @@ use socket2::{Domain, Socket, Type};
 
 use crate::support::{PATIENCE, PROGRAM, Running, greeting, message, metric, until};
 
-/// Connects from an address that only this client has.
-fn connect_from_afar(server: &Running, index: usize) -> TcpStream {
+/// Connects from 127.0.0.99, which only this client uses.
+fn connect_from_99(server: &Running, index: usize) -> TcpStream {
     let address: SocketAddr = server.address(index).parse().expect("it is an address");
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are descriptors");
     let from = SocketAddr::from(([127, 0, 0, 99], 0));
-    socket.bind(&from.into()).expect("the whole network is this machine's");
-    socket.connect(&address.into()).expect("it listens");
+    socket.bind(&from.into()).expect("127.0.0.0/8 belongs to this machine");
+    socket.connect(&address.into()).expect("the server listens");
     socket.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
     socket.into()
 }
@@ -28,8 +28,8 @@ fn log_of_every_kind(addresses: &str) -> String {
     let mut server =
         Running::start(&[&arguments[..], &listeners, &["--listen=auto://127.0.0.1:0"]].concat(), 3);
     // A peer, an ignored PROXY header, a peer that breaks a rule, and failed handshakes.
-    greeting(&mut connect_from_afar(&server, 0));
-    greeting(&mut connect_from_afar(&server, 2));
+    greeting(&mut connect_from_99(&server, 0));
+    greeting(&mut connect_from_99(&server, 2));
     for (index, bytes) in [
         (0, &b"PROXY TCP4 127.0.0.99 127.0.0.1 1 2\r\n"[..]),
         (1, b"rubbish\r\n\r\n"),
@@ -39,9 +39,9 @@ fn log_of_every_kind(addresses: &str) -> String {
         ),
         (2, b"\x16\x03\x01\x00\x05hello"),
     ] {
-        let mut stream = connect_from_afar(&server, index);
-        stream.write_all(bytes).expect("it is connected");
-        // The connection ends, in order or not.
+        let mut stream = connect_from_99(&server, index);
+        stream.write_all(bytes).expect("the connection is open");
+        // How the connection ends does not matter.
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let _ = stream.read_to_end(&mut Vec::new());
     }
@@ -52,7 +52,7 @@ fn log_of_every_kind(addresses: &str) -> String {
 }
 
 #[test]
-fn addresses_are_logged_unless_switched_off() {
+fn addresses_are_logged_unless_log_addresses_is_off() {
     let with = log_of_every_kind("on");
     for line in ["connected", "handshake failed", "WebSocket refused", "ignored"] {
         let lines = || with.lines().filter(|logged| logged.contains(line));
@@ -107,12 +107,12 @@ fn a_flood_of_connections_is_summed_up() {
     assert!(reasons.iter().all(|reason| reason == "closed" || reason == "broken"), "{reasons:?}");
 }
 
-/// Makes connections that cause a line of the log each, some 200 bytes long.
+/// Makes connections that each cause a log line of some 200 bytes.
 fn fill_log(server: &Running, index: usize, count: usize) {
     for _ in 0..count {
         let mut stream = server.connect(index);
-        stream.write_all(b"rubbish\r\n\r\n").expect("it is connected");
-        // The connection ends, in order or not.
+        stream.write_all(b"rubbish\r\n\r\n").expect("the connection is open");
+        // How the connection ends does not matter.
         let _ = stream.read_to_end(&mut Vec::new());
     }
 }
@@ -127,16 +127,19 @@ fn a_stalled_log_reader_does_not_block_the_server() {
     fill_log(&server, 1, 15_000);
     let mut peer = server.connect(0);
     let id = greeting(&mut peer);
-    peer.write_all(&message(id, b"still here")).expect("it is connected");
+    peer.write_all(&message(id, b"still here")).expect("the connection is open");
     peer.read_exact(&mut [0; 30]).expect("new peers are served");
     until(|| metric(admin, "waddell_log_lines_dropped_total") > 0);
-    // The log is read again. It reports the missing lines, and has its end.
+    // The log is read again. It has a line at the gap, and its end is complete.
     let mut log = server.log();
     let dropped =
         log.find(|line| line.as_ref().is_ok_and(|line| line.contains("log lines dropped")));
     assert!(dropped.is_some_and(|line| line.is_ok_and(|line| line.contains("WARN"))));
     server.signal("TERM");
-    assert!(log.any(|line| line.is_ok_and(|line| line.contains("shutdown"))), "the end is there");
+    assert!(
+        log.any(|line| line.is_ok_and(|line| line.contains("shutdown"))),
+        "the end of the log is complete"
+    );
     assert_eq!(server.exit_code(), Some(0));
 }
 
@@ -150,9 +153,9 @@ fn a_stalled_log_reader_does_not_delay_the_end_of_the_program() {
 
 #[test]
 fn the_last_error_is_a_json_line_in_a_json_log() {
-    let folder = tempfile::tempdir().expect("there is room");
+    let folder = tempfile::tempdir().expect("the disk has room");
     let file = folder.path().join("waddell.toml");
-    fs::write(&file, "log-format = \"json\"\noutbox = \"lots\"\n").expect("there is room");
+    fs::write(&file, "log-format = \"json\"\noutbox = \"lots\"\n").expect("the disk has room");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there are free ports");
     let url = format!("tcp://{}", taken.local_addr().expect("it is bound"));
     for (arguments, variable, code, named) in [
@@ -163,33 +166,33 @@ fn the_last_error_is_a_json_line_in_a_json_log() {
         (&["--log-format=json", "--cert=x"], "text", 2, "--cert"),
     ] {
         let mut command = Command::new(PROGRAM);
-        said_as_json(command.args(arguments).env("WADDELL_LOG_FORMAT", variable), code, named);
+        fails_with_json(command.args(arguments).env("WADDELL_LOG_FORMAT", variable), code, named);
     }
-    said_as_json(Command::new(PROGRAM).arg("--config").arg(&file), 2, "--outbox");
+    fails_with_json(Command::new(PROGRAM).arg("--config").arg(&file), 2, "--outbox");
 }
 
-/// Checks that the program ends with one line of JSON that has `text` in it.
+/// Checks that the program ends with one line of JSON whose message contains `text`.
 #[track_caller]
-fn said_as_json(command: &mut Command, code: i32, text: &str) {
+fn fails_with_json(command: &mut Command, code: i32, text: &str) {
     let output = command.output().expect("the program is there");
     let stderr = String::from_utf8(output.stderr).expect("it is text");
     assert_eq!(output.status.code(), Some(code), "{stderr}");
     let line: Value = serde_json::from_str(&stderr).unwrap_or_else(|_| panic!("{stderr}"));
     assert_eq!(line["level"], "ERROR", "{stderr}");
-    let message = line["fields"]["message"].as_str().expect("there is one");
+    let message = line["fields"]["message"].as_str().expect("there is a message");
     assert!(message.contains(text), "{stderr}");
 }
 
 #[test]
-fn an_ipv4_address_is_shown_as_one_on_a_socket_for_both_kinds() {
+fn an_ipv4_client_on_an_ipv6_socket_is_logged_with_its_ipv4_address() {
     if std::net::TcpListener::bind("[::]:0").is_err() {
         eprintln!("this machine has no IPv6: the test is skipped");
         return;
     }
     let mut server = Running::start(&["--listen=tcp://[::]:0"], 1);
-    let port = server.urls()[0].rsplit(':').next().expect("there is one");
+    let port = server.urls()[0].rsplit(':').next().expect("the URL has a port");
     let address = format!("127.0.0.1:{port}");
-    greeting(&mut TcpStream::connect(address).expect("it listens to both kinds"));
+    greeting(&mut TcpStream::connect(address).expect("the socket accepts IPv4"));
     server.signal("TERM");
     let (_, log) = server.ended();
     assert!(log.contains("address=127.0.0.1"), "{log}");

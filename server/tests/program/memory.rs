@@ -14,7 +14,7 @@ use waddell_tests::certificate::trust;
 
 use crate::support::{PATIENCE, Running, certificate, message, text, until};
 
-/// Memory that may be left, in KiB.
+/// Memory that may remain in use afterwards, in KiB.
 const LEFT: u64 = 10 * 1024;
 
 /// Body that each connection sends to itself: more than fits into the buffers of an idle
@@ -44,15 +44,17 @@ fn memory_goes_back_after_a_peak_over_websockets_in_tls() {
 #[test]
 fn unread_files_cost_little() {
     const COUNT: usize = 40;
-    let folder = TempDir::new().expect("there is room");
-    fs::write(folder.path().join("large"), vec![7; 8 << 20]).expect("there is room");
+    let folder = TempDir::new().expect("the disk has room");
+    fs::write(folder.path().join("large"), vec![7; 8 << 20]).expect("the disk has room");
     let www = folder.path().to_str().expect("it is text");
     let server = Running::start(&["--listen", "ws://127.0.0.1:0", "--www", www], 1);
     let ask = || {
         let mut client = server.connect(0);
-        client.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").expect("it is connected");
+        client
+            .write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+            .expect("the connection is open");
         // The server has begun to send the file.
-        client.read_exact(&mut [0; 4096]).expect("an answer comes");
+        client.read_exact(&mut [0; 4096]).expect("an answer arrives");
         client
     };
     let _first = ask();
@@ -67,7 +69,7 @@ fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
     let count = env::var("WADDELL_TEST_CONNECTIONS")
         .map_or(count, |count| count.parse().expect("WADDELL_TEST_CONNECTIONS is a number"))
         .min(descriptors_allowed() - 100);
-    let folder = TempDir::new().expect("there is room");
+    let folder = TempDir::new().expect("the disk has room");
     let (cert, key) = certificate(folder.path());
     let url = format!("{scheme}://127.0.0.1:0");
     let arguments = ["--listen", &url, "--cert", text(&cert), "--key", text(&key), "--log", "warn"];
@@ -85,7 +87,10 @@ fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
             scope.spawn(open)
         };
         let [one, other] = [open(count / 2), open(count - count / 2)];
-        [one, other].into_iter().flat_map(|part| part.join().expect("all are served")).collect()
+        [one, other]
+            .into_iter()
+            .flat_map(|part| part.join().expect("every connection is served"))
+            .collect()
     });
     assert_eq!(connections.len(), count);
     let peak = server.resident();
@@ -115,11 +120,11 @@ fn a_peak_leaves_little_behind(scheme: &str, count: usize) {
     assert!(peak > before, "there was a peak");
 }
 
-/// Returns the limit on descriptors of this process, and so of the server.
+/// Returns the limit on descriptors of this process, which the server inherits.
 fn descriptors_allowed() -> usize {
-    let limits = fs::read_to_string("/proc/self/limits").expect("it is there");
+    let limits = fs::read_to_string("/proc/self/limits").expect("the file exists");
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let soft = line.and_then(|line| line.split_whitespace().next()).expect("it is there");
+    let soft = line.and_then(|line| line.split_whitespace().next()).expect("the line exists");
     soft.parse().unwrap_or(usize::MAX)
 }
 
@@ -136,11 +141,11 @@ fn open(server: &Running, scheme: &str, tls: &Arc<ClientConfig>) -> Box<dyn Conn
     };
     let is_websocket = scheme.starts_with("ws");
     if is_websocket {
-        connection.write_all(UPGRADE).expect("it is connected");
+        connection.write_all(UPGRADE).expect("the connection is open");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            connection.read_exact(&mut byte).expect("the answer is whole");
+            connection.read_exact(&mut byte).expect("the answer is complete");
             head.extend(byte);
         }
     }
@@ -152,13 +157,13 @@ fn open(server: &Running, scheme: &str, tls: &Arc<ClientConfig>) -> Box<dyn Conn
         // With a mask of zeros.
         [high, low] => vec![0x82, 0xfe, high, low, 0, 0, 0, 0],
     };
-    connection.write_all(&[&header[..], &frame].concat()).expect("it is connected");
-    connection.flush().expect("it is connected");
+    connection.write_all(&[&header[..], &frame].concat()).expect("the connection is open");
+    connection.flush().expect("the connection is open");
     assert!(receive(&mut connection, is_websocket, frame.len()) == frame);
     connection
 }
 
-/// Receives `len` bytes of frames, over WebSocket in a message of their own.
+/// Receives `len` bytes of frames; over WebSocket, one message that contains them.
 fn receive(connection: &mut impl Read, is_websocket: bool, len: usize) -> Vec<u8> {
     let header = if !is_websocket {
         0
@@ -168,7 +173,7 @@ fn receive(connection: &mut impl Read, is_websocket: bool, len: usize) -> Vec<u8
         4
     };
     let mut bytes = vec![0; header + len];
-    connection.read_exact(&mut bytes).expect("the connection goes on");
+    connection.read_exact(&mut bytes).expect("the connection stays open");
     bytes.split_off(header)
 }
 

@@ -1,4 +1,4 @@
-//! A process that is told to stop still delivers the frames in its sockets.
+//! On shutdown the server delivers the frames that are still in its sockets.
 
 use std::io::{Read, Write};
 
@@ -9,7 +9,7 @@ use crate::support::{Running, greeting, message};
 /// More peers than the kernel reports to a worker at a time. Their frames reach the server's
 /// sockets while it is stopped. The signal is the first event that it sees when it continues.
 #[test]
-fn frames_of_thousands_are_delivered_before_any_peer_is_disconnected() {
+fn frames_of_thousands_of_peers_are_delivered_before_any_peer_is_disconnected() {
     const PEERS: usize = 2_500;
     allow_descriptors(PEERS as u64 + 100);
     let mut server = Running::start(
@@ -27,13 +27,13 @@ fn frames_of_thousands_are_delivered_before_any_peer_is_disconnected() {
     let (to, mut recipient) = peers.remove(0);
     server.signal("STOP");
     for (id, sender) in &mut peers {
-        sender.write_all(&message(to, &*id)).expect("it is connected");
+        sender.write_all(&message(to, &*id)).expect("the connection is open");
     }
     server.signal("TERM");
     server.signal("CONT");
-    let mut heard = Vec::new();
-    recipient.read_to_end(&mut heard).expect("it ends in order");
-    assert_eq!(heard.len() / 36, peers.len(), "frames that arrived");
+    let mut received = Vec::new();
+    recipient.read_to_end(&mut received).expect("it is closed cleanly");
+    assert_eq!(received.len() / 36, peers.len(), "frames that arrived");
     drop((recipient, peers));
     assert_eq!(server.ended().0, Some(0));
 }
@@ -43,6 +43,6 @@ fn allow_descriptors(count: u64) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|current| current < count) {
         let current = Some(maximum.map_or(count, |maximum| maximum.min(count)));
-        setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("it may be raised so far");
+        setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("the hard limit allows it");
     }
 }

@@ -1,4 +1,4 @@
-//! A server as a process of its own, and helpers.
+//! A server as a separate process, and helpers.
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use waddell_tests::process::ServerProcess;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_waddell-server");
 
-/// Far longer than any step takes, even on a busy machine. A step that takes longer hangs.
+/// Far longer than any step takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A running server; dropping it kills it.
@@ -40,7 +40,7 @@ impl Running {
     }
 
     pub(crate) fn connect(&self, index: usize) -> TcpStream {
-        let stream = TcpStream::connect(self.address(index)).expect("it listens");
+        let stream = TcpStream::connect(self.address(index)).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
         stream
     }
@@ -97,31 +97,31 @@ impl Running {
 pub(crate) fn until(mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !condition() {
-        assert!(begin.elapsed() < PATIENCE, "the condition does not come true");
+        assert!(begin.elapsed() < PATIENCE, "the condition stays false");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
 /// Reads a counter from `/metrics`.
 pub(crate) fn metric(admin: SocketAddr, name: &str) -> u64 {
-    let mut stream = TcpStream::connect(admin).expect("it listens");
+    let mut stream = TcpStream::connect(admin).expect("the server listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
-    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("it is connected");
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("the connection is open");
     let mut page = String::new();
-    stream.read_to_string(&mut page).expect("it answers");
+    stream.read_to_string(&mut page).expect("the server answers");
     let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.expect("there is such a counter").parse().expect("it is a number")
+    value.expect("the counter exists").parse().expect("it is a number")
 }
 
 /// Runs the program to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    Command::new(PROGRAM).args(arguments).output().expect("the program is there")
+    Command::new(PROGRAM).args(arguments).output().expect("the program exists")
 }
 
-/// Checks that the program refuses with one line that has `text` in it.
+/// Checks that the program fails with `code` and one line that contains `text`.
 #[track_caller]
-pub(crate) fn refuses(command: &mut Command, code: i32, text: &str) {
-    let output = command.output().expect("the program is there");
+pub(crate) fn fails(command: &mut Command, code: i32, text: &str) {
+    let output = command.output().expect("the program exists");
     let stderr = String::from_utf8(output.stderr).expect("it is text");
     assert_eq!(output.status.code(), Some(code), "{stderr}");
     assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
@@ -132,7 +132,7 @@ pub(crate) fn refuses(command: &mut Command, code: i32, text: &str) {
 /// Reads the greeting; returns the id of the peer.
 pub(crate) fn greeting(stream: &mut TcpStream) -> [u8; 16] {
     let mut greeting = [0; 20];
-    stream.read_exact(&mut greeting).expect("it comes");
+    stream.read_exact(&mut greeting).expect("the greeting arrives");
     assert_eq!((&greeting[..2], &greeting[18..]), (&[18, 0][..], &[0, 0][..]));
     *greeting[2..].first_chunk().expect("it is long enough")
 }
@@ -159,6 +159,6 @@ pub(crate) fn openssl(folder: &Path, arguments: &str) {
 
 /// Makes `cert.pem` and `key.pem` for localhost.
 pub(crate) fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
-    let Certificate { cert, key } = Certificate::make(folder).expect("there is room");
+    let Certificate { cert, key } = Certificate::make(folder).expect("the disk has room");
     (cert, key)
 }

@@ -1,4 +1,4 @@
-//! The server under a service manager: messages to it, and sockets from it.
+//! The server under a service manager: messages to it, and sockets inherited from it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::support::{PATIENCE, PROGRAM, Running, greeting, refuses, text, until};
+use crate::support::{PATIENCE, PROGRAM, Running, fails, greeting, text, until};
 
-/// A service manager, which receives messages of its services on a socket.
+/// A service manager, which receives the messages of a server on a socket.
 struct Manager {
     socket: UnixDatagram,
     path: PathBuf,
@@ -22,37 +22,38 @@ struct Manager {
 
 impl Manager {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("there is room");
+        let folder = tempfile::tempdir().expect("the disk has room");
         let path = folder.path().join("notify");
-        let socket = UnixDatagram::bind(&path).expect("there is room");
+        let socket = UnixDatagram::bind(&path).expect("the disk has room");
         socket.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
         Self { socket, path, _folder: folder }
     }
 
-    /// Returns the lines of the next message other than a watchdog's.
-    fn told(&self) -> Vec<String> {
+    /// Returns the lines of the next message that is not for the watchdog.
+    fn message(&self) -> Vec<String> {
         loop {
-            let lines = self.told_or_alive();
+            let lines = self.any_message();
             if lines != ["WATCHDOG=1"] {
                 return lines;
             }
         }
     }
 
-    fn told_or_alive(&self) -> Vec<String> {
+    /// Returns the lines of the next message.
+    fn any_message(&self) -> Vec<String> {
         let mut buffer = [0; 4096];
-        let len = self.socket.recv(&mut buffer).expect("it is told something");
+        let len = self.socket.recv(&mut buffer).expect("a message arrives");
         let text = str::from_utf8(&buffer[..len]).expect("it is text");
         text.lines().map(str::to_owned).collect()
     }
 }
 
 #[test]
-fn the_service_manager_is_told_of_readiness_reloads_and_the_end() {
+fn readiness_reloads_and_shutdown_are_reported_to_the_service_manager() {
     let manager = Manager::new();
-    let folder = tempfile::tempdir().expect("there is room");
+    let folder = tempfile::tempdir().expect("the disk has room");
     let file = folder.path().join("waddell.toml");
-    fs::write(&file, "max-connections = 10\n").expect("there is room");
+    fs::write(&file, "max-connections = 10\n").expect("the disk has room");
     let mut server = Running::start_command(
         Command::new(PROGRAM)
             .args(["--listen", "tcp://127.0.0.1:0", "--config", text(&file)])
@@ -60,41 +61,41 @@ fn the_service_manager_is_told_of_readiness_reloads_and_the_end() {
             .env("NOTIFY_SOCKET", &manager.path),
         1,
     );
-    assert_eq!(manager.told(), ["READY=1", "STATUS=serving"]);
+    assert_eq!(manager.message(), ["READY=1", "STATUS=serving"]);
     greeting(&mut server.connect(0));
 
     for (line, status) in [
         ("max-connections = 20", "STATUS=serving"),
         ("workers = 3", "STATUS=serving; a restart is needed for workers"),
-        ("outbox = \"tiny\"", "STATUS=serving; the last reload was refused: "),
+        ("outbox = \"tiny\"", "STATUS=serving; the last reload failed: "),
     ] {
-        fs::write(&file, line).expect("there is room");
+        fs::write(&file, line).expect("the disk has room");
         server.signal("HUP");
-        let reloading = manager.told();
+        let reloading = manager.message();
         let [first, time] = &reloading[..] else { panic!("{reloading:?}") };
         assert_eq!(first, "RELOADING=1");
-        let time = time.strip_prefix("MONOTONIC_USEC=").expect("the time of it");
+        let time = time.strip_prefix("MONOTONIC_USEC=").expect("the message has the time");
         assert!(time.parse::<u64>().is_ok_and(|time| time > 0), "{time}");
-        let reloaded = manager.told();
+        let reloaded = manager.message();
         assert_eq!(reloaded[0], "READY=1");
         assert!(reloaded[1].starts_with(status), "{reloaded:?}");
     }
 
     server.signal("TERM");
-    let stopping = manager.told();
+    let stopping = manager.message();
     assert_eq!(stopping[..2], ["STOPPING=1", "EXTEND_TIMEOUT_USEC=25001000"]);
     assert_eq!(server.ended().0, Some(0));
 }
 
 #[test]
-fn a_watchdog_is_kept_quiet_for_as_long_as_all_workers_answer() {
+fn the_watchdog_is_answered_while_all_workers_answer() {
     let manager = Manager::new();
     let mut command = Command::new(PROGRAM);
     command.args(["--listen", "tcp://127.0.0.1:0"]).env("NOTIFY_SOCKET", &manager.path);
     let mut watched = Running::start_command(command.env("WATCHDOG_USEC", "20000"), 1);
-    assert_eq!(manager.told_or_alive()[0], "READY=1");
+    assert_eq!(manager.any_message()[0], "READY=1");
     for _ in 0..5 {
-        assert_eq!(manager.told_or_alive(), ["WATCHDOG=1"]);
+        assert_eq!(manager.any_message(), ["WATCHDOG=1"]);
     }
     watched.signal("TERM");
     assert_eq!(watched.ended().0, Some(0));
@@ -104,15 +105,15 @@ fn a_watchdog_is_kept_quiet_for_as_long_as_all_workers_answer() {
         command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_PID", "1"),
         1,
     );
-    assert_eq!(manager.told_or_alive()[0], "READY=1");
+    assert_eq!(manager.any_message()[0], "READY=1");
     unwatched.signal("TERM");
-    assert_eq!(manager.told_or_alive()[0], "STOPPING=1");
+    assert_eq!(manager.any_message()[0], "STOPPING=1");
     assert_eq!(unwatched.ended().0, Some(0));
 }
 
-/// Returns a command that passes `socket` like systemd: as descriptor 3, with its name, and with
-/// the id of the process that shall use it.
-fn passing(socket: &TcpListener, name: &str, arguments: &[&str]) -> Command {
+/// Returns a command that inherits `socket` as from systemd: as descriptor 3, with its name, and
+/// with the id of the process that is to use it.
+fn inheriting(socket: &TcpListener, name: &str, arguments: &[&str]) -> Command {
     let socket = OwnedFd::from(socket.try_clone().expect("there are descriptors left"));
     let mut command = Command::new("sh");
     command
@@ -131,45 +132,45 @@ fn bound() -> (TcpListener, String) {
 }
 
 #[test]
-fn a_socket_that_is_passed_serves_the_listener_of_its_address() {
+fn an_inherited_socket_serves_the_listener_with_its_address() {
     let (socket, address) = bound();
     let url = format!("tcp://{address}");
     // The name of the socket's unit has no meaning. The other listener is bound as usual.
     let arguments = ["--listen", &url, "--listen", "ws://127.0.0.1:0"];
-    let server = Running::start_command(&mut passing(&socket, "waddell.socket", &arguments), 2);
+    let server = Running::start_command(&mut inheriting(&socket, "waddell.socket", &arguments), 2);
     assert_eq!(server.urls()[0], url);
     greeting(&mut server.connect(0));
     assert_ne!(server.urls()[1], format!("ws://{address}"));
 }
 
 #[test]
-fn a_socket_whose_name_is_a_scheme_needs_no_listener_of_its_own() {
+fn an_inherited_socket_whose_name_is_a_scheme_needs_no_listen_url() {
     let (socket, address) = bound();
-    let server = Running::start_command(&mut passing(&socket, "ws", &[]), 1);
+    let server = Running::start_command(&mut inheriting(&socket, "ws", &[]), 1);
     assert_eq!(server.urls(), [format!("ws://{address}")]);
     let mut stream = server.connect(0);
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("it is connected");
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("the connection is open");
     let mut answer = [0; 12];
-    stream.read_exact(&mut answer).expect("it answers");
+    stream.read_exact(&mut answer).expect("the server answers");
     assert_eq!(&answer, b"HTTP/1.1 200");
 }
 
 #[test]
-fn an_unused_socket_is_an_error_that_says_what_to_do() {
+fn an_unused_inherited_socket_is_an_error_that_says_what_to_do() {
     let (socket, address) = bound();
     let other = ["--listen", "tcp://127.0.0.1:0"];
-    refuses(&mut passing(&socket, "x", &other), 2, &format!("add --listen tcp://{address}"));
-    refuses(&mut passing(&socket, "auto", &other), 2, &format!("add --listen auto://{address}"));
+    fails(&mut inheriting(&socket, "x", &other), 2, &format!("add --listen tcp://{address}"));
+    fails(&mut inheriting(&socket, "auto", &other), 2, &format!("add --listen auto://{address}"));
     let url = format!("tcp://{address}");
     let different = ["--listen", &url];
-    refuses(&mut passing(&socket, "ws", &different), 2, &format!("add --listen ws://{address}"));
-    // A descriptor that is no socket.
-    let mut command = passing(&socket, "x", &other);
-    refuses(command.stdin(Stdio::null()), 2, "socket unit");
+    fails(&mut inheriting(&socket, "ws", &different), 2, &format!("add --listen ws://{address}"));
+    // The descriptor is not a socket.
+    let mut command = inheriting(&socket, "x", &other);
+    fails(command.stdin(Stdio::null()), 2, "socket unit");
 }
 
 #[test]
-fn sockets_for_another_process_are_left_alone() {
+fn sockets_for_another_process_are_not_used() {
     let (socket, address) = bound();
     let mut command = Command::new(PROGRAM);
     let descriptor = OwnedFd::from(socket.try_clone().expect("there are descriptors left"));
@@ -178,8 +179,8 @@ fn sockets_for_another_process_are_left_alone() {
     assert_ne!(server.urls()[0], format!("tcp://{address}"));
 }
 
-/// Clients connect all the time, and wait for their greetings, while one server after the other
-/// serves the socket. The next one starts before or after the end of the one before.
+/// Clients connect all the time and wait for their greetings, while one server after the other
+/// serves the socket. The next server starts before or after the end of the one before.
 #[test]
 fn an_upgrade_refuses_no_client() {
     for scheme in ["tcp", "ws", "auto"] {
@@ -212,7 +213,7 @@ fn upgrade(scheme: &str) {
     let start = || {
         let url = format!("{scheme}://{address}");
         let arguments = ["--listen", &url, "--workers=2", "--log=warn", "--auto-silence=20ms"];
-        Running::start_command(&mut passing(&socket, "waddell.socket", &arguments), 1)
+        Running::start_command(&mut inheriting(&socket, "waddell.socket", &arguments), 1)
     };
     let serves = || {
         let before = greeted.load(Ordering::Relaxed);
@@ -248,7 +249,7 @@ fn upgrade(scheme: &str) {
 fn open_websocket(stream: &mut TcpStream) {
     let request = "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    stream.write_all(request.as_bytes()).expect("it is connected");
+    stream.write_all(request.as_bytes()).expect("the connection is open");
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -256,5 +257,5 @@ fn open_websocket(stream: &mut TcpStream) {
         head.extend(byte);
     }
     assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
-    stream.read_exact(&mut [0; 2]).expect("a message comes");
+    stream.read_exact(&mut [0; 2]).expect("a message arrives");
 }

@@ -17,7 +17,7 @@ use crate::options::{LogFormat, Logging};
 use floods::Floods;
 use lines::Lines;
 
-/// What of the log can be changed while it is written; dropping it waits until all is.
+/// The running log. Dropping it waits until all lines are written.
 #[derive(Debug)]
 pub(crate) struct Logs {
     level: reload::Handle<LevelFilter, Registry>,
@@ -26,10 +26,10 @@ pub(crate) struct Logs {
     lines: Lines,
 }
 
-/// Longest time that the end of the program waits for whoever reads the log.
+/// Longest time that the end of the program waits for the log's reader.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Begins to write the log.
+/// Starts the log.
 pub(crate) fn start(logging: &Logging) -> io::Result<Logs> {
     let lines = Lines::start(io::stderr())?;
     let writer = lines.clone();
@@ -44,16 +44,16 @@ pub(crate) fn start(logging: &Logging) -> io::Result<Logs> {
     Ok(Logs { level, format: logging.format, floods, lines })
 }
 
-/// Says why the program ends, whatever else is logged.
+/// Writes why the program ends, whatever the level of the log.
 pub(crate) fn last_words(format: LogFormat, message: &str) {
-    // Without a thread nobody else is left to wait.
+    // No thread can be started, so this one waits for the reader.
     let Ok(mut lines) = Lines::start(io::stderr()) else {
         eprintln!("waddell-server: {message}");
         return;
     };
     match format {
         LogFormat::Text => {
-            // It only waits in line.
+            // The line only joins the queue, which cannot fail.
             let _ = lines.write(format!("waddell-server: {message}\n").as_bytes());
         }
         LogFormat::Json => {
@@ -67,12 +67,12 @@ pub(crate) fn last_words(format: LogFormat, message: &str) {
 }
 
 impl Logs {
-    /// Says once in a while which lines have been left out, as there were too many of them, and
-    /// tells the server how many were dropped, as they were not read.
+    /// Returns a task that, once in each [`Floods::PERIOD`], logs which lines were left out and
+    /// sets the server's metric of dropped lines.
     pub(crate) fn sum_up(&self, server: ServerHandle) -> impl Future<Output = ()> + use<> {
         let (floods, lines) = (self.floods.clone(), self.lines.clone());
         async move {
-            let mut ticks = interval_at(Instant::now() + Floods::WHILE, Floods::WHILE);
+            let mut ticks = interval_at(Instant::now() + Floods::PERIOD, Floods::PERIOD);
             loop {
                 ticks.tick().await;
                 floods.sum_up();
@@ -81,10 +81,10 @@ impl Logs {
         }
     }
 
-    /// Takes on other options; returns the name of one that stays as it was.
+    /// Applies new options. Returns the name of a changed option that needs a restart.
     pub(crate) fn change(&self, logging: &Logging) -> Option<&'static str> {
         if self.level.reload(logging.level).is_err() {
-            // Nobody holds the log any more: the program ends.
+            // The log is gone: the program ends.
             return None;
         }
         (logging.format != self.format).then_some("log-format")

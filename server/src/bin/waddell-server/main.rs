@@ -1,4 +1,4 @@
-//! `waddell-server`: flags, environment and file to a [`ServerConfig`]; then run it.
+//! `waddell-server`: reads flags, environment and file into a [`ServerConfig`] and runs a server.
 
 mod logging;
 mod options;
@@ -27,15 +27,15 @@ struct Fatal {
 }
 
 impl Fatal {
-    /// Exit code for a configuration that cannot be used; anything else that fails is 1.
+    /// Exit code for a configuration that cannot be used. Other errors have code 1.
     const BAD_CONFIGURATION: u8 = 2;
 
     fn configuration(error: impl ToString) -> Self {
         Self { message: error.to_string(), code: Self::BAD_CONFIGURATION }
     }
 
-    fn system(what: &str, error: &io::Error) -> Self {
-        Self { message: format!("{what}: {error}"), code: 1 }
+    fn system(action: &str, error: &io::Error) -> Self {
+        Self { message: format!("{action}: {error}"), code: 1 }
     }
 }
 
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what the options say.
+/// Checks the configuration, and runs a server unless a check is all that is wanted.
 fn run(mut options: Options) -> Result<(), Fatal> {
     let sockets = systemd::sockets().map_err(Fatal::configuration)?;
     options.inherited = sockets.iter().filter_map(Inherited::url).collect();
@@ -67,19 +67,19 @@ fn run(mut options: Options) -> Result<(), Fatal> {
     }
     raise_descriptor_limit();
     let logs = logging::start(&options.logging)
-        .map_err(|error| Fatal::system("cannot write a log", &error))?;
+        .map_err(|error| Fatal::system("cannot start the log", &error))?;
     if let (Some(name), Some(identity)) = (options.self_signed(), &config.identity) {
         let cert = identity.cert.display();
         match options.logging.format {
             LogFormat::Text => eprintln!("self-signed certificate for {name}: {cert}"),
-            // Nothing else is on a line in such a log.
+            // Every line of such a log is one JSON object.
             LogFormat::Json => tracing::info!(name, %cert, "self-signed certificate"),
         }
     }
     serve(config, sockets, Process { inherited: options.inherited, logs })
 }
 
-/// What stays when the configuration is read again.
+/// State of the process that a reload needs.
 struct Process {
     /// URLs of the sockets inherited from the service manager.
     inherited: Vec<ListenUrl>,
@@ -91,7 +91,7 @@ fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> Res
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Fatal::system("cannot start", &error))?;
+        .map_err(|error| Fatal::system("cannot start the event loop", &error))?;
     let ended = runtime.block_on(async {
         let server = Server::bind_with(config, sockets).map_err(|error| Fatal {
             message: options::explain(&error),
@@ -102,7 +102,7 @@ fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> Res
             .map_err(|error| Fatal::system("cannot watch for signals", &error))?;
         let mut stdout = io::stdout().lock();
         for url in server.local_urls() {
-            // Nobody reads it: the server serves all the same.
+            // The server serves even if standard output is closed.
             let _ = writeln!(stdout, "listening on {url}");
         }
         if let Some(address) = server.admin_address() {
@@ -114,13 +114,14 @@ fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> Res
         tokio::spawn(sum_up);
         server.run(shutdown).await.map_err(|error| Fatal::system("cannot serve", &error))
     });
-    // Whoever still reads a file may do so for ever.
+    // Does not wait for a thread that is blocked by the file system.
     runtime.shutdown_background();
     ended
 }
 
-/// Returns what completes on the first SIGTERM or SIGINT; the second ends the process at once.
-/// SIGHUP reads the configuration and the certificate again.
+/// Starts to watch for signals. Returns a future that completes on the first SIGTERM or SIGINT.
+///
+/// A second one ends the process at once. SIGHUP reads the configuration and the certificate again.
 fn watch_signals(handle: ServerHandle, process: Process) -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -131,25 +132,25 @@ fn watch_signals(handle: ServerHandle, process: Process) -> io::Result<impl Futu
         while hang_up.recv().await.is_some() {
             systemd::reloading();
             let (handle, process) = (handle.clone(), Arc::clone(&process));
-            // A file system may hang, and who asks for an address may wait for the answer.
+            // Reading files and resolving host names may block.
             let reload = spawn_blocking(move || reload(&handle, &process));
             let reloaded = reload.await.unwrap_or_else(|panicked| Err(panicked.to_string()));
             systemd::reloaded(&match reloaded {
                 Ok(restart) if restart.is_empty() => {
-                    tracing::info!("read the configuration again");
+                    tracing::info!("configuration reloaded");
                     "serving".to_owned()
                 }
                 Ok(restart) => {
                     let options = restart.join(", ");
                     tracing::warn!(
                         options,
-                        "read the configuration again; some of it needs a restart"
+                        "configuration reloaded, but these options need a restart"
                     );
                     format!("serving; a restart is needed for {options}")
                 }
                 Err(error) => {
-                    tracing::error!(%error, "keeping the configuration in use");
-                    format!("serving; the last reload was refused: {error}")
+                    tracing::error!(%error, "cannot reload; the old configuration stays in effect");
+                    format!("serving; the last reload failed: {error}")
                 }
             });
         }
@@ -160,7 +161,7 @@ fn watch_signals(handle: ServerHandle, process: Process) -> io::Result<impl Futu
             _ = interrupt.recv() => "SIGINT",
         };
         systemd::stopping(server.longest_shutdown());
-        tracing::info!(signal = name, "shutting down; another signal ends it at once");
+        tracing::info!(signal = name, "shutting down; a second signal ends the program at once");
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -171,12 +172,12 @@ fn watch_signals(handle: ServerHandle, process: Process) -> io::Result<impl Futu
     })
 }
 
-/// Reads all that the operator says again, and has the server take it on. Returns the options that
-/// need a restart; what cannot be used leaves everything as it is.
+/// Reads the configuration again and applies it. Returns the changed options that need a restart.
+/// After an error everything stays as it is.
 fn reload(handle: &ServerHandle, process: &Process) -> Result<Vec<&'static str>, String> {
     let mut options = match Request::from_environment() {
         Ok(Request::Run(options)) => options,
-        // Nothing of the kind was asked for at the start, and a file cannot ask for it.
+        // Flags and variables have not changed since the start, and a file cannot ask for this.
         Ok(Request::Print(_)) => return Ok(Vec::new()),
         Err(error) => return Err(error.to_string()),
     };
@@ -189,7 +190,7 @@ fn reload(handle: &ServerHandle, process: &Process) -> Result<Vec<&'static str>,
 
 fn exit_code(error: &BindError) -> u8 {
     match error {
-        // The configuration is fine, the machine is not free to follow it.
+        // The configuration can be used, but the address is taken or needs more rights.
         BindError::Listen { source, .. } | BindError::Admin { source, .. }
             if matches!(
                 source.kind(),

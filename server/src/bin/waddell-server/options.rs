@@ -41,8 +41,8 @@ use proxies::ProxyArgs;
 use tcp::TcpArgs;
 use timeouts::TimeoutArgs;
 
-/// A signaling server: forwards small messages between programs that cannot reach each other yet,
-/// by waddell's protocol over TCP, TLS and WebSocket.
+/// A signaling server: forwards small messages between programs that have no direct connection yet.
+/// It speaks waddell's protocol over TCP, TLS and WebSocket.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, allow_negative_numbers = true, after_help = EXAMPLES)]
 pub(crate) struct Options {
@@ -63,17 +63,27 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) logging: Logging,
 
-    /// Read further options from a TOML file; its keys are the names of these flags.
-    #[arg(long, value_name = "FILE", env = "WADDELL_CONFIG")]
+    /// Read options from a TOML file. Its keys are the names of these flags.
+    #[arg(long, value_name = "FILE", help_heading = CONFIGURATION, env = "WADDELL_CONFIG")]
     config: Option<PathBuf>,
     /// URLs of the sockets inherited from the service manager.
     #[arg(skip)]
     pub(crate) inherited: Vec<ListenUrl>,
-    /// Check the whole configuration, and exit: 0 if it can be used, 2 if not.
-    #[arg(long, env = "WADDELL_CHECK", value_parser = BoolishValueParser::new())]
+    /// Check the whole configuration, and exit with code 0 if it can be used, or 2 if not.
+    #[arg(
+        long,
+        help_heading = CONFIGURATION,
+        env = "WADDELL_CHECK",
+        value_parser = BoolishValueParser::new()
+    )]
     pub(crate) check: bool,
-    /// Check the whole configuration, print it as a TOML file that says the same, and exit.
-    #[arg(long, env = "WADDELL_PRINT_CONFIG", value_parser = BoolishValueParser::new())]
+    /// Check the whole configuration, print it as a TOML file with the same meaning, and exit.
+    #[arg(
+        long,
+        help_heading = CONFIGURATION,
+        env = "WADDELL_PRINT_CONFIG",
+        value_parser = BoolishValueParser::new()
+    )]
     print_config: bool,
 }
 
@@ -84,23 +94,38 @@ Examples:
   waddell-server --listen tls://127.0.0.1:62443 --self-signed localhost
   WADDELL_LISTEN=tcp://:62443,ws://:62480 waddell-server --config waddell.toml
 
-Every option is also a variable (WADDELL_LISTEN) and, but for --config, --check and --print-config,
-a key of the file (listen = [\"tcp://0.0.0.0:62443\"]). Flags win over variables, variables over the
-file, also where two options say the same (--addr and --listen; --self-signed, --cert and
---certfile). Times are 10s, 500ms or 2m; sizes are 65536, 64KiB or 1MiB.
+Variables and the file:
+  Every option is also an environment variable, such as WADDELL_LISTEN. Every option except
+  --config, --check and --print-config is also a key of the file, such as
+  listen = [\"tcp://0.0.0.0:62443\"].
+  Flags win over variables, and variables win over the file. This also holds for options with the
+  same meaning: --addr and --listen, --certfile and --cert, --self-signed and a certificate.
+  Times are written 10s, 500ms or 2m. Sizes are written 65536, 64KiB or 1MiB.
 
-Signals: SIGTERM or SIGINT shuts down in order, a second one at once; SIGHUP reads the certificate
-and the file again: most of it takes effect at once, and a line in the log names what does not.";
+Signals:
+  SIGTERM or SIGINT shuts the server down. A second one ends the program at once.
+  SIGHUP reads the file and the certificate again. No connection is closed.
+  - New values take effect at once, except for the options named below.
+  - Open connections keep their --rate-*, --idle-timeout and --max-frame. New connections get the
+    new values.
+  - These options need a restart: --listen, --addr, --workers, --outbox-total, --tcp-keepalive,
+    --tcp-user-timeout, --admin, --log-format. So does adding or removing a certificate, and an
+    --outbox of more than a sixteenth of the --outbox-total in use. A log line names those that
+    have changed.
+  - If a new value cannot be used, all old values stay, and an error in the log gives the reason.";
 
-/// What the command line asks for: a server, or a text.
+/// Heading of the options about the configuration as a whole.
+const CONFIGURATION: &str = "Configuration";
+
+/// What the command line asks for: a server or a text.
 pub(crate) enum Request {
     Run(Box<Options>),
-    /// Help, version, or the configuration.
+    /// The help, the version or the configuration, to be printed.
     Print(String),
 }
 
 impl Request {
-    /// Reads the arguments and the environment of the process, and the file that they name.
+    /// Reads the arguments and the environment of the process, and the file named there.
     pub(crate) fn from_environment() -> Result<Self, OptionsError> {
         Self::from_arguments(env::args_os())
     }
@@ -128,7 +153,7 @@ impl Request {
     }
 }
 
-/// Returns the form of the log, even if some of the other options cannot be used.
+/// Returns the format of the log, even if other options cannot be used.
 pub(crate) fn log_format() -> LogFormat {
     let arguments: Vec<_> = env::args_os().map(with_two_dashes).collect();
     let lenient = |command: Command| command.ignore_errors(true).try_get_matches_from(&arguments);
@@ -140,7 +165,7 @@ pub(crate) fn log_format() -> LogFormat {
 }
 
 impl Options {
-    /// Returns the host name of the self-signed certificate, if one was asked for.
+    /// Returns the host name for `--self-signed`.
     pub(crate) fn self_signed(&self) -> Option<&str> {
         self.listening.self_signed.as_deref()
     }
@@ -148,7 +173,7 @@ impl Options {
     /// Checks what clap cannot check, and returns the server's configuration.
     pub(crate) fn to_config(&self) -> Result<ServerConfig, OptionsError> {
         let Self { listening, http, limits, timeouts, tcp, proxies, admin, logging, .. } = self;
-        // A check leaves no files behind.
+        // A check creates no files.
         let identity = listening.identity(!self.check && !self.print_config)?;
         let secured = identity.is_some() || listening.self_signed.is_some();
         let listen = listening.urls(secured, &self.inherited)?;
@@ -182,7 +207,7 @@ fn parse(command: Command, arguments: &[OsString]) -> Result<(Options, ArgMatche
     Ok((Options::from_arg_matches(&matches)?, matches))
 }
 
-/// Adds the second dash to the original's flags, which have one: `-addr`, `-pkfile`, `-certfile`.
+/// Adds a second dash to flags of the original waddell: `-addr`, `-pkfile` and `-certfile`.
 fn with_two_dashes(argument: OsString) -> OsString {
     let Some(text) = argument.to_str() else { return argument };
     let name = text.split('=').next().unwrap_or(text);

@@ -1,5 +1,5 @@
-//! What the service manager is told, and the sockets that it passes: systemd's protocols, which
-//! others speak too. Without one, nothing here does anything.
+//! Messages to a service manager, and the sockets inherited from it, by systemd's protocols.
+//! Without a service manager nothing here has an effect.
 
 use std::env;
 use std::time::Duration;
@@ -9,23 +9,23 @@ use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 use waddell_server::{Inherited, ServerHandle};
 
-/// Takes over the sockets that were passed (`LISTEN_FDS`). One whose name (`FileDescriptorName=`)
-/// is a scheme, such as `wss`, speaks that.
+/// Returns the inherited sockets (`LISTEN_FDS`). The name of a socket (`FileDescriptorName=`) may
+/// be the scheme that it serves, such as `wss`.
 pub(crate) fn sockets() -> Result<Vec<Inherited>, String> {
-    // Asked for first: the rest is gone from the environment once it is read.
+    // Read first, because `ListenFd` removes it from the environment.
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
-    let mut passed = ListenFd::from_env();
+    let mut inherited = ListenFd::from_env();
     let mut names = names.split(':');
     let mut sockets = Vec::new();
-    for index in 0..passed.len() {
+    for index in 0..inherited.len() {
         let name = names.next().unwrap_or_default();
-        let socket = passed
+        let socket = inherited
             .take_tcp_listener(index)
             .and_then(|socket| socket.map(|it| Inherited::new(it, name.parse().ok())).transpose())
             .map_err(|error| {
                 format!(
-                    "cannot use socket {index} ({name:?}) of those that were passed: {error}; \
-                     a socket unit for this server has ListenStream=HOST:PORT alone"
+                    "cannot use inherited socket {index} ({name:?}): {error}; \
+                     the socket unit may only have ListenStream=HOST:PORT"
                 )
             })?;
         sockets.extend(socket);
@@ -33,9 +33,8 @@ pub(crate) fn sockets() -> Result<Vec<Inherited>, String> {
     Ok(sockets)
 }
 
-/// Says that the server accepts connections once it does, and from then on that it is alive, as
-/// often as the service manager wants to hear it (`WATCHDOG_USEC`): for as long as every worker
-/// answers. One that hangs must not be covered up.
+/// Reports when the server accepts connections. From then on answers the watchdog, if there is one
+/// (`WATCHDOG_USEC`), for as long as every worker answers: a worker that hangs must be noticed.
 pub(crate) async fn report(server: ServerHandle) {
     server.serving().await;
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
@@ -49,35 +48,34 @@ pub(crate) async fn report(server: ServerHandle) {
     }
 }
 
-/// Says that the configuration is about to be read again.
+/// Reports that a reload begins.
 pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
-        // Only a clock that cannot be read, which is none.
-        Err(error) => tracing::debug!(%error, "cannot tell the service manager of a reload"),
+        Err(error) => tracing::debug!(%error, "cannot report a reload to the service manager"),
     }
 }
 
-/// Says that the configuration has been read again, and what came of it.
+/// Reports that a reload has ended, with its result.
 pub(crate) fn reloaded(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// Says that the server shuts down, which takes no longer than `time`.
+/// Reports that the server shuts down, which takes `time` at most.
 pub(crate) fn stopping(time: Duration) {
     let time = u32::try_from((time + MARGIN).as_micros()).unwrap_or(u32::MAX);
     notify(&[
         NotifyState::Stopping,
         NotifyState::ExtendTimeoutUsec(time),
-        NotifyState::Status("shutting down: hanging up, peer by peer"),
+        NotifyState::Status("shutting down: disconnecting peers"),
     ]);
 }
 
-/// What a busy machine may add to a shutdown.
+/// Time that a busy machine may add to a shutdown.
 const MARGIN: Duration = Duration::from_secs(5);
 
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "cannot tell the service manager how the server is");
+        tracing::warn!(%error, "cannot report to the service manager");
     }
 }

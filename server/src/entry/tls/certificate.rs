@@ -188,7 +188,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::entry::tls::self_signed;
+    use crate::entry::tls::{PemKind, self_signed};
 
     /// A certificate in use whose files were replaced since.
     fn replaced() -> (tempfile::TempDir, Identity, Certificate) {
@@ -201,7 +201,7 @@ mod tests {
 
     fn unreadable(identity: &Identity, why: &str) -> Result<CertifiedKey, TlsError> {
         let source = io::Error::other(why.to_owned());
-        Err(TlsError::Read { what: "certificate", path: identity.cert.clone(), source })
+        Err(TlsError::Read { kind: PemKind::Certificate, path: identity.cert.clone(), source })
     }
 
     #[test]

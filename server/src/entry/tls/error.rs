@@ -1,5 +1,6 @@
 //! Why a certificate or its key cannot be used.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,30 +11,30 @@ use rustls::pki_types::pem;
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("cannot read the {what} from {}: {source}", path.display())]
+    #[error("cannot read the {kind} from {}: {source}", path.display())]
     Read {
-        /// What was to be read.
-        what: &'static str,
+        /// What the file is to contain.
+        kind: PemKind,
         /// From where.
         path: PathBuf,
         /// Why not.
         source: io::Error,
     },
     /// A file is not PEM.
-    #[error("the {what} in {} is not valid PEM: {why}", path.display())]
+    #[error("the {kind} in {} is not valid PEM: {why}", path.display())]
     Pem {
-        /// What was to be read.
-        what: &'static str,
+        /// What the file is to contain.
+        kind: PemKind,
         /// From where.
         path: PathBuf,
         /// Why not.
         why: String,
     },
     /// A file has nothing of use in it.
-    #[error("there is no {what} in {} (expected a PEM block)", path.display())]
+    #[error("there is no {kind} in {} (expected a PEM block)", path.display())]
     Missing {
-        /// What was to be read.
-        what: &'static str,
+        /// What the file is to contain.
+        kind: PemKind,
         /// From where.
         path: PathBuf,
     },
@@ -73,12 +74,42 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    pub(super) fn pem(what: &'static str, path: &Path, error: pem::Error) -> Self {
+    /// Returns which file the error is about, if it is about one alone.
+    pub fn kind(&self) -> Option<PemKind> {
+        match self {
+            Self::Read { kind, .. } | Self::Pem { kind, .. } | Self::Missing { kind, .. } => {
+                Some(*kind)
+            }
+            Self::Unusable { .. } | Self::NoTickets(_) | Self::Name { .. } | Self::Write { .. } => {
+                None
+            }
+        }
+    }
+
+    pub(super) fn pem(kind: PemKind, path: &Path, error: pem::Error) -> Self {
         let path = path.to_owned();
         match error {
-            pem::Error::Io(source) => Self::Read { what, path, source },
-            pem::Error::NoItemsFound => Self::Missing { what, path },
-            error => Self::Pem { what, path, why: error.to_string() },
+            pem::Error::Io(source) => Self::Read { kind, path, source },
+            pem::Error::NoItemsFound => Self::Missing { kind, path },
+            error => Self::Pem { kind, path, why: error.to_string() },
         }
+    }
+}
+
+/// What a PEM file of a server is to contain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PemKind {
+    /// The certificate chain.
+    Certificate,
+    /// The certificate's private key.
+    PrivateKey,
+}
+
+impl fmt::Display for PemKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate => "certificate",
+            Self::PrivateKey => "private key",
+        })
     }
 }

@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::error::TlsError;
+use super::error::{PemKind, TlsError};
 use crate::config::Identity;
 
 impl Identity {
@@ -23,12 +23,12 @@ impl Identity {
     pub(super) fn load(&self) -> Result<CertifiedKey, TlsError> {
         let chain = CertificateDer::pem_file_iter(&self.cert)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| TlsError::pem("certificate", &self.cert, error))?;
+            .map_err(|error| TlsError::pem(PemKind::Certificate, &self.cert, error))?;
         if chain.is_empty() {
-            return Err(TlsError::Missing { what: "certificate", path: self.cert.clone() });
+            return Err(TlsError::Missing { kind: PemKind::Certificate, path: self.cert.clone() });
         }
         let key = PrivateKeyDer::from_pem_file(&self.key)
-            .map_err(|error| TlsError::pem("private key", &self.key, error))?;
+            .map_err(|error| TlsError::pem(PemKind::PrivateKey, &self.key, error))?;
         CertifiedKey::from_der(chain, key, &provider()).map_err(|source| TlsError::Unusable {
             cert: self.cert.clone(),
             key: self.key.clone(),

@@ -1,4 +1,4 @@
-//! Keeps lines that others cause by the thousand from filling the log.
+//! Limits on lines that clients cause by the thousand.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,13 +11,13 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// Lets each line of the program be logged so often in a while; counts the rest, and has
-/// [`Floods::sum_up`] say how many they were.
+/// Limits how often each line of the program is logged in a [`Floods::PERIOD`]. Counts the rest for
+/// [`Floods::sum_up`].
 ///
-/// Debugging lines are never left out: whoever asks for them wants them all.
+/// Lines of `debug` and `trace` have no limit: an operator who turns them on wants them all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Floods {
-    /// By the place in the program from which they come.
+    /// By the place in the program that logs them.
     lines: Arc<Mutex<HashMap<Identifier, Line>>>,
 }
 
@@ -25,19 +25,19 @@ pub(super) struct Floods {
 struct Line {
     level: Level,
     since: Instant,
-    said: u32,
+    logged: u32,
     left_out: u64,
-    /// What the first that was left out says.
+    /// Message of the first line that was left out.
     message: String,
 }
 
 impl Floods {
-    /// A while.
-    pub(super) const WHILE: Duration = Duration::from_secs(10);
+    /// Time in which each line may reach its limit once.
+    pub(super) const PERIOD: Duration = Duration::from_secs(10);
 
-    /// How often a line may be logged in a while: connections come and go all the time, and what an
-    /// operator is to act on is clear after a few. A single client can cause as many: with these
-    /// it writes some 3 kB a second at most.
+    /// Returns how often a line may be logged in a period. A few warnings are enough to act on;
+    /// connections come and go all the time. A single client can reach these limits: it then causes
+    /// some 3 kB of log a second at most.
     fn limit(level: Level) -> Option<u32> {
         match level {
             Level::ERROR | Level::WARN => Some(10),
@@ -46,8 +46,7 @@ impl Floods {
         }
     }
 
-    /// Says which lines were left out since the last time, and how often; once in a while, and at
-    /// the end.
+    /// Logs which lines were left out since the last call, and how often.
     pub(super) fn sum_up(&self) {
         let left_out: Vec<_> = self
             .lines()
@@ -59,7 +58,7 @@ impl Floods {
             })
             .collect();
         for (level, line, times) in left_out {
-            // The level is part of each place that logs, and cannot be a variable.
+            // The macros need a constant level.
             match level {
                 Level::ERROR => tracing::error!(target: SUMMARY, line, times, "and more like this"),
                 Level::WARN => tracing::warn!(target: SUMMARY, line, times, "and more like this"),
@@ -68,8 +67,8 @@ impl Floods {
         }
     }
 
-    /// Returns whether an event is to be logged, and takes note of it.
-    fn says(&self, event: &Event<'_>, now: Instant) -> bool {
+    /// Counts an event, and returns whether it is within its limit.
+    fn allows(&self, event: &Event<'_>, now: Instant) -> bool {
         let metadata = event.metadata();
         let level = *metadata.level();
         let Some(limit) = Self::limit(level).filter(|_| metadata.target() != SUMMARY) else {
@@ -79,15 +78,15 @@ impl Floods {
         let line = lines.entry(metadata.callsite()).or_insert_with(|| Line {
             level,
             since: now,
-            said: 0,
+            logged: 0,
             left_out: 0,
             message: String::new(),
         });
-        if now.duration_since(line.since) >= Self::WHILE {
-            (line.since, line.said) = (now, 0);
+        if now.duration_since(line.since) >= Self::PERIOD {
+            (line.since, line.logged) = (now, 0);
         }
-        if line.said < limit {
-            line.said += 1;
+        if line.logged < limit {
+            line.logged += 1;
             return true;
         }
         if line.left_out == 0 {
@@ -104,14 +103,14 @@ impl Floods {
 
 impl<S: Subscriber> Layer<S> for Floods {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
-        self.says(event, Instant::now())
+        self.allows(event, Instant::now())
     }
 }
 
-/// Marks the lines that sum up others.
+/// Target of the lines that sum up others; these have no limit.
 const SUMMARY: &str = "waddell_server::floods";
 
-/// Takes the message from among an event's fields.
+/// Copies the message from the fields of an event.
 struct Message<'a>(&'a mut String);
 
 impl Visit for Message<'_> {
@@ -131,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// What is logged while `run` runs.
+    /// Returns the lines that are logged while `run` runs.
     fn logged(floods: &Floods, run: impl FnOnce()) -> Vec<String> {
         #[derive(Clone, Default)]
         struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_said_a_few_times_and_then_summed_up() {
+    fn a_line_is_logged_a_few_times_and_then_summed_up() {
         let floods = Floods::default();
         let lines = logged(&floods, || {
             for number in 0..5_000 {
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_may_be_many_and_debugging_lines_any_number() {
+    fn info_lines_have_a_higher_limit_and_debug_lines_have_none() {
         let floods = Floods::default();
         let lines = logged(&floods, || {
             for _ in 0..2_000 {
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_while_it_is_said_again() {
+    fn after_a_period_a_line_is_logged_again() {
         let floods = Floods::default();
         let refuse = |times: usize| {
             logged(&floods, || {
@@ -207,7 +206,7 @@ mod tests {
         assert_eq!(refuse(1).len(), 0);
         for line in floods.lines().values_mut() {
             line.since =
-                line.since.checked_sub(Floods::WHILE).expect("the machine is up for longer");
+                line.since.checked_sub(Floods::PERIOD).expect("the machine is up for longer");
         }
         assert_eq!(refuse(12).len(), 10);
         let summary = logged(&floods, || floods.sum_up());

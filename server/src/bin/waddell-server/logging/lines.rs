@@ -1,4 +1,8 @@
-//! A thread that writes lines, so that nobody else waits for whoever reads them.
+//! A thread that writes the log, so that a stalled reader never blocks the server.
+//!
+//! `tracing-appender` 0.2.5 cannot replace it: it says nowhere in the log that lines are missing,
+//! and does not count lines whose write failed. At the end of the program it waits for 1.1 s at
+//! most. If its queue is full, it gives up after 0.1 s and prints an error to standard output.
 
 use std::io::{self, Write};
 use std::mem;
@@ -6,36 +10,36 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Lines that wait to be written by a thread of their own; bounded. A line for which there is no
-/// room is dropped and counted, and where it is missing another line says so.
+/// The queue of lines that a thread of its own writes. A line that does not fit is dropped and
+/// counted, and a line at the gap says how many are missing.
 #[derive(Clone, Debug)]
 pub(super) struct Lines(Arc<Queue>);
 
 #[derive(Debug, Default)]
 struct Queue {
     state: Mutex<State>,
-    /// There is something to write.
+    /// Signalled when there is something to write.
     filled: Condvar,
-    /// All is written.
+    /// Signalled when everything is written.
     emptied: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
-    /// What waited before is being written.
+    /// The thread is writing lines that it took out of `waiting`.
     writing: bool,
     dropped: u64,
-    /// How many of those no line has spoken of.
-    unsaid: u64,
+    /// Number of dropped lines that the log does not mention yet.
+    unreported: u64,
 }
 
 impl Lines {
-    /// Most bytes that wait while as many may be on their way: some seconds of a log at its
-    /// fullest.
+    /// Most bytes that wait; the thread may be writing as many again. They are some seconds of a
+    /// log at its fullest.
     const CAPACITY: usize = 1 << 20;
 
-    /// Capacity that is kept once all is written.
+    /// Capacity of the buffer that is kept after writing.
     const KEPT: usize = 16 << 10;
 
     /// Starts the thread. It ends with the process.
@@ -48,12 +52,12 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Returns how many lines have been dropped.
+    /// Returns the number of dropped lines.
     pub(super) fn dropped(&self) -> u64 {
         self.state().dropped
     }
 
-    /// Waits until all is written, but no longer than this: nobody may be reading.
+    /// Waits until everything is written, but no longer than `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let unwritten = |state: &mut State| state.writing || !state.waiting.is_empty();
         let Self(queue) = self;
@@ -65,7 +69,7 @@ impl Lines {
         let mut state = self.state();
         if state.waiting.len() + line.len() > Self::CAPACITY {
             state.dropped += 1;
-            state.unsaid += 1;
+            state.unreported += 1;
             return;
         }
         let idle = state.waiting.is_empty() && !state.writing;
@@ -85,16 +89,16 @@ impl Lines {
             let mut state = state.unwrap_or_else(PoisonError::into_inner);
             mem::swap(&mut batch, &mut state.waiting);
             state.writing = true;
-            let unsaid = mem::take(&mut state.unsaid);
+            let unreported = mem::take(&mut state.unreported);
             drop(state);
-            if unsaid > 0 {
-                // It waits right behind what was the last to find room.
-                tracing::warn!(lines = unsaid, "log lines dropped: they are read too slowly");
+            if unreported > 0 {
+                // This joins the queue right behind the last line that did fit.
+                tracing::warn!(lines = unreported, "log lines dropped: the reader is too slow");
             }
             let written = output.write_all(&batch);
             let mut state = self.state();
             if written.is_err() {
-                // To say so would be one more line that cannot be written.
+                // A line about it could not be written either.
                 state.dropped += batch.iter().filter(|byte| **byte == b'\n').count() as u64;
             }
             state.writing = false;
@@ -114,7 +118,7 @@ impl Lines {
 }
 
 impl Write for Lines {
-    /// Takes a whole line.
+    /// Queues a whole line, or drops it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
         Ok(line.len())
@@ -131,16 +135,16 @@ mod tests {
 
     use super::*;
 
-    /// Says that it has something to write, and waits until it may.
+    /// An output that hands over each write, and waits for its result.
     struct Gate {
-        came: Sender<Vec<u8>>,
-        may: Receiver<io::Result<()>>,
+        writes: Sender<Vec<u8>>,
+        results: Receiver<io::Result<()>>,
     }
 
     impl Write for Gate {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.came.send(bytes.to_owned()).unwrap();
-            self.may.recv().unwrap()?;
+            self.writes.send(bytes.to_owned()).unwrap();
+            self.results.recv().unwrap()?;
             Ok(bytes.len())
         }
 
@@ -149,38 +153,41 @@ mod tests {
         }
     }
 
+    /// Starts a queue whose output is a [`Gate`].
+    fn gated() -> (Lines, Receiver<Vec<u8>>, Sender<io::Result<()>>) {
+        let (writes, written) = channel();
+        let (finish, results) = channel();
+        (Lines::start(Gate { writes, results }).unwrap(), written, finish)
+    }
+
     #[test]
-    fn nobody_waits_for_who_does_not_read_and_what_finds_no_room_is_counted() {
-        let (came, comes) = channel();
-        let (allow, may) = channel();
-        let lines = Lines::start(Gate { came, may }).unwrap();
+    fn a_stalled_reader_blocks_nothing_and_lines_that_do_not_fit_are_counted() {
+        let (lines, written, finish) = gated();
         lines.push(b"first\n");
-        assert_eq!(comes.recv().unwrap(), b"first\n");
+        assert_eq!(written.recv().unwrap(), b"first\n");
         let line = [&[b'x'; 1023][..], b"\n"].concat();
         for _ in 0..2000 {
             lines.push(&line);
         }
         assert_eq!(lines.dropped(), 2000 - 1024);
         lines.flush(Duration::ZERO);
-        allow.send(Ok(())).unwrap();
-        assert_eq!(comes.recv().unwrap(), line.repeat(1024));
+        finish.send(Ok(())).unwrap();
+        assert_eq!(written.recv().unwrap(), line.repeat(1024));
         // There is room for as much again.
         lines.push(b"last\n");
-        allow.send(Ok(())).unwrap();
-        assert_eq!(comes.recv().unwrap(), b"last\n");
-        allow.send(Ok(())).unwrap();
+        finish.send(Ok(())).unwrap();
+        assert_eq!(written.recv().unwrap(), b"last\n");
+        finish.send(Ok(())).unwrap();
         lines.flush(Duration::from_secs(60));
         assert_eq!(lines.dropped(), 2000 - 1024);
     }
 
     #[test]
-    fn what_cannot_be_written_counts_as_dropped() {
-        let (came, comes) = channel();
-        let (allow, may) = channel();
-        let lines = Lines::start(Gate { came, may }).unwrap();
+    fn a_line_that_cannot_be_written_counts_as_dropped() {
+        let (lines, written, finish) = gated();
         lines.push(b"lost\n");
-        comes.recv().unwrap();
-        allow.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
+        written.recv().unwrap();
+        finish.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
         lines.flush(Duration::from_secs(60));
         assert_eq!(lines.dropped(), 1);
     }

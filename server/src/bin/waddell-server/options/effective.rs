@@ -1,4 +1,4 @@
-//! The configuration that is in effect, as a file that says the same.
+//! The configuration in effect, as a TOML file with the same meaning.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -9,11 +9,10 @@ use toml::Value;
 use super::Options;
 use super::error::OptionsError;
 
-/// Checks the whole configuration, and writes it as TOML: every option that has a value, in the
-/// order of the help, whether it is a default or comes from a flag, a variable or a file.
+/// Checks the whole configuration, and returns it as TOML: every option that has a value, default
+/// or not, in the order of the help.
 ///
-/// The original's names are written as the options that they stand for. Keys and certificates are
-/// named by their files.
+/// Today's names replace the original's. Certificate and key are given as paths.
 pub(super) fn to_toml(options: &Options, matches: &ArgMatches) -> Result<String, OptionsError> {
     let config = options.to_config()?;
     let command = Options::command();
@@ -22,7 +21,7 @@ pub(super) fn to_toml(options: &Options, matches: &ArgMatches) -> Result<String,
         let Some(name) = argument.get_long() else { continue };
         let value = match name {
             "help" | "version" | "config" | "check" | "print-config" => continue,
-            // `listen`, `cert` and `key` have what these stand for.
+            // Their values are part of `listen`, `cert` and `key`.
             "addr" | "certfile" | "pkfile" => continue,
             "listen" => {
                 let urls = config.listen.iter().map(|url| Value::String(url.to_string()));
@@ -54,10 +53,11 @@ fn path(name: &str, path: Option<&std::path::PathBuf>) -> Result<Option<Value>, 
     path.map(|path| written(name, path.as_os_str())).transpose()
 }
 
-/// A value as a person would write it: numbers, true and false without quotes.
+/// Returns a value as an operator would write it: numbers, true and false without quotes.
 fn written(name: &str, value: &OsStr) -> Result<Value, OptionsError> {
     let text = value.to_str().ok_or_else(|| {
-        OptionsError(format!("--{name} {}: not UTF-8, as files have to be", value.display()))
+        let value = value.display();
+        OptionsError(format!("--{name} {value}: not valid UTF-8, which a TOML file needs"))
     })?;
     Ok(match text {
         "true" => Value::Boolean(true),

@@ -1,21 +1,23 @@
-//! What is wrong, in the operator's words: one line that names the option.
+//! Errors in the operator's words: one line that names the option.
 
 use std::fmt::Write as _;
 
-use waddell_server::{BindError, Scheme, TlsError};
+use waddell_server::{BindError, PemKind, Scheme, TlsError};
 
-/// Says in the operator's words why a server cannot start.
+/// Returns why a server cannot start, and the option that is to blame.
 pub(crate) fn explain(error: &BindError) -> String {
     match error {
         BindError::NoListener => "--listen: at least one address is needed".to_owned(),
-        BindError::NoCertificate { url } => format!("--listen {url}: needs --cert and --key"),
+        BindError::NoCertificate { url } => {
+            format!("--listen {url}: needs --cert and --key, or --self-signed")
+        }
         BindError::Tls(error) => explain_tls(error),
         BindError::Listen { url, source } => format!("--listen {url}: {source}"),
         BindError::Inherited { address, scheme } => {
             let scheme = scheme.unwrap_or(Scheme::Tcp).as_str();
             format!(
-                "--listen: {error}; add --listen {scheme}://{address}, \
-                 or remove it from the socket unit"
+                "--listen: there is no URL for the inherited socket on {address}; \
+                 add --listen {scheme}://{address}, or remove the socket from the socket unit"
             )
         }
         BindError::Admin { address, source } => format!("--admin {address}: {source}"),
@@ -23,21 +25,16 @@ pub(crate) fn explain(error: &BindError) -> String {
     }
 }
 
+/// Returns why a certificate or a key cannot be used, and the option that is to blame.
 pub(super) fn explain_tls(error: &TlsError) -> String {
-    let option = match error {
-        TlsError::Read { what, .. }
-        | TlsError::Pem { what, .. }
-        | TlsError::Missing { what, .. }
-            if *what == "private key" =>
-        {
-            "--key"
-        }
-        _ => "--cert",
+    let option = match error.kind() {
+        Some(PemKind::PrivateKey) => "--key",
+        Some(PemKind::Certificate) | None => "--cert",
     };
     format!("{option}: {error}")
 }
 
-/// clap explains itself over several lines; the first says what is wrong, a tip may follow.
+/// Returns clap's error and its tip, if there is one, without the usage and in one line.
 pub(super) fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let mut line = String::new();

@@ -1,4 +1,4 @@
-//! The file: its keys are the flags' names, its values become their defaults.
+//! The TOML file. Its keys are the names of the flags, its values become their defaults.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use clap::{Arg, Command};
 
 use super::error::OptionsError;
 
-/// Makes the values in a file the defaults of the flags.
+/// Reads a file, and makes its values the defaults of the flags.
 pub(super) fn with_file(mut command: Command, file: &Path) -> Result<Command, OptionsError> {
     let place = format!("--config {}", file.display());
     let text =
@@ -19,7 +19,7 @@ pub(super) fn with_file(mut command: Command, file: &Path) -> Result<Command, Op
     for (key, value) in table {
         if COMMAND_LINE.contains(&key.as_str()) {
             return Err(OptionsError(format!(
-                "{place}: {key}: belongs on the command line; a file says how the server behaves"
+                "{place}: {key}: not allowed in a file; use --{key} on the command line"
             )));
         }
         let named = |argument: &&Arg| argument.get_long() == Some(&key);
@@ -31,7 +31,7 @@ pub(super) fn with_file(mut command: Command, file: &Path) -> Result<Command, Op
             };
             let hint = closest(&key, names())
                 .map_or(String::new(), |name| format!("; did you mean {name:?}?"));
-            return Err(OptionsError(format!("{place}: there is no option {key:?}{hint}")));
+            return Err(OptionsError(format!("{place}: unknown key {key:?}{hint}")));
         };
         let values = values(&value).ok_or_else(|| {
             OptionsError(format!(
@@ -43,7 +43,7 @@ pub(super) fn with_file(mut command: Command, file: &Path) -> Result<Command, Op
     Ok(command)
 }
 
-/// What says where the options are, or asks for something else than a server.
+/// Options that a file cannot set: it is read because of them, or no server is started.
 const COMMAND_LINE: [&str; 5] = ["check", "config", "help", "print-config", "version"];
 
 fn values(value: &toml::Value) -> Option<Vec<String>> {
@@ -62,7 +62,8 @@ fn values(value: &toml::Value) -> Option<Vec<String>> {
     }
 }
 
-/// Returns the name that shares the most letters at its beginning with what was written.
+/// Returns the name that has the longest beginning, of three letters at least, in common with
+/// `written`.
 fn closest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.replace('_', "-");
     let shared = |name: &str| name.chars().zip(written.chars()).take_while(|(a, b)| a == b).count();

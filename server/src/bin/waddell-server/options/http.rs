@@ -1,4 +1,4 @@
-//! What listeners that speak HTTP answer.
+//! HTTP: the pages that are served, and the origins that may connect.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,11 @@ use super::values::origin;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "HTTP")]
 pub(super) struct HttpArgs {
-    /// Serve this folder at / in place of the demo page; `off` serves none.
+    /// Serve the files of this folder at / instead of the demo page. With `off`, serve neither.
     #[arg(long, value_name = "DIR", env = "WADDELL_WWW")]
     www: Option<PathBuf>,
-    /// Origins whose pages may open a WebSocket, such as https://example.org.
-    /// Repeatable. [default: any]
+    /// Let only pages of this origin open a WebSocket, such as https://example.org. Repeatable.
+    /// [default: any]
     #[arg(
         long,
         value_name = "ORIGIN",

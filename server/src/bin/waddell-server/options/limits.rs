@@ -1,4 +1,4 @@
-//! Most bytes, connections and frames.
+//! Limits on bytes, connections and frames.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use super::values::{bytes, memory, rate, size_text, time};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct LimitArgs {
-    /// Most bytes in the outbox of one peer; a frame that does not fit is dropped and counted.
+    /// Most bytes in the outbox of one peer: the frames that the server has yet to send to it. A
+    /// frame that does not fit is dropped and counted.
     #[arg(
         long,
         value_name = "BYTES",
@@ -21,8 +22,8 @@ pub(super) struct LimitArgs {
         value_parser = bytes
     )]
     outbox: usize,
-    /// Most memory of all outboxes together, at least 16 times --outbox; the fullest outboxes lose
-    /// frames first. 0: no limit.
+    /// Most memory of all outboxes together, at least 16 times --outbox; 0: no limit. Near the
+    /// limit the fullest outboxes lose frames first.
     #[arg(
         long,
         value_name = "BYTES",
@@ -31,7 +32,7 @@ pub(super) struct LimitArgs {
         value_parser = memory
     )]
     outbox_total: usize,
-    /// Longest frame, in bytes; a peer that sends a longer one is disconnected.
+    /// Longest frame, in bytes. A peer that sends a longer one is disconnected.
     #[arg(
         long,
         value_name = "BYTES",
@@ -56,18 +57,18 @@ pub(super) struct LimitArgs {
         env = "WADDELL_MAX_CONNECTIONS_PER_ADDRESS"
     )]
     max_connections_per_address: usize,
-    /// Most connections accepted a second, on all listeners together; further ones wait.
+    /// Most connections accepted a second, on all listeners together. Further connections wait.
     /// [default: no limit]
     #[arg(long, value_name = "N", env = "WADDELL_ACCEPT_RATE")]
     accept_rate: Option<NonZeroU32>,
-    /// Most frames a second from one peer; a faster peer is read from more slowly and loses no
-    /// frame. [default: no limit]
+    /// Most frames a second from one peer. The server reads more slowly from a faster peer, and
+    /// drops none of its frames. [default: no limit]
     #[arg(long, value_name = "N", env = "WADDELL_RATE_FRAMES")]
     rate_frames: Option<NonZeroU32>,
-    /// Most bytes a second from one peer, in the same way. [default: no limit]
+    /// Most bytes a second from one peer, limited in the same way. [default: no limit]
     #[arg(long, value_name = "BYTES", env = "WADDELL_RATE_BYTES", value_parser = rate)]
     rate_bytes: Option<NonZeroU32>,
-    /// A peer may save up its unused rate for this long, and use it at once.
+    /// A peer saves up its unused rate for this long, and may send that much at once.
     #[arg(
         long,
         value_name = "TIME",
@@ -84,14 +85,14 @@ impl LimitArgs {
         let largest_frame = usize::from(self.max_frame) + waddell_core::PREFIX_LEN;
         if self.outbox < largest_frame {
             return Err(OptionsError(format!(
-                "--outbox {}: no room for the largest frame, {largest_frame} bytes; \
+                "--outbox {}: too small for the largest frame ({largest_frame} bytes); \
                  raise it or lower --max-frame",
                 self.outbox
             )));
         }
         if self.outbox_total != 0 && self.outbox_total / 16 < self.outbox {
             return Err(OptionsError(format!(
-                "--outbox-total {}: less than 16 times --outbox, {} bytes; \
+                "--outbox-total {}: less than 16 times --outbox ({} bytes); \
                  raise it or lower --outbox",
                 self.outbox_total, self.outbox
             )));

@@ -14,30 +14,32 @@ use super::values::workers;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Listening")]
 pub(super) struct Listening {
-    /// Where to listen: tcp://HOST:PORT, tls://, ws://, wss:// or auto:// (all four on one port).
-    /// Repeatable; port 0 picks a free one.
-    /// [default: tcp://0.0.0.0:62443 and ws://0.0.0.0:62480; tls and wss with a certificate]
+    /// URL to listen on: tcp://HOST:PORT, tls://, ws://, wss://, or auto:// for all four on one
+    /// port. Repeatable. Port 0 picks a free port. [default: tcp://0.0.0.0:62443 and
+    /// ws://0.0.0.0:62480; with a certificate, tls and wss instead]
     #[arg(long, value_name = "URL", env = "WADDELL_LISTEN", value_delimiter = ',')]
     pub(super) listen: Vec<ListenUrl>,
-    /// Listen here as the original did: tcp://, or tls:// with a certificate.
+    /// Listen as the original waddell did: same as --listen tcp://HOST:PORT, or tls:// with a
+    /// certificate.
     #[arg(long, value_name = "HOST:PORT", env = "WADDELL_ADDR")]
     pub(super) addr: Option<String>,
-    /// PEM file with the certificate chain. Read again when the files change, and on SIGHUP.
+    /// PEM file with the certificate chain. It and --key are read again when they change, and on
+    /// SIGHUP.
     #[arg(long, value_name = "PEM", env = "WADDELL_CERT")]
     pub(super) cert: Option<PathBuf>,
-    /// PEM file with the certificate's key: PKCS#8, PKCS#1 or SEC1.
+    /// PEM file with the certificate's private key, as PKCS#8, PKCS#1 or SEC1.
     #[arg(long, value_name = "PEM", env = "WADDELL_KEY")]
     pub(super) key: Option<PathBuf>,
-    /// The original's name for --cert.
+    /// The original waddell's name for --cert.
     #[arg(long, value_name = "PEM", env = "WADDELL_CERTFILE")]
     pub(super) certfile: Option<PathBuf>,
-    /// The original's name for --key.
+    /// The original waddell's name for --key.
     #[arg(long, value_name = "PEM", env = "WADDELL_PKFILE")]
     pub(super) pkfile: Option<PathBuf>,
-    /// Make a certificate for this host name, for development, and say where it is.
+    /// For development: make a certificate for this host name, and print where its file is.
     #[arg(long, value_name = "NAME", env = "WADDELL_SELF_SIGNED")]
     pub(super) self_signed: Option<String>,
-    /// Threads that serve connections; 0: one for each processor.
+    /// Number of threads that serve connections; 0: one for each processor.
     #[arg(
         long,
         value_name = "N",
@@ -49,10 +51,10 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    /// Applies precedence among options that mean the same, such as --addr and --listen: a flag
+    /// Applies precedence among options with the same meaning, such as --addr and --listen: a flag
     /// wins over a variable, and a variable over the file.
     pub(super) fn apply_precedence(&mut self, matches: &ArgMatches) {
-        // Values of the file are defaults to clap. `None` is the lowest place.
+        // To clap, values of the file are defaults. `None`, for no value, is the lowest.
         let place = |option: &str| -> Option<ValueSource> { matches.value_source(option) };
         let (listen, addr) = (place("listen"), place("addr"));
         if listen < addr {
@@ -68,7 +70,7 @@ impl Listening {
         if key < pkfile {
             self.key = None;
         }
-        // A pair may come from two places: the certificate from a flag, the key from the file.
+        // Certificate and key may come from two places, such as a flag and the file.
         let pair = cert.max(certfile).max(key).max(pkfile);
         let self_signed = place("self_signed");
         if pair < self_signed {
@@ -86,7 +88,7 @@ impl Listening {
         self.key.as_ref().or(self.pkfile.as_ref())
     }
 
-    /// Returns the certificate; makes a self-signed one if that is asked for and `make` allows it.
+    /// Returns the certificate. Makes one for `--self-signed` if `make` allows it.
     pub(super) fn identity(&self, make: bool) -> Result<Option<Identity>, OptionsError> {
         let (cert, key) = (self.cert(), self.key());
         let name = &self.self_signed;
@@ -101,8 +103,7 @@ impl Listening {
             (None, Some(_), None) => return refuse("--key: needs --cert as well"),
             (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
                 return refuse(
-                    "--self-signed: makes a certificate in place of --cert and --key; \
-                     leave out one or the other",
+                    "--self-signed: replaces --cert and --key; use either it or these two",
                 );
             }
         };
@@ -110,8 +111,8 @@ impl Listening {
         Ok(Some(identity))
     }
 
-    /// Returns the addresses to listen on. The default is the inherited sockets, or else the
-    /// library's default.
+    /// Returns the URLs to listen on. Without any, they are those of the inherited sockets, or else
+    /// the library's default.
     pub(super) fn urls(
         &self,
         secured: bool,

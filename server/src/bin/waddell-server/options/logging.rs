@@ -1,18 +1,18 @@
-//! The log: how much of it, and in which form.
+//! Level and format of the log.
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 use waddell_server::ServerConfig;
 
-/// The log: how much of it, and in which form.
+/// Level and format of the log.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logs")]
 pub(crate) struct Logging {
     /// Least severe messages that are logged: off, error, warn, info, debug or trace.
     #[arg(long = "log", value_name = "LEVEL", default_value = "info", env = "WADDELL_LOG")]
     pub(crate) level: LevelFilter,
-    /// Form of log lines on standard error.
+    /// Format of log lines on standard error.
     #[arg(
         long = "log-format",
         value_name = "FORMAT",
@@ -20,7 +20,7 @@ pub(crate) struct Logging {
         env = "WADDELL_LOG_FORMAT"
     )]
     pub(crate) format: LogFormat,
-    /// Show the addresses of clients in the log: on or off.
+    /// Log the addresses of clients: on or off.
     #[arg(
         long = "log-addresses",
         value_name = "on|off",
@@ -33,7 +33,7 @@ pub(crate) struct Logging {
     pub(super) addresses: bool,
 }
 
-/// The form of log lines.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// For people.

@@ -1,4 +1,4 @@
-//! Proxies that may name the address of a client.
+//! Proxies that may name a client's address.
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
@@ -10,8 +10,9 @@ use super::values::network;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Proxies")]
 pub(super) struct ProxyArgs {
-    /// Networks of proxies that may name the address of a client (in X-Forwarded-For, or see
-    /// --proxy-protocol), such as 10.0.0.0/8 or 192.0.2.1. Repeatable. [default: none]
+    /// Network of trusted proxies, such as 10.0.0.0/8 or 192.0.2.1. The server takes a client's
+    /// address from their X-Forwarded-For or, with --proxy-protocol, from their PROXY header.
+    /// Repeatable. [default: none]
     #[arg(
         long,
         value_name = "CIDR",
@@ -20,8 +21,8 @@ pub(super) struct ProxyArgs {
         value_parser = network
     )]
     trusted_proxies: Vec<IpNet>,
-    /// Connections from --trusted-proxies begin with a header of the PROXY protocol, version 1 or
-    /// 2, on every listener.
+    /// Connections from --trusted-proxies must begin with a PROXY header, version 1 or 2, on every
+    /// listener.
     #[arg(long, env = "WADDELL_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
     proxy_protocol: bool,
 }
@@ -29,7 +30,7 @@ pub(super) struct ProxyArgs {
 impl ProxyArgs {
     pub(super) fn to_proxies(&self) -> Result<TrustedProxies, OptionsError> {
         if self.proxy_protocol && self.trusted_proxies.is_empty() {
-            let error = "--proxy-protocol: list the networks of the proxies with --trusted-proxies";
+            let error = "--proxy-protocol: needs the proxies' networks in --trusted-proxies";
             return Err(OptionsError(error.to_owned()));
         }
         Ok(TrustedProxies {

@@ -10,8 +10,8 @@ use super::values::{tcp_time, time_text};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TCP")]
 pub(super) struct TcpArgs {
-    /// Let TCP probe a peer from which nothing has arrived for this long, up to four times at
-    /// intervals of a quarter of it.
+    /// Probe a peer at TCP level if nothing has arrived from it for this long: up to four times, at
+    /// intervals of a quarter of this time.
     #[arg(
         long,
         value_name = "TIME",
@@ -20,8 +20,8 @@ pub(super) struct TcpArgs {
         value_parser = tcp_time
     )]
     tcp_keepalive: Duration,
-    /// Disconnect a peer that has not acknowledged data at TCP level for this long (at least 3 x
-    /// --write-timeout is used).
+    /// Disconnect a peer that has not acknowledged data at TCP level for this long, or for three
+    /// times --write-timeout if that is longer.
     #[arg(
         long,
         value_name = "TIME",

@@ -1,4 +1,4 @@
-//! The table of options: consistent, complete, and clear about what is wrong.
+//! The table of options: consistent, complete, and with errors that name the option.
 
 mod example;
 mod precedence;
@@ -43,19 +43,31 @@ fn the_table_of_options_is_consistent() {
     }
 }
 
+/// Fails if the library has a default for an option that has none here, or one that cannot be
+/// written as text.
 #[test]
-fn the_defaults_are_those_of_the_library() {
-    let (ours, library) = (config(&[]).unwrap(), ServerConfig::default());
-    assert_eq!(format!("{ours:?}"), format!("{library:?}"));
+fn without_options_the_configuration_is_the_default_of_the_library() {
+    assert_eq!(config(&[]).unwrap(), ServerConfig::default());
 }
 
 #[test]
-fn addresses_add_up() {
-    assert_eq!(urls(&[]), ["tcp://0.0.0.0:62443", "ws://0.0.0.0:62480"]);
-    assert_eq!(
-        urls(&["--self-signed", "localhost", "--check"]),
-        ["tls://0.0.0.0:62443", "wss://0.0.0.0:62480"]
-    );
+fn the_help_names_the_default_listeners() {
+    let command = Options::command();
+    let listen = command.get_arguments().find(|argument| argument.get_long() == Some("listen"));
+    let help = listen.unwrap().get_help().unwrap().to_string();
+    for url in ServerConfig::default().listen {
+        assert!(help.contains(&url.to_string()), "{url}: {help}");
+    }
+}
+
+#[test]
+fn with_a_certificate_the_default_listeners_speak_tls() {
+    let secured = urls(&["--self-signed", "localhost", "--check"]);
+    assert_eq!(secured, ["tls://0.0.0.0:62443", "wss://0.0.0.0:62480"]);
+}
+
+#[test]
+fn addresses_are_read_with_one_dash_or_two_and_add_up() {
     assert_eq!(urls(&["-addr", ":62443"]), ["tcp://0.0.0.0:62443"]);
     assert_eq!(urls(&["-addr=127.0.0.1:1"]), ["tcp://127.0.0.1:1"]);
     assert_eq!(
@@ -81,7 +93,7 @@ fn flags_win_over_the_file() {
 }
 
 #[test]
-fn what_is_wrong_is_one_line_that_names_the_option() {
+fn an_error_is_one_line_that_names_the_option() {
     let folder = tempfile::tempdir().unwrap();
     let unknown = file("listn = \"tcp://127.0.0.1:1\"\n");
     let broken = file("outbox = \n");
@@ -91,17 +103,31 @@ fn what_is_wrong_is_one_line_that_names_the_option() {
     let absent = folder.path().join("absent.pem").to_str().unwrap().to_owned();
     for (arguments, expected) in [
         (&["--listen", "foo://127.0.0.1:1"][..], &["--listen", "foo://127.0.0.1:1", "scheme"][..]),
-        (&["--listen", "tls://127.0.0.1:1"], &["--listen tls://127.0.0.1:1", "--cert"]),
-        (&["--cert", &absent], &["--cert", "--key"]),
+        (&["--listen", "http://127.0.0.1:1"], &["--listen", "scheme"]),
+        (&["--listen", "tcp://127.0.0.1"], &["--listen", "port"]),
+        (&["--listen", "tcp://127.0.0.1:70000"], &["--listen", "port"]),
+        (
+            &["--listen", "tls://127.0.0.1:1"],
+            &["--listen tls://127.0.0.1:1: needs --cert and --key, or --self-signed"],
+        ),
+        (&["--cert", &absent], &["--cert: needs --key"]),
+        (&["--key", &absent], &["--key: needs --cert"]),
         (&["--cert", &absent, "--key", &absent], &["--cert", "absent.pem"]),
         (&["--self-signed", "a", "--cert", "b", "--key", "c"], &["--self-signed", "--cert"]),
         (&["--outbox", "1KiB"], &["--outbox", "--max-frame"]),
         (&["--outbox", "many"], &["--outbox", "1MiB"]),
+        (&["--outbox", "64MiB"], &["--outbox-total", "16 times"]),
+        (&["--outbox-total", "1MiB"], &["--outbox-total", "8MiB"]),
         (&["--max-frame", "17"], &["--max-frame"]),
+        (&["--max-frame", "65536"], &["--max-frame"]),
+        (&["--max-connections", "-1"], &["-1"]),
+        (&["--write-timeout", "0s"], &["--write-timeout", "1ms"]),
         (&["--write-timeout", "soon"], &["--write-timeout", "500ms"]),
         (&["--www", &absent], &["--www", "no such folder"]),
         (&["--origin", "https://example.org/page"], &["--origin", "without a path"]),
+        (&["--origin", "example.org"], &["--origin", "https://"]),
         (&["--workers", "-1"], &["--workers"]),
+        (&["--workers", "100000"], &["--workers", "1024"]),
         (
             &["--trusted-proxies", "10.0.0.0/33"],
             &["--trusted-proxies", "10.0.0.0/33", "10.0.0.0/8"],
@@ -113,6 +139,7 @@ fn what_is_wrong_is_one_line_that_names_the_option() {
         (&["--proxy-protocol"], &["--proxy-protocol", "--trusted-proxies"]),
         (&["--addr", "nowhere"], &["--addr", "port is missing"]),
         (&["--log", "loud"], &["--log"]),
+        (&["--log-format", "xml"], &["--log-format", "json"]),
         (&["--config", &absent], &["--config", "absent.pem"]),
         (&["--config", &text(&unknown)], &["listn", "did you mean \"listen\""]),
         (&["--config", &text(&broken)], &["--config", "line 1"]),
@@ -130,23 +157,23 @@ fn what_is_wrong_is_one_line_that_names_the_option() {
 }
 
 #[test]
-fn what_belongs_on_the_command_line_is_refused_in_a_file() {
+fn options_of_the_command_line_are_not_allowed_in_a_file() {
     for key in ["check", "print-config", "config", "help", "version"] {
         let file = file(&format!("{key} = true\n"));
         let error = options(&["--config", file.path().to_str().unwrap()]).unwrap_err();
-        assert!(error.contains(&format!("{key}: belongs on the command line")), "{error}");
+        assert!(error.contains(&format!("{key}: not allowed in a file; use --{key}")), "{error}");
     }
 }
 
 #[test]
-fn what_is_on_or_off_takes_the_same_words_everywhere() {
-    for (word, truth) in [("on", true), ("yes", true), ("1", true), ("off", false), ("no", false)] {
+fn switches_accept_the_same_words_everywhere() {
+    for (word, value) in [("on", true), ("yes", true), ("1", true), ("off", false), ("no", false)] {
         let file = file(&format!(
             "admin-debug = {word:?}\nproxy-protocol = {word:?}\nlog-addresses = {word:?}\n\
              trusted-proxies = \"192.0.2.1\"\n"
         ));
         let config = config(&["--config", file.path().to_str().unwrap()]).unwrap();
-        let taken = [config.admin.debug, config.proxies.send_header, config.log_addresses];
-        assert_eq!(taken, [truth; 3], "{word}");
+        let set = [config.admin.debug, config.proxies.send_header, config.log_addresses];
+        assert_eq!(set, [value; 3], "{word}");
     }
 }

@@ -1,4 +1,4 @@
-//! Longest times.
+//! Timeouts.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) struct TimeoutArgs {
         value_parser = time
     )]
     write_timeout: Duration,
-    /// Longest time for the TLS handshake and for the HTTP handshake, each.
+    /// Longest time for the TLS handshake, and again for the HTTP handshake.
     #[arg(
         long,
         value_name = "TIME",
@@ -28,7 +28,7 @@ pub(super) struct TimeoutArgs {
         value_parser = time
     )]
     handshake_timeout: Duration,
-    /// On auto:// listeners, a client that is silent for this long waits for waddell's greeting.
+    /// On auto:// listeners, send the greeting to a client that has been silent for this long.
     #[arg(
         long,
         value_name = "TIME",
@@ -37,7 +37,7 @@ pub(super) struct TimeoutArgs {
         value_parser = time
     )]
     auto_silence: Duration,
-    /// Time between two pings of a WebSocket peer.
+    /// Time between two pings to a WebSocket peer.
     #[arg(
         long,
         value_name = "TIME",
@@ -46,7 +46,7 @@ pub(super) struct TimeoutArgs {
         value_parser = time
     )]
     ping_interval: Duration,
-    /// Longest time from a ping to the next byte from the peer.
+    /// Disconnect a WebSocket peer that has sent no byte for this long after a ping.
     #[arg(
         long,
         value_name = "TIME",
@@ -59,7 +59,7 @@ pub(super) struct TimeoutArgs {
     /// [default: never]
     #[arg(long, value_name = "TIME", env = "WADDELL_IDLE_TIMEOUT", value_parser = time)]
     idle_timeout: Option<Duration>,
-    /// Disconnect a peer that does not complete a frame within this time.
+    /// Disconnect a peer that has begun a frame and not completed it within this time.
     #[arg(
         long,
         value_name = "TIME",
@@ -68,8 +68,8 @@ pub(super) struct TimeoutArgs {
         value_parser = time
     )]
     frame_timeout: Duration,
-    /// On shutdown, accept connections for this long after /readyz begins to say 503: longer than
-    /// a load balancer's health checks need.
+    /// On shutdown, still accept connections for this long while /readyz answers 503. Behind a load
+    /// balancer, set it to more than its health checks need to notice.
     #[arg(
         long,
         value_name = "TIME",
@@ -78,8 +78,8 @@ pub(super) struct TimeoutArgs {
         value_parser = delay
     )]
     drain_delay: Duration,
-    /// Longest time for the rest of a shutdown. Peers are disconnected 2,000 a second, or faster
-    /// where that would take more than four fifths of this time. Handshakes have a fifth of it.
+    /// Longest time for the rest of a shutdown. Peers are disconnected at 2,000 a second, or faster
+    /// if that would take more than four fifths of this time. Handshakes get a fifth of it.
     #[arg(
         long,
         value_name = "TIME",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use waddell_server::IpNet;
 
+/// Parses a time that is not zero.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let time = delay(text)?;
     if time < Duration::from_millis(1) {
@@ -14,7 +15,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-/// A time in the range of TCP's timers.
+/// Parses a time in the range of TCP's timers.
 pub(super) fn tcp_time(text: &str) -> Result<Duration, String> {
     let range = Duration::from_secs(1)..=Duration::from_secs(9 * 3600);
     time(text)
@@ -23,7 +24,7 @@ pub(super) fn tcp_time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a time from 1s to 9h".to_owned())
 }
 
-/// A time that may be zero.
+/// Parses a time that may be zero.
 pub(super) fn delay(text: &str) -> Result<Duration, String> {
     let time = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -42,7 +43,7 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected a size of at most 1GiB, such as 65536, 64KiB or 1MiB".to_owned())
 }
 
-/// A limit on memory; 8 MiB at least, so that some of the largest frames fit.
+/// Parses a limit on memory: 0, or at least 8 MiB, so that some of the largest frames fit.
 pub(super) fn memory(text: &str) -> Result<usize, String> {
     size(text)
         .filter(|bytes| *bytes == 0 || *bytes >= 8 << 20)
@@ -93,7 +94,7 @@ pub(super) fn workers(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected a number from 0 to 1024".to_owned())
 }
 
-/// A network, or an address, which is a network of one.
+/// Parses a network, or an address as a network of one.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let network = match text.parse::<IpAddr>() {
         Ok(address) => Ok(IpNet::from(address.to_canonical())),
@@ -102,7 +103,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     network.map_err(|_| "expected a network such as 10.0.0.0/8 or 192.0.2.1".to_owned())
 }
 
-/// An origin as browsers write it: scheme, host and perhaps a port, without a path.
+/// Checks that an origin is as browsers write it: scheme, host and perhaps a port, without a path.
 pub(super) fn origin(text: &str) -> Result<String, String> {
     let host = text.split_once("://").map(|(_, host)| host);
     match host {

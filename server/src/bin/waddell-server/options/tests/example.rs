@@ -1,6 +1,6 @@
-//! The commented file, the table of options and what the server makes of them are one.
+//! The example file agrees with the table of options and with the server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use waddell_server::{Identity, self_signed};
@@ -10,24 +10,23 @@ use crate::options::values::{bytes, delay};
 
 const EXAMPLE: &str = include_str!("../../../../../waddell.example.toml");
 
-/// Options that have no place in the example: what is asked once, on a command line, and the
-/// original's names for others.
+/// Options that the example leaves out: those of the command line, and the original's names.
 const NOT_IN_THE_EXAMPLE: [&str; 8] =
     ["help", "version", "config", "check", "print-config", "addr", "certfile", "pkfile"];
 
-/// The example's keys, each without the `#` before it, with what is said above it.
+/// Returns the keys of the example, each with its value and the comment above it.
 fn entries() -> BTreeMap<String, (toml::Value, String)> {
     let mut entries = BTreeMap::new();
-    let mut said = String::new();
+    let mut comment = String::new();
     for line in EXAMPLE.lines() {
         match line.strip_prefix('#') {
-            None => said.clear(),
-            Some(text) if text.is_empty() || text.starts_with(' ') => said.push_str(text),
+            None => comment.clear(),
+            Some(text) if text.is_empty() || text.starts_with(' ') => comment.push_str(text),
             Some(setting) => {
                 let table: toml::Table = setting.parse().expect(setting);
                 for (key, value) in table {
-                    let before = entries.insert(key.clone(), (value, said.clone()));
-                    assert!(before.is_none(), "{key} is there once");
+                    let before = entries.insert(key.clone(), (value, comment.clone()));
+                    assert!(before.is_none(), "{key} occurs once");
                 }
             }
         }
@@ -45,7 +44,7 @@ fn arguments() -> Vec<clap::Arg> {
     command.get_arguments().filter(|argument| named(argument)).cloned().collect()
 }
 
-/// What an option is by default, as the program says it.
+/// Returns the default of an option, as text.
 fn default(argument: &clap::Arg) -> Option<String> {
     match argument.get_default_values() {
         _ if argument.get_long() == Some("listen") => {
@@ -66,7 +65,7 @@ fn text(value: &toml::Value) -> String {
     }
 }
 
-/// Everything that the program makes of its options.
+/// Returns everything that the program reads from its options, as text.
 fn outcome(arguments: &[&str]) -> String {
     let options = options(arguments).unwrap();
     let config = options.to_config().unwrap();
@@ -77,7 +76,7 @@ fn printed(arguments: &[&str]) -> String {
     options(&[arguments, &["--print-config"]].concat()).expect_err("it is printed")
 }
 
-/// A folder with a certificate and its key twice, and a file that says to use the first.
+/// Returns a folder, and in it a certificate, its key, and a copy of each.
 fn certificate() -> (tempfile::TempDir, [PathBuf; 4]) {
     let folder = tempfile::tempdir().unwrap();
     let Identity { cert, key } = self_signed("localhost", folder.path()).unwrap();
@@ -105,17 +104,17 @@ fn the_example_shows_the_defaults() {
     let entries = entries();
     for argument in arguments() {
         let long = argument.get_long().unwrap();
-        let (value, said) = &entries[long];
-        assert_ne!(said.trim(), "", "{long} is explained");
+        let (value, comment) = &entries[long];
+        assert_ne!(comment.trim(), "", "{long} is explained");
         match default(&argument) {
             Some(default) => assert_eq!(text(value), default, "{long}"),
-            None => assert!(said.contains("No default"), "{long}: {said}"),
+            None => assert!(comment.contains("No default"), "{long}: {comment}"),
         }
     }
 }
 
 #[test]
-fn the_example_can_be_used_as_it_is_and_with_every_line_in_effect() {
+fn the_example_can_be_used_as_it_is_and_with_every_key_uncommented() {
     let untouched = file(EXAMPLE);
     assert_eq!(outcome(&["--config", untouched.path().to_str().unwrap()]), outcome(&[]));
     let (_folder, [cert, key, ..]) = certificate();
@@ -128,18 +127,21 @@ fn the_example_can_be_used_as_it_is_and_with_every_line_in_effect() {
     });
     let all = file(&lines.collect::<Vec<_>>().join("\n"));
     let config = config(&["--config", all.path().to_str().unwrap()]).unwrap();
-    assert!(config.admin.address.unwrap().ip().is_loopback(), "an example that is safe to follow");
+    assert!(
+        config.admin.address.unwrap().ip().is_loopback(),
+        "the example of an admin address is safe"
+    );
 }
 
-/// For each option a file without it, and one in which it is not as it is by default.
+/// Returns two files for each option: one without it, and one with a value that is not its default.
 fn changes([cert, key, other_cert, other_key]: &[PathBuf; 4]) -> Vec<Change> {
     let entries = entries();
     let with_certificate = format!("cert = {cert:?}\nkey = {key:?}\n");
     let change = |argument: clap::Arg| {
         let long = argument.get_long().unwrap().to_owned();
-        let (example, said) = &entries[&long];
+        let (example, comment) = &entries[&long];
         let basis = match &*long {
-            // It makes files where the user keeps them: its own test only checks it.
+            // It creates files in the home folder. A test below checks it without creating them.
             "self-signed" => return None,
             "cert" | "key" => &with_certificate,
             "rate-burst" => "rate-frames = 1\n",
@@ -156,7 +158,7 @@ fn changes([cert, key, other_cert, other_key]: &[PathBuf; 4]) -> Vec<Change> {
             Some(line) => basis.replace(line, &format!("{long} = {value}")),
             None => format!("{basis}{long} = {value}\n"),
         };
-        let needs_restart = said.contains("[restart]");
+        let needs_restart = comment.contains("[restart]");
         Some(Change { long, without: file(basis), with: file(&text), needs_restart })
     };
     arguments().into_iter().filter_map(change).collect()
@@ -190,7 +192,7 @@ fn no_option_is_without_effect() {
 fn the_example_says_which_options_need_a_restart() {
     let (_folder, files) = certificate();
     for change in changes(&files) {
-        // How log lines look is the program's affair.
+        // The log is the program's, and unknown to the library.
         if change.long.starts_with("log") {
             assert_eq!(change.needs_restart, change.long == "log-format", "{}", change.long);
             continue;
@@ -210,7 +212,19 @@ fn the_example_says_which_options_need_a_restart() {
     }
 }
 
-/// A value that is not the default, as TOML.
+#[test]
+fn the_help_names_the_options_that_need_a_restart() {
+    let (_, list) = EXAMPLES.split_once("These options need a restart:").unwrap();
+    let (list, _) = list.split_once('.').unwrap();
+    let in_help: BTreeSet<_> = list.split(',').map(|option| option.trim().to_owned()).collect();
+    let marked = entries().into_iter().filter(|(_, (_, comment))| comment.contains("[restart]"));
+    let marked = marked.map(|(key, _)| format!("--{key}"));
+    // The original's name for `listen` is not in the example.
+    let expected: BTreeSet<_> = marked.chain(["--addr".to_owned()]).collect();
+    assert_eq!(in_help, expected);
+}
+
+/// Returns a value that is not the default, as TOML.
 fn another(long: &str, default: &str) -> String {
     if let Ok(number) = default.parse::<i64>() {
         return if number > 100 { number - 1 } else { number + 1 }.to_string();
@@ -227,12 +241,12 @@ fn another(long: &str, default: &str) -> String {
         ("listen", _) => "\"tcp://127.0.0.1:1\"".to_owned(),
         ("log", _) => "\"debug\"".to_owned(),
         ("log-format", _) => "\"json\"".to_owned(),
-        (long, default) => panic!("another value than {default:?} for {long}, please"),
+        (long, default) => panic!("add a value other than {default:?} for {long}"),
     }
 }
 
 #[test]
-fn what_is_printed_says_the_same_when_it_is_read_again() {
+fn the_printed_configuration_has_the_same_meaning_when_it_is_read() {
     let (_folder, [cert, key, ..]) = certificate();
     let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
     for arguments in [
@@ -253,7 +267,7 @@ fn what_is_printed_says_the_same_when_it_is_read_again() {
 }
 
 #[test]
-fn what_cannot_be_used_is_not_printed() {
+fn a_configuration_that_cannot_be_used_is_not_printed() {
     let error = options(&["--print-config", "--outbox", "1KiB"]).expect_err("it is too small");
     assert!(error.contains("--outbox"), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
