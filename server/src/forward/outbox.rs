@@ -80,6 +80,7 @@ impl Outbox {
     /// Appends an item, unless a frame would exceed `limit` bytes.
     ///
     /// The outbox grows by as much memory as `charge` grants; by any amount without one.
+    #[inline]
     pub(crate) fn push(
         &mut self,
         item: Item<'_>,
@@ -102,6 +103,7 @@ impl Outbox {
         Ok(())
     }
 
+    #[inline]
     fn push_frame(
         &mut self,
         frame: &[u8],
@@ -160,8 +162,24 @@ impl Outbox {
         self.len() == 0
     }
 
-    /// Makes room for `more` bytes: borrows a buffer, moves the bytes to the front, or grows.
+    /// Makes room for `more` bytes.
+    #[inline]
     fn reserve(
+        &mut self,
+        more: usize,
+        limit: usize,
+        pool: &mut BufferPool,
+        charge: Option<&mut Charge>,
+    ) -> Result<(), NoMemory> {
+        if self.bytes.capacity() - self.bytes.len() >= more {
+            return Ok(());
+        }
+        self.grow(more, limit, pool, charge)
+    }
+
+    /// Makes room for `more` bytes: borrows a buffer, moves the bytes to the front, or grows.
+    #[inline(never)]
+    fn grow(
         &mut self,
         more: usize,
         limit: usize,
@@ -210,6 +228,7 @@ impl Outbox {
     }
 
     /// Makes sure that a frame of that length can go into an open message, if there are messages.
+    #[inline]
     fn open_message(&mut self, frame_len: usize) {
         match self.messages {
             Messages::None => return,
