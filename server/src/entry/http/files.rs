@@ -1,4 +1,4 @@
-//! Files that are served: those in the program, and those of a folder.
+//! Files served over HTTP: those built into the program, and those of a folder.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -18,7 +18,7 @@ include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 /// A file that is part of the program.
 #[derive(Debug)]
 pub(super) struct Embedded {
-    /// Where it is served, from the root, without the slash.
+    /// The path in its URL, without the slash at the beginning.
     path: &'static str,
     bytes: &'static [u8],
     /// Changes with the bytes.
@@ -41,7 +41,7 @@ pub(super) async fn from_folder(folder: &Path, path: &str, request: &HeaderMap) 
             file.push("index.html");
             metadata = tokio::fs::metadata(&file).await?;
         }
-        // To open a pipe takes until somebody writes to it.
+        // Opening a pipe would wait for a process that writes to it.
         if !metadata.is_file() {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -94,8 +94,8 @@ fn content(path: &str, etag: &str, body: ReplyBody, request: &HeaderMap) -> Repl
     if let Ok(etag) = HeaderValue::from_str(etag) {
         reply.headers_mut().insert(header::ETAG, etag);
     }
-    // Kept by the browser, and asked for again each time: a new server's page is never mixed
-    // with an old one's package.
+    // The browser keeps the file but asks for changes each time, so that a new server's page is
+    // never mixed with an old server's package.
     reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     reply
 }
