@@ -1,16 +1,16 @@
-//! The server's one clock.
+//! The server's clock.
 
 use tokio::time::Instant as Tokio;
 use waddell_core::Instant;
 
-/// Tells the time in the core's terms: the server's start is the epoch.
+/// A clock of the core's instants. The epoch is the server's start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     epoch: Tokio,
 }
 
 impl Clock {
-    /// Starts a clock, which shows [`Instant::EPOCH`].
+    /// Starts a clock at [`Instant::EPOCH`].
     pub(crate) fn start() -> Self {
         Self { epoch: Tokio::now() }
     }
@@ -19,7 +19,7 @@ impl Clock {
         Instant::since_epoch(self.epoch.elapsed())
     }
 
-    /// Returns the same point in time in the terms of tokio's timers.
+    /// Returns the same point in time for tokio's timers.
     pub(crate) fn timer(self, at: Instant) -> Tokio {
         self.epoch + at.elapsed_since_epoch()
     }
