@@ -44,7 +44,7 @@ impl Hasher for IdHasher {
     }
 }
 
-/// Shows the first quarter of an id: enough to follow a peer in the log, too little to write to it.
+/// Shows the first quarter of an id: enough to find a peer in the log, too little to send to it.
 pub(crate) struct Short(pub(crate) PeerId);
 
 impl fmt::Display for Short {

@@ -33,7 +33,7 @@ impl Acceptors {
                 .expect("the provider has cipher suites for TLS 1.2 and 1.3")
                 .with_no_client_auth()
                 .with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
-            // Tickets save both sides the signature when a client returns, and the server memory.
+            // Tickets save both sides a signature when a client returns. The server stores none.
             config.ticketer = Arc::clone(&ticketer);
             config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
             TlsAcceptor::from(Arc::new(config))
