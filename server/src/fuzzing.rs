@@ -8,7 +8,7 @@ use crate::forward::proxy_watch::ProxyWatch;
 ///
 /// # Panics
 ///
-/// If it is not.
+/// If it is classified differently.
 pub fn proxy_header(stream: &[u8], cut: usize) {
     let whole = Start::of(stream);
     let begin = &stream[..cut.min(stream.len())];

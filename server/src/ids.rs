@@ -20,7 +20,7 @@ pub(crate) fn shard(id: PeerId, shards: usize) -> usize {
     usize::from(last) % shards
 }
 
-/// Returns a number of this peer. The numbers of all peers are spread evenly over `u32`.
+/// Returns the number of a peer: always the same, and spread evenly over `u32` among all peers.
 pub(crate) fn spread(id: PeerId) -> u32 {
     let [a, b, c, d, ..] = *id.as_bytes();
     u32::from_be_bytes([a, b, c, d])

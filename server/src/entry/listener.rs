@@ -139,7 +139,7 @@ async fn accept(
         let accepted = tokio::select! {
             // Later connections are left to the process that shares the socket.
             biased;
-            // Fails if the sender is gone, so the server has stopped.
+            // Fails if the sender is gone: then the server has stopped.
             _ = stop.wait_for(|stop| *stop) => return,
             accepted = accept_one(&socket, &entrance) => accepted,
         };

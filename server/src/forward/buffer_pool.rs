@@ -20,7 +20,7 @@ impl BufferPool {
     const MAX_KEPT: usize = 4 << 20;
     /// Largest buffer kept, in bytes: enough for any peer that reads in time.
     pub(crate) const MAX_CAPACITY: usize = 256 * 1024;
-    /// Capacity of a new buffer, in bytes: a handful of small messages.
+    /// Capacity of a new buffer, in bytes: a handful of small frames.
     pub(crate) const NEW_CAPACITY: usize = 1024;
 
     pub(crate) fn lend(&mut self) -> Vec<u8> {

@@ -39,8 +39,8 @@ impl Timer {
 
     /// Frees the timer if it has fired.
     ///
-    /// Otherwise it stays set and wakes the task once without need. A peer whose frames arrive in
-    /// pieces has a deadline for each of them, so it is likely to be used again.
+    /// Otherwise it stays set and wakes the task once without need, because a peer whose frames
+    /// arrive in pieces has a deadline for each of them.
     pub(super) fn release(&mut self) {
         self.0.take_if(|sleep| sleep.is_elapsed());
     }

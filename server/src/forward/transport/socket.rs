@@ -10,8 +10,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 
 /// The writing half of a socket, as a link needs it. No method waits.
 pub(crate) trait WriteHalf {
-    /// Writes to the socket; fails with [`io::ErrorKind::WouldBlock`] if the socket has no
-    /// room.
+    /// Writes to the socket. Fails with [`io::ErrorKind::WouldBlock`] if the socket has no room.
     type Writer<'a>: Write
     where
         Self: 'a;

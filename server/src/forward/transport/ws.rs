@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_rule_has_its_close_code() {
+    fn each_broken_rule_has_its_close_code() {
         let unmasked = b"\x82\x01a".to_vec();
         let too_long_together =
             [frame(BINARY, &[0; 100_000]), frame(FIN | CONTINUE, &[0; 40_000])].concat();
@@ -440,7 +440,7 @@ mod tests {
             ("a long message", frame(FIN | BINARY, &[0; 131_073]), 1009),
             ("a long message in two frames", too_long_together, 1009),
             (
-                "the longest length of all",
+                "the largest length in a header",
                 b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0".to_vec(),
                 1009,
             ),
