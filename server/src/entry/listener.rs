@@ -86,8 +86,8 @@ fn set_options(socket: &Socket, config: &ServerConfig) -> io::Result<()> {
     // Writes are sent at once: frames are small, and an outbox already collects those of a turn.
     socket.set_tcp_nodelay(true)?;
     // Detects a peer that disappeared without closing; there is no other way to probe clients of
-    // 2015. The system counts in seconds. On Linux no probe follows one that has been unanswered
-    // for the user timeout, so detection takes 75 s by default; elsewhere 120 s.
+    // 2015. The system counts in seconds. On Linux one unanswered probe is enough after a silence
+    // of the user timeout, so detection takes 75 s by default; elsewhere 120 s.
     let second = Duration::from_secs(1);
     let keepalive = TcpKeepalive::new()
         .with_time(config.tcp.keepalive.max(second))
