@@ -49,7 +49,7 @@ impl TransportKind {
 pub(crate) enum FailureReason {
     /// It took longer than `handshake-timeout` or a shutdown allows.
     Timeout,
-    /// TLS failed: the client speaks something else, or shares no version or cipher with the server.
+    /// TLS failed: the client speaks something else, or no version or cipher is common to both.
     Tls,
     /// The client sent no valid HTTP request.
     Http,
