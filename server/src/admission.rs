@@ -1,4 +1,4 @@
-//! How many connections there may be, in all and from one address.
+//! Limits of connections: in total, from one address, and by file descriptors.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Counts connections, and says when there are enough.
+/// Counts connections, and refuses those beyond the limits.
 #[derive(Debug)]
 pub(crate) struct Admissions {
     counts: Mutex<Counts>,
-    /// Told when the last connection is gone.
+    /// Notified when the last connection has ended.
     empty: Notify,
 }
 
@@ -25,30 +25,30 @@ struct Counts {
     by_address: HashMap<Network, usize>,
 }
 
-/// A connection's place among all, and among those of its address once that is known; dropping it
-/// makes room for another.
+/// A connection in the counts: in the total, and in that of its address once that is known.
+/// Dropping it removes it from both.
 #[derive(Debug)]
 pub(crate) struct Admission {
     admissions: Arc<Admissions>,
     address: Option<Network>,
 }
 
-/// Why a connection is not let in.
+/// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("there are as many connections as max-connections allows")]
+    #[error("max-connections is reached")]
     Full,
     #[error(
-        "there are as many connections as there are descriptors for; allow more with `ulimit -n` \
-         or LimitNOFILE="
+        "there are no file descriptors for more connections; allow more with `ulimit -n` or \
+         LimitNOFILE="
     )]
     NoDescriptor,
-    #[error("its address has as many connections as max-connections-per-address allows")]
+    #[error("its address has reached max-connections-per-address")]
     AddressFull,
 }
 
 impl Admissions {
-    /// A limit of 0 is none.
+    /// Makes the counts. 0 means no limit.
     pub(crate) fn new(max_total: usize, max_per_address: usize) -> Self {
         let admissions = Self { counts: Mutex::default(), empty: Notify::new() };
         admissions.set_max_by_descriptors(usize::MAX);
@@ -56,7 +56,7 @@ impl Admissions {
         admissions
     }
 
-    /// Changes the limits for connections to come; a limit of 0 is none.
+    /// Changes the limits for new connections. 0 means no limit.
     pub(crate) fn set_limits(&self, max_total: usize, max_per_address: usize) {
         let unlimited = |limit| if limit == 0 { usize::MAX } else { limit };
         let mut counts = self.counts();
@@ -87,12 +87,12 @@ impl Admissions {
         Ok(Admission { admissions: Arc::clone(self), address: None })
     }
 
-    /// Returns how many connections there are, peers or not.
+    /// Returns the number of connections, whether they are peers or not.
     pub(crate) fn len(&self) -> usize {
         self.counts().total
     }
 
-    /// Waits until there are none.
+    /// Waits until there are no connections.
     pub(crate) async fn all_gone(&self) {
         while self.len() > 0 {
             self.empty.notified().await;
@@ -105,7 +105,7 @@ impl Admissions {
 }
 
 impl Admission {
-    /// Counts the connection as one of this address, and of no other.
+    /// Counts the connection against this address, and no longer against a former one.
     pub(crate) fn claim(&mut self, address: IpAddr) -> Result<(), Refused> {
         let address = Network::of(address);
         if self.address == Some(address) {
@@ -153,11 +153,12 @@ impl Drop for Admission {
     }
 }
 
-/// What counts as one address: an IPv4 address, or an IPv6 /64, which is what one line is given.
+/// A network that counts as one address: an IPv4 address, or an IPv6 /64, as one line gets.
 ///
-/// It is the upper half of an IPv6 address. An IPv4 address `a.b.c.d` stands as the network
-/// `0:ffff:aabb:ccdd::/64`, and the network of `::1` as `0:0:0:1::/64`: no host is in these, since
-/// `::/8` is reserved. So it is never 0, and an `Option` of it takes 8 bytes.
+/// The number is the upper half of an IPv6 address. An IPv4 address `a.b.c.d` is stored as the
+/// network `0:ffff:aabb:ccdd::/64`, and the network of `::1` as `0:0:0:1::/64`. No host is in these
+/// networks, because `::/8` is reserved. So the number is never 0, and an `Option` of it takes
+/// 8 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Network(NonZeroU64);
 
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_hold_and_places_come_back() {
+    fn limits_hold_and_ended_connections_do_not_count() {
         let admissions = Arc::new(Admissions::new(3, 2));
         let first = admit(&admissions, "10.0.0.1").unwrap();
         let _second = admit(&admissions, "10.0.0.1").unwrap();
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_at_once_do_not_exceed_the_limits_and_give_all_back() {
+    fn concurrent_admissions_stay_within_the_limit() {
         let admissions = Arc::new(Admissions::new(5, 0));
         std::thread::scope(|scope| {
             for _ in 0..3 {
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_no_limit() {
+    fn zero_means_no_limit() {
         let admissions = Arc::new(Admissions::new(0, 0));
         let held: Vec<_> = (0..1000).map(|_| admit(&admissions, "10.0.0.1").unwrap()).collect();
         drop(held);
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn changed_limits_hold_for_connections_to_come() {
+    fn changed_limits_hold_for_new_connections() {
         let admissions = Arc::new(Admissions::new(1, 0));
         let _first = admit(&admissions, "10.0.0.1").unwrap();
         assert_eq!(admit(&admissions, "10.0.0.1").unwrap_err(), Refused::Full);
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_more_than_descriptors_whatever_the_limits() {
+    fn descriptors_limit_the_connections_without_other_limits() {
         let admissions = Arc::new(Admissions::new(0, 0));
         admissions.set_max_by_descriptors(1);
         let held = admit(&admissions, "10.0.0.1").unwrap();
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn one_ipv6_network_is_one_address() {
+    fn addresses_of_one_ipv6_network_count_as_one() {
         let admissions = Arc::new(Admissions::new(0, 1));
         let _held = admit(&admissions, "2001:db8::1").unwrap();
         assert!(admit(&admissions, "2001:db8::ffff:2").is_err());
@@ -250,15 +251,15 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_counts_for_the_address_that_was_claimed_last() {
+    fn a_connection_counts_against_the_address_that_was_claimed_last() {
         let admissions = Arc::new(Admissions::new(0, 1));
         let mut moves = admissions.admit().unwrap();
-        let _nobody = admissions.admit().unwrap();
+        let _unclaimed = admissions.admit().unwrap();
         moves.claim([10, 0, 0, 1].into()).unwrap();
         assert!(admit(&admissions, "10.0.0.1").is_err());
         moves.claim([10, 0, 0, 2].into()).unwrap();
         let _held = admit(&admissions, "10.0.0.1").unwrap();
-        // It keeps what it has if there is no room elsewhere.
+        // A refused claim keeps the former address.
         assert_eq!(moves.claim([10, 0, 0, 1].into()), Err(Refused::AddressFull));
         assert!(admit(&admissions, "10.0.0.2").is_err());
     }

@@ -1,4 +1,4 @@
-//! The server's one clock.
+//! The server's clock.
 
 #[cfg(any(test, feature = "internals"))]
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant as TokioInstant;
 use waddell_core::Instant;
 
-/// Tells the time in the core's terms: the server's start is the epoch.
+/// A clock of the core's instants. The epoch is the server's start.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     epoch: TokioInstant,
@@ -16,7 +16,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Starts a clock, which shows [`Instant::EPOCH`].
+    /// Starts a clock at [`Instant::EPOCH`].
     pub(crate) fn start() -> Self {
         Self {
             epoch: TokioInstant::now(),
@@ -33,7 +33,7 @@ impl Clock {
         Instant::since_epoch(self.epoch.elapsed())
     }
 
-    /// Returns the same point in time in the terms of tokio's timers.
+    /// Returns the same point in time for tokio's timers.
     pub(crate) fn timer(&self, at: Instant) -> TokioInstant {
         self.epoch + at.elapsed_since_epoch()
     }

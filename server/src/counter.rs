@@ -27,7 +27,7 @@ impl Counter {
     }
 }
 
-/// A number that only grows. One thread adds to it, which needs no locked instruction for that; any
+/// A number that only grows. Only one thread may add to it, which saves locked instructions. Any
 /// thread may read it.
 #[derive(Debug, Default)]
 pub(crate) struct OwnCounter(AtomicU64);

@@ -1,26 +1,26 @@
-//! How long things take, in buckets.
+//! Histograms of durations.
 
 use std::array;
 use std::time::Duration;
 
 use crate::counter::OwnCounter;
 
-/// Durations that one thread has measured. Others may read meanwhile; they see each a moment late.
+/// A histogram of the durations that one thread measures. Other threads may read it meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
-    /// How many were at most that long, and longer than the bound before; the last: longer.
+    /// The number of durations in each bucket of [`BOUNDS`], and of those above the last bound.
     counts: [OwnCounter; BOUNDS.len() + 1],
     sum_nanos: OwnCounter,
 }
 
-/// What several have measured, added up.
+/// The sum of several histograms.
 #[derive(Debug, Default)]
 pub(crate) struct HistogramSnapshot {
     counts: [u64; BOUNDS.len() + 1],
     sum_nanos: u64,
 }
 
-/// Upper bounds of the buckets: from what a write takes to what nobody waits for, three a decade.
+/// Upper bounds of the buckets, three a decade, from the time of one write to 10 s.
 pub(crate) const BOUNDS: [(&str, Duration); 19] = [
     ("0.00001", Duration::from_micros(10)),
     ("0.000025", Duration::from_micros(25)),
@@ -44,7 +44,7 @@ pub(crate) const BOUNDS: [(&str, Duration); 19] = [
 ];
 
 impl Histogram {
-    /// Takes note of a duration; for one thread alone.
+    /// Records a duration. Only one thread may call this.
     pub(crate) fn observe(&self, duration: Duration) {
         let bucket = BOUNDS.partition_point(|(_, bound)| *bound < duration);
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
@@ -61,7 +61,7 @@ impl HistogramSnapshot {
         self.sum_nanos = self.sum_nanos.wrapping_add(histogram.sum_nanos.get());
     }
 
-    /// Returns for each bound of [`BOUNDS`], and for none, how many were at most that long.
+    /// Returns the number of durations up to each bound of [`BOUNDS`], and of all durations.
     pub(crate) fn cumulative(&self) -> [u64; BOUNDS.len() + 1] {
         let mut sum = 0;
         array::from_fn(|bucket| {
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_say_what_they_are_and_grow() {
+    fn bounds_match_their_labels_and_grow() {
         for (text, bound) in BOUNDS {
             assert_eq!(text.parse::<f64>().unwrap(), bound.as_secs_f64());
         }

@@ -1,7 +1,7 @@
-//! Peer ids: how they are drawn, and all that the server reads out of their bytes.
+//! Peer ids: how they are drawn, and the numbers that the server takes from their bytes.
 //!
-//! Ids are uniformly random but for six bits that mark a random UUID, so parts of them serve as
-//! hashes and as random numbers. No other file looks at their bytes.
+//! Ids are uniformly random except for six bits that mark a random UUID. So parts of them serve as
+//! hashes and as random numbers. No other file reads their bytes.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -13,14 +13,14 @@ pub(crate) fn mint() -> PeerId {
     PeerId::from_random(uuid::Uuid::new_v4().into_bytes())
 }
 
-/// Returns in which of `shards` shards a peer is registered; at most 256 are used.
+/// Returns the shard, of `shards`, in which a peer is registered. At most 256 shards are used.
 pub(crate) fn shard(id: PeerId, shards: usize) -> usize {
     // The last byte: neither version nor variant, nor part of the hash.
     let [.., last] = *id.as_bytes();
     usize::from(last) % shards
 }
 
-/// Returns a number that spreads peers evenly over `0..=u32::MAX`, the same each time for one peer.
+/// Returns the number of a peer: always the same, and spread evenly over `u32` among all peers.
 pub(crate) fn spread(id: PeerId) -> u32 {
     let [a, b, c, d, ..] = *id.as_bytes();
     u32::from_be_bytes([a, b, c, d])
@@ -44,7 +44,7 @@ impl Hasher for IdHasher {
     }
 }
 
-/// Shows the first quarter of an id: enough to follow a peer in the log, too little to write to it.
+/// Shows the first quarter of an id: enough to find a peer in the log, too little to send to it.
 pub(crate) struct Short(pub(crate) PeerId);
 
 impl fmt::Display for Short {
@@ -63,7 +63,7 @@ mod tests {
     const ID: [u8; 16] = *b"\x01\x23\x45\x67\x89\xab\x4d\xef\x81\x23\x45\x67\x89\xab\xcd\xef";
 
     #[test]
-    fn the_log_shows_the_first_eight_digits() {
+    fn the_log_shows_the_first_eight_digits_of_an_id() {
         let id = PeerId::from_bytes(ID);
         assert_eq!(Short(id).to_string(), "01234567");
         assert!(id.to_string().starts_with("01234567"));
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shard_gets_its_share_of_minted_ids() {
+    fn minted_ids_are_spread_evenly_over_the_shards() {
         let mut counts = [0; 64];
         (0..6_400).for_each(|_| counts[shard(mint(), 64)] += 1);
         assert!(counts.iter().all(|count| (30..=200).contains(count)), "{counts:?}");

@@ -47,9 +47,9 @@ impl TransportKind {
 /// The reason why a connection ended before it became a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureReason {
-    /// It took longer than `handshake-timeout` allows, or a shutdown.
+    /// It took longer than `handshake-timeout` or a shutdown allows.
     Timeout,
-    /// TLS failed: the client speaks something else, or there is no common ground.
+    /// TLS failed: the client speaks something else, or no version or cipher is common to both.
     Tls,
     /// The client sent no valid HTTP request.
     Http,

@@ -1,10 +1,10 @@
-//! Where the server listens, and what it speaks there.
+//! The addresses and protocols of listeners.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-/// What a listener speaks.
+/// The protocol of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// waddell's frames over TCP.
@@ -20,7 +20,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// Returns the name as it stands in a URL.
+    /// Returns the name in a URL.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
@@ -31,7 +31,7 @@ impl Scheme {
         }
     }
 
-    /// Returns whether a listener of this kind is of no use without a certificate.
+    /// Returns whether a listener with this scheme needs a certificate.
     pub const fn requires_certificate(self) -> bool {
         match self {
             Self::Tls | Self::Wss => true,
@@ -39,8 +39,7 @@ impl Scheme {
         }
     }
 
-    /// Returns what is spoken here once a certificate is there: `tcp` and `ws` become `tls` and
-    /// `wss`.
+    /// Returns the scheme with TLS: `tcp` and `ws` become `tls` and `wss`, others stay.
     pub const fn secured(self) -> Self {
         match self {
             Self::Tcp => Self::Tls,
@@ -65,29 +64,29 @@ impl FromStr for Scheme {
     }
 }
 
-/// The text names nothing that a listener speaks.
+/// The text is not a scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", Self::WHY)]
 pub struct ParseSchemeError;
 
 impl ParseSchemeError {
-    const WHY: &str = "the scheme is none of tcp, tls, ws, wss and auto";
+    const WHY: &str = "the scheme must be tcp, tls, ws, wss or auto";
 }
 
 /// A listener's address: `tcp://HOST:PORT`, `tls://`, `ws://`, `wss://` or `auto://`.
 ///
-/// The host may be left out (`tcp://:62443`): every address of the machine. Port 0 picks a free
-/// one.
+/// Without a host (`tcp://:62443`) the listener has every IPv4 address of the machine. Port 0 picks
+/// a free one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenUrl {
-    /// What is spoken there.
+    /// The protocol.
     pub scheme: Scheme,
     /// `HOST:PORT`; the host is an IP address, in brackets if it is IPv6, or a name.
     pub address: String,
 }
 
 impl ListenUrl {
-    /// Makes the URL of `scheme` at `address`.
+    /// Makes a URL of its two parts.
     ///
     /// # Errors
     ///
@@ -105,7 +104,7 @@ impl ListenUrl {
             return Err(error("an IPv6 address goes in brackets: [::1]:62443"));
         }
         if host.contains(['/', '@', '?', '#', ' ']) {
-            return Err(error("the host has a character that no host has"));
+            return Err(error("the host contains an invalid character"));
         }
         let host = if host.is_empty() { "0.0.0.0" } else { host };
         Ok(Self { scheme, address: format!("{host}:{port}") })
@@ -115,7 +114,7 @@ impl ListenUrl {
     ///
     /// # Errors
     ///
-    /// The resolver's, if the host is a name that it does not know.
+    /// The resolver's error if it does not know the host.
     pub fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
         Ok(self.address.to_socket_addrs()?.collect())
     }
@@ -153,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_read_and_printed_back() {
+    fn every_form_is_parsed_and_printed() {
         for (text, printed) in [
             ("tcp://127.0.0.1:62443", "tcp://127.0.0.1:62443"),
             ("tls://[::1]:0", "tls://[::1]:0"),
@@ -166,15 +165,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_name_the_mistake() {
         for (text, why) in [
             ("127.0.0.1:1", "expected tcp://"),
-            ("http://127.0.0.1:1", "the scheme is none of"),
+            ("http://127.0.0.1:1", "the scheme must be"),
             ("tcp://127.0.0.1", "the port is missing"),
             ("tcp://127.0.0.1:65536", "the port is not a number"),
             ("tcp://127.0.0.1:", "the port is not a number"),
             ("tcp://::1:62443", "brackets"),
-            ("tcp://a/b:1", "no host has"),
+            ("tcp://a/b:1", "invalid character"),
         ] {
             let error = text.parse::<ListenUrl>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

@@ -1,4 +1,4 @@
-//! How many connections are accepted a second.
+//! The limit of connections that are accepted a second.
 
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use waddell_core::{Instant, Pacer, RateLimit};
 
-/// How many connections all listeners together take on a second; those that are refused do not
-/// count. What was not used is saved up for
-/// a second; beyond that, connections wait in the kernel's queues.
+/// The limit of connections that all listeners together accept a second.
+///
+/// Refused connections do not count. Unused connections are saved for a second. Connections beyond
+/// the limit wait in the kernel's queues.
 #[derive(Debug)]
 pub(crate) struct AcceptRate(Mutex<Option<Pacer>>);
 
 impl AcceptRate {
-    /// `None` is no limit.
+    /// `None` means no limit.
     pub(crate) fn new(limit: Option<NonZeroU32>, now: Instant) -> Self {
         Self(Mutex::new(pacer(limit, now)))
     }
 
-    /// Begins anew with another limit.
+    /// Replaces the limit. Connections accepted before do not count against the new one.
     pub(crate) fn set_limit(&self, limit: Option<NonZeroU32>, now: Instant) {
         *self.pacer() = pacer(limit, now);
     }
@@ -28,7 +29,7 @@ impl AcceptRate {
         self.pacer().as_ref().map(Pacer::ready_at).filter(|at| *at > now)
     }
 
-    /// Counts a connection that was taken on.
+    /// Counts an accepted connection.
     pub(crate) fn charge(&self, now: Instant) {
         if let Some(pacer) = &mut *self.pacer() {
             pacer.charge(1, 0, now);
@@ -41,10 +42,10 @@ impl AcceptRate {
     }
 }
 
-/// A connection is to an [`AcceptRate`] what a frame is to a peer's rate.
+/// Returns a pacer that counts each connection as a frame.
 fn pacer(limit: Option<NonZeroU32>, now: Instant) -> Option<Pacer> {
     let limit = limit?;
-    // A pacer lets the one pass that exceeds its burst.
+    // A pacer also lets the connection pass that exceeds the burst.
     let burst = Duration::from_secs(1) - Duration::from_secs(1) / limit.get();
     let limit = RateLimit { frames_per_second: Some(limit), bytes_per_second: None, burst };
     Some(Pacer::new(limit, now))
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_s_worth_may_come_at_once_and_then_the_rate_holds() {
+    fn connections_of_a_second_are_accepted_at_once_and_then_the_rate_holds() {
         let rate = AcceptRate::new(NonZeroU32::new(10), at(0));
         let accept = |now| {
             (0..)
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn another_limit_holds_at_once() {
+    fn a_new_limit_holds_at_once() {
         let rate = AcceptRate::new(None, at(0));
         (0..1000).for_each(|_| rate.charge(at(0)));
         assert_eq!(rate.paused_until(at(0)), None);

@@ -4,18 +4,19 @@ use std::fs;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Raises how many descriptors this process may have to the most that it may raise it to; as it was
-/// if the system refuses that. For programs to call before they start a server: a library leaves
-/// the limits of its process alone.
+/// Raises this process's limit of file descriptors to the highest that the system allows.
+///
+/// If the system refuses, the limit stays. Programs call this before they start a server: a library
+/// leaves the limits of its process alone.
 pub fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // How many there are is looked at anyway, when a server starts.
+    // The server reads the limit when it starts.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// Descriptors that connections leave free: as many as operators may connect with, and as many
-/// again for files, certificates and those who are told that there is no room.
+/// Descriptors that connections leave free: as many as the admin port may use, and as many again
+/// for files, certificates and connections that are being refused.
 const KEPT: usize = 128;
 
 /// Returns the most connections for which there are descriptors. [`KEPT`] of them stay free, or a
@@ -26,14 +27,14 @@ pub(crate) fn max_connections() -> usize {
     max_within(limit, in_use())
 }
 
-/// Says what to do if there are too few descriptors for so many connections.
+/// Warns if there are too few descriptors for `max_connections`.
 pub(crate) fn warn_of_too_few(max_connections: usize, max_by_descriptors: usize) {
     if max_connections > max_by_descriptors {
         tracing::warn!(
             max_connections,
             max_by_descriptors,
-            "max-connections cannot be reached: there are descriptors for fewer; allow more with \
-             `ulimit -n` or LimitNOFILE=, or lower max-connections"
+            "max-connections cannot be reached: there are too few file descriptors; allow more \
+             with `ulimit -n` or LimitNOFILE=, or lower max-connections"
         );
     }
 }
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn some_descriptors_stay_free() {
+    fn some_descriptors_are_left_free() {
         assert_eq!(max_within(1024, 24), 1000 - KEPT);
         assert_eq!(max_within(84, 20), 48);
         assert_eq!(max_within(10, 20), 0);

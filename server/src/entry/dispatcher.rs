@@ -1,4 +1,4 @@
-//! Which worker serves a new connection.
+//! Chooses the worker that serves a new connection.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl Dispatcher {
         match least {
             Some(worker) if worker.load.get() < here.load.get() => {
                 worker.load.add();
-                // If the worker is gone the connection is dropped, and so closed.
+                // If the worker has ended, the connection is dropped, which closes it.
                 worker.run(move |worker| {
                     let slot = WorkerSlot::new(worker);
                     match accepted.rebind() {

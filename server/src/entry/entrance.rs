@@ -56,7 +56,7 @@ impl Entrance {
             HandshakeError::NoCertificate
             | HandshakeError::TimedOut
             | HandshakeError::ShutDown
-            | HandshakeError::NotTakenOn(_)
+            | HandshakeError::Rebind(_)
             | HandshakeError::Io(_)
             | HandshakeError::Http(_) => {}
         }

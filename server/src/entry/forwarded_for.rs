@@ -9,11 +9,11 @@ use crate::config::TrustedProxies;
 /// The header's name. Each proxy appends the address that it was contacted from.
 pub(crate) const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Returns the client for which a trusted proxy makes a request.
+/// Returns the address of the client for which a trusted proxy makes a request.
 ///
-/// That is the last address in the header that is not a trusted proxy's: it was appended by a
-/// trusted proxy, and those before it may be made up. Where the header cannot be read any further,
-/// the address found last is the client's.
+/// That is the last address in the header that is not a trusted proxy's. A trusted proxy appended
+/// it; the addresses before it may be forged. A malformed entry ends the search: the address found
+/// last is the client's.
 pub(crate) fn client(trusted: &TrustedProxies, proxy: IpAddr, headers: &HeaderMap) -> IpAddr {
     let lines = headers.get_all(FORWARDED_FOR).iter().rev();
     let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
@@ -61,8 +61,8 @@ mod tests {
     }
 
     #[test]
-    fn listed_networks_hold_their_addresses_however_written() {
-        for (address, listed) in [
+    fn trusted_networks_contain_their_addresses_in_any_notation() {
+        for (address, is_trusted) in [
             ("10.255.0.1", true),
             ("::ffff:10.1.2.3", true),
             ("11.0.0.1", false),
@@ -71,12 +71,12 @@ mod tests {
             ("2001:db8::9", true),
             ("2001:db9::9", false),
         ] {
-            assert_eq!(trusted().contains(address.parse().unwrap()), listed, "{address}");
+            assert_eq!(trusted().contains(address.parse().unwrap()), is_trusted, "{address}");
         }
     }
 
     #[test]
-    fn the_client_is_the_last_that_is_not_listed() {
+    fn the_client_is_the_last_address_that_is_not_trusted() {
         for (lines, expected) in [
             (&["203.0.113.9"][..], "203.0.113.9"),
             (&["1.1.1.1, 203.0.113.9"], "203.0.113.9"),
@@ -89,7 +89,7 @@ mod tests {
             (&["2001:db9::1"], "2001:db9::1"),
             (&["[2001:db9::1]"], "2001:db9::1"),
             (&["[2001:db9::1]:567, 10.0.0.2:80"], "2001:db9::1"),
-            // Nobody else, and nobody at all.
+            // Only proxies, and no address at all.
             (&["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
             (&[""], "10.0.0.1"),
             (&[], "10.0.0.1"),
@@ -99,23 +99,23 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_ends_the_chain_at_whoever_was_found_last() {
-        for rubbish in
+    fn a_malformed_entry_ends_the_search() {
+        for malformed in
             ["unknown", "_hidden", "1.2.3", "1.2.3.4:port", "[::1", "fe80::1%eth0", "\"1.2.3.4\""]
         {
-            assert_eq!(named(&[&format!("203.0.113.9, {rubbish}")]), "10.0.0.1", "{rubbish}");
-            assert_eq!(named(&[&format!("203.0.113.9, {rubbish}, 10.0.0.2")]), "10.0.0.2");
-            assert_eq!(named(&[&format!("{rubbish}, 203.0.113.9, 10.0.0.2")]), "203.0.113.9");
+            assert_eq!(named(&[&format!("203.0.113.9, {malformed}")]), "10.0.0.1", "{malformed}");
+            assert_eq!(named(&[&format!("203.0.113.9, {malformed}, 10.0.0.2")]), "10.0.0.2");
+            assert_eq!(named(&[&format!("{malformed}, 203.0.113.9, 10.0.0.2")]), "203.0.113.9");
         }
     }
 
     proptest! {
         #[test]
-        fn what_a_client_makes_up_changes_nothing(
-            made_up in "[ -~]{0,60}",
+        fn forged_entries_change_nothing(
+            forged in "[ -~]{0,60}",
             proxies in prop::collection::vec(Just("10.9.8.7"), 0..3),
         ) {
-            let mut chain = vec![made_up.as_str(), "203.0.113.9"];
+            let mut chain = vec![forged.as_str(), "203.0.113.9"];
             chain.extend(proxies);
             prop_assert_eq!(named(&[&chain.join(", ")]), "203.0.113.9");
             prop_assert_eq!(named(&chain), "203.0.113.9");

@@ -49,7 +49,7 @@ impl Accepted {
     /// Moves the socket to this thread's runtime, which wakes the connection's task from then on.
     pub(crate) fn rebind(self) -> Result<Self, HandshakeError> {
         let moved = self.socket.into_std().and_then(TcpStream::from_std);
-        let socket = moved.map_err(HandshakeError::NotTakenOn)?;
+        let socket = moved.map_err(HandshakeError::Rebind)?;
         Ok(Self { socket, ..self })
     }
 }
@@ -61,8 +61,8 @@ pub(crate) fn begin(slot: WorkerSlot, entrance: Arc<Entrance>, accepted: Accepte
     if scheme == Scheme::Tcp && !pending.awaits_header() {
         return pending.become_peer(socket, Framing::Raw);
     }
-    // The state of the handshakes is far larger than a peer's, and gone when they are done. So they
-    // have a task of their own.
+    // The handshakes have a task of their own. Its state is far larger than a peer's, and is freed
+    // when they are done.
     tokio::task::spawn_local(async move {
         let entrance = Arc::clone(&pending.entrance);
         let result = match pending.read_proxy_header(socket, scheme).await {
@@ -95,13 +95,15 @@ enum Spoken {
 }
 
 impl Pending {
-    /// Returns whether a trusted proxy has to send a PROXY header before anything is sent to it.
+    /// Returns whether the connection must begin with a PROXY header. Nothing is sent before it.
     fn awaits_header(&self) -> bool {
         self.source.proxies_send_header() && self.source.is_proxy()
     }
 
-    /// Reads the client's address from the PROXY header, if there is one. Returns the stream
-    /// without it, and its scheme as far as that is known by then.
+    /// Reads the client's address from the PROXY header, if there is one.
+    ///
+    /// Returns the stream after the header, and its scheme: `Tcp` instead of `Auto` if the client
+    /// was silent, otherwise unchanged.
     async fn read_proxy_header(
         &mut self,
         mut socket: TcpStream,
@@ -112,7 +114,7 @@ impl Pending {
             return Ok((Rewind::new(head, socket), scheme));
         }
         let trusted = self.awaits_header();
-        // Other clients need not send anything, and do not wait twice for the greeting.
+        // A silent client waits for its greeting. With `Tcp` no second wait follows in `detect`.
         if !trusted && scheme == Scheme::Auto {
             let silence = self.entrance.shared.config().timeouts.auto_silence;
             let heard = async { Ok(timeout(silence, socket.read_buf(&mut head)).await) };
@@ -132,16 +134,16 @@ impl Pending {
                             .report_ignored_claim(AddressClaim::ProxyHeader, Some(address));
                     }
                     Some(client) => self.source.set_address(client)?,
-                    // The proxy speaks for itself, as in a health check.
+                    // The connection is the proxy's own, such as a health check.
                     None => {}
                 }
             }
-            Start::Open if trusted => {
+            Start::Incomplete if trusted => {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
             Start::Other if trusted => return Err(HandshakeError::NoProxyHeader),
             Start::Broken if trusted => return Err(HandshakeError::BrokenProxyHeader),
-            Start::Open | Start::Other | Start::Broken => {}
+            Start::Incomplete | Start::Other | Start::Broken => {}
         }
         Ok((Rewind::new(head, socket), scheme))
     }
@@ -169,7 +171,7 @@ impl Pending {
         Ok(())
     }
 
-    /// Tells TLS, HTTP and waddell apart, in clear and again inside TLS.
+    /// Detects TLS, HTTP or waddell, and again HTTP or waddell inside TLS.
     async fn detect(self, stream: Rewind<TcpStream>) -> Result<(), HandshakeError> {
         let (spoken, stream) = self.detect_protocol(stream).await?;
         match spoken {
@@ -184,7 +186,7 @@ impl Pending {
                 let (spoken, stream) = self.detect_protocol(stream).await?;
                 match spoken {
                     Spoken::Http => self.serve_http(stream).await?,
-                    // TLS inside TLS is not served. To waddell it is the beginning of a long frame.
+                    // TLS inside TLS is not supported: it is read as the beginning of a long frame.
                     Spoken::Waddell | Spoken::Tls => self.become_peer(stream, Framing::Raw),
                 }
             }
@@ -192,14 +194,14 @@ impl Pending {
         Ok(())
     }
 
-    /// Reads until it is clear what the client speaks. A silent client speaks waddell, where the
-    /// server speaks first.
+    /// Reads until the client's protocol is known. A silent client speaks waddell, where the server
+    /// sends first.
     async fn detect_protocol<S>(&self, mut stream: S) -> Result<(Spoken, Rewind<S>), HandshakeError>
     where
         S: AsyncRead + Unpin,
     {
         let silence = self.entrance.shared.config().timeouts.auto_silence;
-        let mut head = Vec::with_capacity(LONGEST_TELL);
+        let mut head = Vec::with_capacity(MAX_DETECT_LEN);
         let spoken = self
             .in_time(async {
                 match timeout(silence, stream.read_buf(&mut head)).await {
@@ -207,9 +209,9 @@ impl Pending {
                     Ok(read) => read?,
                 };
                 loop {
-                    match tell(&head) {
+                    match protocol_of(&head) {
                         Some(spoken) => return Ok(spoken),
-                        // The end of the stream, which the next reader sees again.
+                        // The end of the stream. The next reader sees it again.
                         None if stream.read_buf(&mut head).await? == 0 => {
                             return Ok(Spoken::Waddell);
                         }
@@ -229,14 +231,14 @@ impl Pending {
         Ok(())
     }
 
-    /// Makes a peer of the connection, whose handshakes are done.
+    /// Serves the connection as a peer, after its handshakes.
     fn become_peer(self, stream: impl HandshakeStream, framing: Framing) {
         let Self { slot, source, .. } = self;
         let address = source.address();
         connection::serve(slot, stream.into_transport(framing), address, source.into_admission());
     }
 
-    /// Waits for a handshake, no longer than the configuration or a shutdown allows.
+    /// Waits for a step of the handshakes, as long as the configuration and a shutdown allow.
     async fn in_time<T>(
         &self,
         handshake: impl Future<Output = io::Result<T>>,
@@ -260,12 +262,12 @@ impl Pending {
     }
 }
 
-/// Reads until it is clear whether a stream begins with a header of the PROXY protocol.
+/// Reads until it is known whether a stream begins with a header of the PROXY protocol.
 async fn read_start(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<Start> {
     loop {
         match Start::of(head) {
-            Start::Open if socket.read_buf(head).await? > 0 => {}
-            start @ (Start::Open | Start::Other | Start::Header(_) | Start::Broken) => {
+            Start::Incomplete if socket.read_buf(head).await? > 0 => {}
+            start @ (Start::Incomplete | Start::Other | Start::Header(_) | Start::Broken) => {
                 return Ok(start);
             }
         }
@@ -273,9 +275,9 @@ async fn read_start(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<St
 }
 
 /// Most bytes that are read to detect the protocol: an HTTP method and a space.
-const LONGEST_TELL: usize = 8;
+const MAX_DETECT_LEN: usize = 8;
 
-/// The first byte of a TLS handshake record, and the second, the major version, which is constant.
+/// The first two bytes of a TLS handshake record: its type and the constant major version.
 const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
 
 /// The methods with which an HTTP request can begin (RFC 9110), each with the space after it.
@@ -295,9 +297,9 @@ const HTTP_METHODS: [&[u8]; 9] = [
 ///
 /// A waddell frame begins with its length. A frame of 790 bytes looks like TLS, and one of 17,735
 /// bytes or more can look like HTTP for some bytes. But waddell's clients wait for the greeting.
-fn tell(head: &[u8]) -> Option<Spoken> {
-    let starts = |tell: &[u8]| head.starts_with(tell);
-    let could_start = |tell: &[u8]| tell.starts_with(head);
+fn protocol_of(head: &[u8]) -> Option<Spoken> {
+    let starts = |sign: &[u8]| head.starts_with(sign);
+    let could_start = |sign: &[u8]| sign.starts_with(head);
     if starts(&TLS_HANDSHAKE) {
         return Some(Spoken::Tls);
     }

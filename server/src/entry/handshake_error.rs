@@ -9,7 +9,7 @@ use crate::labels::FailureReason;
 /// Why a connection did not become a peer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeError {
-    #[error("no certificate is configured")]
+    #[error("the client speaks TLS, but no certificate is configured")]
     NoCertificate,
     #[error("the handshake took longer than handshake-timeout allows")]
     TimedOut,
@@ -17,12 +17,12 @@ pub(crate) enum HandshakeError {
     ShutDown,
     #[error("a proxy in trusted-proxies sent no PROXY header, which proxy-protocol requires")]
     NoProxyHeader,
-    #[error("a proxy sent a malformed PROXY header")]
+    #[error("a proxy in trusted-proxies sent a malformed PROXY header")]
     BrokenProxyHeader,
     #[error(transparent)]
     Refused(#[from] Refused),
-    #[error("the worker's runtime cannot watch the socket: {0}")]
-    NotTakenOn(io::Error),
+    #[error("cannot move the socket to its worker: {0}")]
+    Rebind(io::Error),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -37,20 +37,21 @@ impl HandshakeError {
             Self::NoProxyHeader => FailureReason::NoProxyHeader,
             Self::BrokenProxyHeader => FailureReason::ProxyHeader,
             Self::Refused(_) => FailureReason::Refused,
-            Self::NotTakenOn(_) => FailureReason::System,
-            Self::Io(error) => of_stream(error),
+            Self::Rebind(_) => FailureReason::System,
+            Self::Io(error) => of_stream_error(error),
             Self::Http(error) if error.is_timeout() => FailureReason::Timeout,
             Self::Http(error) if error.is_parse() => FailureReason::Http,
             Self::Http(error) => error
                 .source()
                 .and_then(|source| source.downcast_ref())
-                .map_or(FailureReason::Closed, of_stream),
+                .map_or(FailureReason::Closed, of_stream_error),
         }
     }
 }
 
-/// rustls's errors come wrapped; all others are the socket's.
-fn of_stream(error: &io::Error) -> FailureReason {
+/// Returns the reason for an error of a stream. rustls's errors are wrapped in it; all others are
+/// the socket's.
+fn of_stream_error(error: &io::Error) -> FailureReason {
     match error.get_ref() {
         Some(inner) if inner.is::<rustls::Error>() => FailureReason::Tls,
         Some(_) | None => FailureReason::Closed,

@@ -1,4 +1,4 @@
-//! What a listener answers to plain HTTP: the page, the package, the health check, the upgrade.
+//! Plain HTTP on a listener: the page, the package, the health check, the upgrade.
 
 mod body;
 mod files;
@@ -32,14 +32,14 @@ use crate::labels::{AddressClaim, UpgradeRefusal};
 use files::{EMBEDDED_PKG, EMBEDDED_WWW, embedded, find, from_folder};
 use reply::{Answer, Reply, not_found, text};
 
-/// Where WebSockets are opened.
+/// The path at which clients open a WebSocket.
 const WEBSOCKET_PATH: &str = "/ws";
 
-/// Longest life of an HTTP connection, in all: a page needs seconds, and whoever needs longer
-/// comes again.
+/// Longest life of an HTTP connection. A page needs seconds, and a browser that needs longer
+/// connects again.
 const MAX_LIFE: Duration = Duration::from_secs(60);
 
-/// Most bytes of a request's head; hyper takes no less.
+/// Most bytes of a request's head: the lowest limit that hyper allows.
 const MAX_HEAD_LEN: usize = 8 * 1024;
 
 /// Serves HTTP on a connection until it closes or becomes a WebSocket. Returns the WebSocket's
@@ -53,10 +53,10 @@ pub(crate) async fn serve<S: HandshakeStream>(
     let shutdown = &shared.shutdown;
     let limit = shared.config().timeouts.handshake;
     let source = RefCell::new(source);
-    let outcome = Cell::new(Outcome::NothingAsked);
+    let outcome = Cell::new(Outcome::NoRequest);
     let service = service_fn(|request: Request<Incoming>| {
         let (source, outcome) = (&source, &outcome);
-        outcome.set(Outcome::Asked);
+        outcome.set(Outcome::Requested);
         Box::pin(async move {
             let mut reply = answer(&request, entrance, source).await;
             if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -72,23 +72,23 @@ pub(crate) async fn serve<S: HandshakeStream>(
         .header_read_timeout(limit)
         .max_buf_size(MAX_HEAD_LEN)
         .serve_connection(TokioIo::new(stream), service);
-    // In a shutdown, a connection may wait for its first request until the deadline of handshakes,
-    // and for further requests not at all.
+    // In a shutdown, a connection may wait for its first request until the deadline of handshakes.
+    // It does not wait for further requests.
     let mut idle_too_long = pin!(async {
         let deadline = shutdown.handshake_deadline().await;
-        if matches!(outcome.get(), Outcome::NothingAsked) {
+        if matches!(outcome.get(), Outcome::NoRequest) {
             sleep_until(deadline).await;
         }
     });
-    let mut told = false;
+    let mut closing = false;
     let serving = poll_fn(|cx| {
         // Requests that have arrived come first.
         let served = connection.poll_without_shutdown(cx).map_err(HandshakeError::from);
-        if served.is_ready() || told || idle_too_long.as_mut().poll(cx).is_pending() {
+        if served.is_ready() || closing || idle_too_long.as_mut().poll(cx).is_pending() {
             return served;
         }
-        told = true;
-        if matches!(outcome.get(), Outcome::NothingAsked) {
+        closing = true;
+        if matches!(outcome.get(), Outcome::NoRequest) {
             return Poll::Ready(Err(HandshakeError::ShutDown));
         }
         // Closes the connection once the request is answered.
@@ -102,17 +102,17 @@ pub(crate) async fn serve<S: HandshakeStream>(
     };
     match (outcome.get(), served) {
         (Outcome::Upgraded, Ok(Ok(()))) => Ok(Some(Rewind::new(unread.into(), stream))),
-        (Outcome::Upgraded | Outcome::NothingAsked, Ok(Err(error))) => Err(error),
-        (Outcome::Upgraded | Outcome::NothingAsked, Err(_elapsed)) => Err(HandshakeError::TimedOut),
-        // A client that was answered has what it came for, however the connection ends.
-        (Outcome::Asked, _) | (Outcome::NothingAsked, Ok(Ok(()))) => {
+        (Outcome::Upgraded | Outcome::NoRequest, Ok(Err(error))) => Err(error),
+        (Outcome::Upgraded | Outcome::NoRequest, Err(_elapsed)) => Err(HandshakeError::TimedOut),
+        // A connection that carried a request has not failed, however it ends.
+        (Outcome::Requested, _) | (Outcome::NoRequest, Ok(Ok(()))) => {
             let _ = timeout(limit, stream.shutdown()).await;
             Ok(None)
         }
     }
 }
 
-/// Answers a request, and counts what there is to count about it.
+/// Answers a request, and counts ignored addresses and refused upgrades.
 async fn answer<B>(
     request: &Request<B>,
     entrance: &Entrance,
@@ -144,10 +144,13 @@ async fn answer<B>(
     answer.reply
 }
 
+/// What a client has requested on a connection so far.
 #[derive(Clone, Copy)]
 enum Outcome {
-    NothingAsked,
-    Asked,
+    NoRequest,
+    /// At least one request, but no upgrade.
+    Requested,
+    /// The upgrade to a WebSocket, which was granted.
     Upgraded,
 }
 
@@ -156,7 +159,7 @@ async fn respond<B>(options: &HttpOptions, request: &Request<B>) -> Answer {
         return upgrade::answer(request, &options.origins);
     }
     let reply = serve_file(&options.www, request).await;
-    Answer { reply, refusal: upgrade::wants(request).then_some(UpgradeRefusal::Path) }
+    Answer { reply, refusal: upgrade::asks_for_websocket(request).then_some(UpgradeRefusal::Path) }
 }
 
 async fn serve_file<B>(www: &Www, request: &Request<B>) -> Reply {

@@ -1,12 +1,13 @@
-//! Sockets that somebody else has bound, such as systemd by socket activation.
+//! Listening sockets from another process, such as systemd with its socket activation.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use crate::listen_url::{ListenUrl, Scheme};
 
-/// A socket that listens already: bound by whoever started the process, and perhaps kept for the
-/// process after it, so that nobody is refused in between.
+/// A listening socket from the process that started this one.
+///
+/// That process may keep it open for the next server, so that no connection is refused in between.
 #[derive(Debug)]
 pub struct Inherited {
     socket: TcpListener,
@@ -15,17 +16,19 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Takes a socket, and says what is to be spoken there: the scheme, or what the configuration
-    /// says for its address.
+    /// Takes over a listening socket.
+    ///
+    /// Without a scheme, the socket serves the URL in
+    /// [`ServerConfig::listen`](crate::ServerConfig::listen) that has its address.
     ///
     /// # Errors
     ///
-    /// The system's, if it does not know the socket's address.
+    /// The system's error if it does not know the socket's address.
     pub fn new(socket: TcpListener, scheme: Option<Scheme>) -> io::Result<Self> {
         Ok(Self { address: socket.local_addr()?, socket, scheme })
     }
 
-    /// Returns the listener's URL, if it is said what is to be spoken there.
+    /// Returns the listener's URL; `None` if the socket has no scheme of its own.
     pub fn url(&self) -> Option<ListenUrl> {
         self.scheme.map(|scheme| ListenUrl { scheme, address: self.address.to_string() })
     }
@@ -42,9 +45,9 @@ impl Inherited {
         self.socket
     }
 
-    /// Returns whether this is the socket for a URL that stands for `addresses`.
+    /// Returns whether the socket is for a URL with this scheme whose host has these addresses.
     ///
-    /// All of a machine's addresses are `0.0.0.0` to some and `[::]` to others.
+    /// `0.0.0.0` and `[::]` count as equal: both stand for all addresses of the machine.
     pub(crate) fn is_for(&self, scheme: Scheme, addresses: &[SocketAddr]) -> bool {
         let here = self.address;
         let same = |wanted: &SocketAddr| {
@@ -65,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_is_for_the_url_of_its_address_and_scheme() {
+    fn a_socket_is_for_the_url_with_its_address_and_scheme() {
         let socket = inherited("127.0.0.1:0", None);
         let (here, port) = (socket.address(), socket.address().port());
         assert!(socket.is_for(Scheme::Tcp, &[here]));
@@ -81,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn all_addresses_are_the_same_in_both_families() {
+    fn the_unspecified_addresses_of_both_families_are_equal() {
         let socket = inherited("0.0.0.0:0", None);
         let port = socket.address().port();
         assert!(socket.is_for(Scheme::Tcp, &[([0; 16], port).into()]));

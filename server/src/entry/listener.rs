@@ -20,7 +20,7 @@ use crate::entry::handshake::Accepted;
 use crate::forward::worker::Worker;
 use crate::listen_url::ListenUrl;
 
-/// A socket that listens, and what is spoken there.
+/// A listening socket and its URL.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: std::net::TcpListener,
@@ -43,7 +43,7 @@ impl Listener {
         Err(last)
     }
 
-    /// Takes over a socket that listens already.
+    /// Takes over a socket that is already listening.
     pub(crate) fn adopt(
         socket: std::net::TcpListener,
         url: &ListenUrl,
@@ -55,7 +55,7 @@ impl Listener {
         Ok(Self { socket, url: ListenUrl { scheme: url.scheme, address } })
     }
 
-    /// Accepts connections on this worker until `stop` is there.
+    /// Accepts connections on this worker until `stop` is true.
     pub(crate) fn start(
         self,
         worker: &Rc<Worker>,
@@ -81,13 +81,13 @@ fn listen(address: SocketAddr, config: &ServerConfig) -> io::Result<std::net::Tc
     Ok(socket.into())
 }
 
-/// Sets what every connection is to have: it inherits it from the socket that accepts it.
+/// Sets the options of every connection: accepted sockets inherit them from the listener.
 fn set_options(socket: &Socket, config: &ServerConfig) -> io::Result<()> {
-    // What is sent waits for nothing: messages are small, and what piles up is sent together.
+    // Writes are sent at once: frames are small, and an outbox already collects those of a turn.
     socket.set_tcp_nodelay(true)?;
-    // A peer that vanished without a word is noticed by this; there is no other way to ask clients
-    // of 2015. The system counts in seconds. On Linux a question that was not answered within the
-    // user timeout is the last one, so it takes 75 s by default; elsewhere 120 s.
+    // Detects a peer that disappeared without closing; there is no other way to probe clients of
+    // 2015. The system counts in seconds. On Linux one unanswered probe is enough after a silence
+    // of the user timeout, so detection takes 75 s by default; elsewhere 120 s.
     let second = Duration::from_secs(1);
     let keepalive = TcpKeepalive::new()
         .with_time(config.tcp.keepalive.max(second))
@@ -98,17 +98,16 @@ fn set_options(socket: &Socket, config: &ServerConfig) -> io::Result<()> {
     set_user_timeout(socket, user_timeout(config))
 }
 
-/// Returns how long a peer's machine may confirm nothing, or have no room.
+/// Returns the TCP user timeout: how long a peer may acknowledge nothing or have a full buffer.
 ///
-/// The system does not tell the one from the other, so this is longer than what a peer that takes
-/// nothing is granted. That begins only when the system's buffers are full, and again when those
-/// turn out to have room for more.
+/// The system does not tell the two apart. So this is longer than the write timeout, which begins
+/// only when the server's socket is full, and begins again when the socket takes more bytes.
 fn user_timeout(config: &ServerConfig) -> Duration {
     const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
     config.tcp.user_timeout.max(3 * config.timeouts.write).min(LONGEST)
 }
 
-/// A peer that vanished with something on its way to it is noticed by this.
+/// Sets how long sent data may stay unacknowledged before the connection breaks.
 fn set_user_timeout(socket: &Socket, timeout: Duration) -> io::Result<()> {
     #[cfg(any(target_os = "android", target_os = "linux"))]
     socket.set_tcp_user_timeout(Some(timeout))?;
@@ -117,10 +116,11 @@ fn set_user_timeout(socket: &Socket, timeout: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Connections that wait to be accepted; the kernel may allow fewer.
+/// Most connections that wait to be accepted; the kernel may allow fewer.
 const BACKLOG: i32 = 4096;
 
-/// Shortest and longest pause after an error that only time heals, such as no descriptors left.
+/// Shortest and longest pause after an error that concerns all connections, such as no
+/// descriptors left.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
@@ -133,27 +133,27 @@ async fn accept(
     mut stop: watch::Receiver<bool>,
 ) {
     let shared = &entrance.shared;
-    let inherited = user_timeout(&shared.config());
+    let inherited_timeout = user_timeout(&shared.config());
     let mut pause = MIN_PAUSE;
     loop {
         let accepted = tokio::select! {
-            // Connections that come after the end are for the process that shares the socket.
+            // Later connections are left to the process that shares the socket.
             biased;
-            // An error means that the sender is gone, which is as good as stopped.
+            // Fails if the sender is gone: then the server has stopped.
             _ = stop.wait_for(|stop| *stop) => return,
             accepted = accept_one(&socket, &entrance) => accepted,
         };
         match accepted {
             Ok((socket, address)) => {
                 pause = MIN_PAUSE;
-                let wanted = user_timeout(&shared.config());
-                if wanted != inherited {
-                    // If this fails the connection has failed, which shows soon enough.
-                    let _ = set_user_timeout(&SockRef::from(&socket), wanted);
+                let timeout = user_timeout(&shared.config());
+                if timeout != inherited_timeout {
+                    // If this fails, the connection is broken, and reading from it fails too.
+                    let _ = set_user_timeout(&SockRef::from(&socket), timeout);
                 }
                 match Accepted::new(socket, address.ip(), url.scheme, &entrance) {
                     Ok(accepted) => {
-                        // A refused connection costs next to nothing, and is not charged.
+                        // Refused connections are not charged, because they cost almost nothing.
                         entrance.accept_rate.charge(shared.clock.now());
                         shared.metrics.connections_accepted.increment();
                         dispatcher.dispatch(&worker, &entrance, accepted);
@@ -161,8 +161,8 @@ async fn accept(
                     Err(refused) => entrance.report_refused(refused),
                 }
             }
-            // The client was gone before it was accepted.
-            Err(error) if is_of_one_connection(&error) => {
+            // The client closed the connection before it was accepted.
+            Err(error) if concerns_one_connection(&error) => {
                 shared.metrics.accept_errors.increment();
                 tracing::debug!(listener = %url, %error, "cannot accept a connection");
             }
@@ -179,14 +179,14 @@ async fn accept(
     }
 }
 
-/// Accepts a connection, once there may be another.
+/// Accepts a connection as soon as the accept rate allows it.
 async fn accept_one(
     socket: &TcpListener,
     entrance: &Entrance,
 ) -> io::Result<(TcpStream, SocketAddr)> {
     let clock = &entrance.shared.clock;
     loop {
-        // Checked at each poll: the loops of other listeners run in between.
+        // Checked at each poll, because the loops of other listeners use the same rate.
         let accepted = poll_fn(|cx| {
             let now = clock.now();
             if let Some(at) = entrance.accept_rate.paused_until(now) {
@@ -204,7 +204,7 @@ async fn accept_one(
     }
 }
 
-fn is_of_one_connection(error: &io::Error) -> bool {
+fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -220,7 +220,7 @@ mod tests {
     use crate::config::TcpOptions;
 
     #[test]
-    fn a_connection_has_the_options_that_the_configuration_says() {
+    fn connections_have_the_tcp_options_of_the_configuration() {
         let default = ServerConfig::default();
         let seconds = Duration::from_secs;
         let mut changed = default.clone();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn no_write_timeout_is_too_long_for_the_system() {
+    fn a_very_long_write_timeout_is_accepted_by_the_system() {
         let mut config = ServerConfig::default();
         config.timeouts.write = Duration::from_secs(365 * 86_400);
         Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap(), &config).unwrap();

@@ -18,7 +18,7 @@ impl<S> Rewind<S> {
         Self { head, stream }
     }
 
-    /// Returns what of the head has not been read, and the stream.
+    /// Returns the unread rest of the head, and the stream.
     pub(crate) fn into_parts(self) -> (Vec<u8>, S) {
         (self.head, self.stream)
     }

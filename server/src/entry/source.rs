@@ -1,4 +1,4 @@
-//! The client's end of a connection, as far as it is known.
+//! The address of a connection's client, as far as it is known.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::admission::{Admission, Refused};
 use crate::config::ServerConfig;
 use crate::entry::forwarded_for;
 
-/// The client's end of a connection, as far as it is known, and its admission.
+/// The address of a connection's client, as far as it is known, and the connection's admission.
 ///
 /// A connection counts against the limit of its address, unless that is a trusted proxy's. Then it
 /// counts against the address that the proxy names.
@@ -22,7 +22,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// The other end of a socket.
+    /// Makes the source of a connection whose socket leads to this address.
     pub(crate) fn new(
         address: IpAddr,
         admission: Admission,

@@ -1,4 +1,4 @@
-//! Streams that handshakes are spoken over.
+//! The streams of connections during their handshakes.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -8,7 +8,7 @@ use crate::entry::rewind::Rewind;
 use crate::forward::outbox::Framing;
 use crate::forward::transport::{Early, Transport};
 
-/// A stream that handshakes are spoken over. It comes apart when they are done.
+/// The stream of a connection during its handshakes. It is taken apart after them.
 pub(crate) trait HandshakeStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     fn into_transport(self, framing: Framing) -> Transport;
 }

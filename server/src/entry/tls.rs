@@ -1,4 +1,4 @@
-//! TLS: the certificate, where it comes from, and what accepts connections with it.
+//! TLS: the certificate, its files, and the acceptors that use it.
 
 mod acceptors;
 mod certificate;

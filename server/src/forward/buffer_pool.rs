@@ -1,6 +1,6 @@
-//! Buffers that no outbox uses at the moment.
+//! Spare buffers for outboxes.
 
-/// Buffers that no outbox uses at the moment; each worker has a pool of its own.
+/// Spare buffers for outboxes. Each worker has a pool of its own.
 ///
 /// Most outboxes are filled only for the microseconds between two writes. They borrow their memory
 /// here, so that the steady state allocates nothing and an idle peer owns nothing.
@@ -8,7 +8,7 @@
 pub(crate) struct BufferPool {
     /// The buffer given back last is lent first: it is the likeliest to be in the cache.
     buffers: Vec<Vec<u8>>,
-    /// Sum of their capacities.
+    /// Sum of the capacities of the buffers.
     kept: usize,
     /// Fewest buffers that were in the pool since the last [`BufferPool::trim`].
     unused: usize,
@@ -20,7 +20,7 @@ impl BufferPool {
     const MAX_KEPT: usize = 4 << 20;
     /// Largest buffer kept, in bytes: enough for any peer that reads in time.
     pub(crate) const MAX_CAPACITY: usize = 256 * 1024;
-    /// Capacity of a new buffer, in bytes: a handful of small messages.
+    /// Capacity of a new buffer, in bytes: a handful of small frames.
     pub(crate) const NEW_CAPACITY: usize = 1024;
 
     pub(crate) fn lend(&mut self) -> Vec<u8> {
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_kept_than_is_useful() {
+    fn the_pool_keeps_neither_too_many_nor_too_large_buffers() {
         let mut pool = BufferPool::default();
         pool.give_back(Vec::with_capacity(BufferPool::MAX_CAPACITY + 1));
         pool.give_back(Vec::new());
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_needs_for_a_while_is_freed() {
+    fn buffers_that_are_unused_between_two_trims_are_freed() {
         let mut pool = with_buffers(10);
         assert!(!pool.trim(), "they may be needed yet");
         let busy: Vec<_> = (0..3).map(|_| pool.lend()).collect();

@@ -170,7 +170,6 @@ impl<S: WriteHalf> Link<S> {
     }
 
     /// Appends an item to the outbox, and charges what that grows by while the link is blocked.
-    #[inline]
     fn append(&mut self, item: Item<'_>, buffers: &mut WorkerBuffers) -> Result<(), DropReason> {
         let WorkerBuffers { pool, outbox_limit, .. } = buffers;
         match &mut self.flow {

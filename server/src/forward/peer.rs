@@ -1,4 +1,4 @@
-//! A connected peer, as every worker may use it.
+//! A connected peer, which all workers share.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::forward::outbox::Framing;
 use crate::ids::Short;
 use crate::labels::TransportKind;
 
-/// A connected peer, as every worker may use it.
+/// A connected peer, which all workers share.
 #[derive(Debug)]
 pub(crate) struct Peer {
     connected_at: Instant,
@@ -27,7 +27,7 @@ pub(crate) struct Peer {
 /// A peer as operators see it.
 #[derive(Debug, Serialize)]
 pub(crate) struct PeerReport {
-    /// Enough to find it in the log, too little to write to it.
+    /// The beginning of its id: enough to find it in the log, too little to send to it.
     id: String,
     transport: &'static str,
     pub(crate) connected_seconds: u64,
@@ -66,7 +66,7 @@ impl Peer {
         self.bytes_in.store(self.bytes_in.load(Relaxed) + bytes, Relaxed);
     }
 
-    /// Describes the peer with that id, which is this one's.
+    /// Describes this peer, which has that id.
     pub(crate) fn report(&self, id: PeerId, now: Instant) -> PeerReport {
         PeerReport {
             id: Short(id).to_string(),

@@ -21,7 +21,7 @@ pub(crate) struct ReadCounts {
 }
 
 impl ReadCounts {
-    /// Makes the counts of a read at that time, all of which are 0.
+    /// Makes the counts of a read at that time. All are 0.
     pub(crate) fn new(read_at: Instant) -> Self {
         Self {
             read_at,

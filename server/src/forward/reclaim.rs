@@ -6,8 +6,8 @@ use crate::forward::budget::Budget;
 use crate::forward::peer::Peer;
 use crate::forward::registry::Registry;
 
-/// Waits until the budget is short, calls `crowd_out` for the peers with the fullest outboxes until
-/// it has room, and begins again.
+/// Waits until the budget is short. Then calls `crowd_out` for the peers with the fullest outboxes
+/// until the budget has room again, and starts over.
 pub(crate) async fn reclaim(budget: &Budget, registry: &Registry, crowd_out: impl Fn(&Peer)) {
     loop {
         budget.short().await;
@@ -33,8 +33,8 @@ pub(crate) async fn reclaim(budget: &Budget, registry: &Registry, crowd_out: imp
         if count > 0 {
             tracing::warn!(
                 peers = count,
-                "the outboxes hold as much as outbox-total allows; disconnected the peers with the \
-                 fullest"
+                "the outboxes need more memory than outbox-total allows; disconnected the peers \
+                 with the fullest outboxes"
             );
         }
     }

@@ -11,7 +11,7 @@ use crate::ids::{self, IdHasher};
 
 /// The connected peers by id.
 ///
-/// [`Registry::get`] is the only way from an id to a peer. A peer that is connected to another
+/// [`Registry::get`] is the only way from an id to a peer. Peers that are connected to another
 /// machine would be found here too.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -20,7 +20,7 @@ pub(crate) struct Registry {
 
 type Shard = HashMap<PeerId, Arc<Peer>, BuildHasherDefault<IdHasher>>;
 
-/// Enough that two workers rarely meet in one; a power of two, and at most 256.
+/// Enough that two workers rarely lock the same shard. A power of two, and at most 256.
 const SHARDS: usize = 64;
 
 impl Registry {
@@ -60,7 +60,7 @@ impl Registry {
     fn remove(&self, id: PeerId) {
         let mut shard = self.write(id);
         shard.remove(&id);
-        // Memory goes back after a peak; the slack keeps the capacity from flapping.
+        // Frees memory after a peak. The slack avoids shrinking and growing in turns.
         if shard.capacity() > 64 && shard.len() * 4 < shard.capacity() {
             let wanted = shard.len() * 2;
             shard.shrink_to(wanted);
@@ -80,7 +80,7 @@ impl Registry {
     }
 }
 
-/// A peer's place in the registry. Dropping it removes the peer.
+/// A peer's entry in the registry. Dropping it removes the peer.
 #[derive(Debug)]
 pub(crate) struct Registration {
     /// `None` once the peer is removed.

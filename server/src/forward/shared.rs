@@ -69,7 +69,7 @@ impl Shared {
         tracing::warn!(
             claim = claim.as_str(),
             address,
-            "ignored: its sender is not in trusted-proxies"
+            "forwarded address ignored: its sender is not in trusted-proxies"
         );
     }
 }

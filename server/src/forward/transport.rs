@@ -18,7 +18,7 @@ pub(crate) struct Transport {
     pub(crate) early: Early,
 }
 
-/// Bytes that were read during the handshakes but come after them.
+/// Bytes that were read during the handshakes but belong to the frames after them.
 #[derive(Debug, Default)]
 pub(crate) struct Early {
     /// As read from the socket: still encrypted if there is TLS.

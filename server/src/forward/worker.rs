@@ -1,12 +1,12 @@
-//! A thread that serves connections, and what its connections share.
+//! The state that the connections of one worker thread share.
 //!
-//! Each worker runs a single-threaded runtime, so that a message costs no hand-over between
-//! threads: the worker that read it writes it to its recipient. Scratch space belongs to the
+//! Each worker runs a single-threaded runtime, so that a frame costs no hand-over between threads:
+//! the worker that reads a frame also writes it to its recipient. Scratch space belongs to the
 //! worker, not to the connections.
 //!
-//! One turn of a worker: the runtime asks the kernel which sockets are ready, each connection
-//! that has something to read reads it and fills outboxes, then the flusher writes each outbox
-//! that was filled, once. So whatever piled up for a peer in one turn goes out in one write.
+//! In one turn of a worker the runtime asks the kernel which sockets are ready. Each connection
+//! that has bytes to read reads them and fills outboxes. Then the flusher writes each filled outbox
+//! once. So all frames for a peer in one turn go out in one write.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::future::poll_fn;
@@ -30,7 +30,7 @@ use crate::forward::shared::Shared;
 use crate::forward::worker_buffers::WorkerBuffers;
 use crate::metrics::WorkerMetrics;
 
-/// What a worker's connections share; never leaves its thread.
+/// The state that a worker's connections share. It never leaves the worker's thread.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
@@ -38,27 +38,27 @@ pub(crate) struct Worker {
     pub(crate) load: Load,
     /// The configuration that its connections use.
     config: RefCell<Arc<ServerConfig>>,
-    /// Tells when the server's has been replaced.
+    /// The server's configuration, with a notice when it is replaced.
     latest_config: RefCell<watch::Receiver<Arc<ServerConfig>>>,
     scratch: RefCell<Scratch>,
     buffers: RefCell<WorkerBuffers>,
     to_flush: RefCell<Vec<Arc<Peer>>>,
     flusher: RefCell<Option<Waker>>,
-    /// How often the allocator is still to be nudged.
-    left_to_release: Cell<u8>,
+    /// Number of further nudges of the allocator.
+    nudges_left: Cell<u8>,
 }
 
-/// Space to read into, lent to one connection at a time.
+/// Space to read into. One connection uses it at a time.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// For what comes from a socket.
+    /// For bytes from a socket.
     pub(crate) wire: Box<[u8]>,
-    /// For what TLS makes of it.
+    /// For the same bytes decrypted.
     pub(crate) plain: Box<[u8]>,
 }
 
 impl Scratch {
-    /// Two of the largest frames, or thousands of small ones, in one read; and still in the cache.
+    /// Holds two of the largest frames, or thousands of small ones, and fits into the cache.
     const LEN: usize = 128 * 1024;
 }
 
@@ -86,7 +86,7 @@ impl Worker {
             buffers: RefCell::new(buffers),
             to_flush: RefCell::default(),
             flusher: RefCell::default(),
-            left_to_release: Cell::default(),
+            nudges_left: Cell::default(),
         }
     }
 
@@ -95,11 +95,11 @@ impl Worker {
         Ref::map(self.config.borrow(), |config| &**config)
     }
 
-    /// Takes over the configuration that is in use, if it has been replaced. Not for callers that
-    /// hold anything that this worker lends.
+    /// Takes over the server's configuration if it has been replaced. Do not call it while a value
+    /// that this worker lends is in use.
     pub(crate) fn refresh_config(&self) {
         let mut latest = self.latest_config.borrow_mut();
-        // Fails once the server is gone, and this worker with it.
+        // Fails once the server has ended, and this worker with it.
         if latest.has_changed().unwrap_or(false) {
             let config = Arc::clone(&latest.borrow_and_update());
             self.buffers.borrow_mut().outbox_limit = config.limits.outbox_bytes;
@@ -107,9 +107,9 @@ impl Worker {
         }
     }
 
-    /// Puts a frame that was read at that time into its recipient's outbox.
+    /// Puts a frame, read at `read_at`, into its recipient's outbox.
     ///
-    /// `recent` is the recipient of the frame before: frames to one peer tend to come in rows.
+    /// `recent` caches the recipient of the frame before: frames often come in a row to one peer.
     pub(crate) fn forward(
         &self,
         to: PeerId,
@@ -159,8 +159,10 @@ impl Worker {
         use_it(&mut self.scratch.borrow_mut())
     }
 
-    /// Writes what was filled in a turn, at its end: whoever is woken first is polled first, so
-    /// the flusher, woken by the first connection that filled an outbox, comes after all others.
+    /// Writes the filled outboxes at the end of each turn.
+    ///
+    /// Tasks are polled in the order in which they were woken. The first connection that fills an
+    /// outbox wakes the flusher, so the flusher is polled after the other connections of the turn.
     async fn flush_each_turn(self: Rc<Self>) {
         let mut list = Vec::new();
         poll_fn(|cx| {
@@ -179,26 +181,26 @@ impl Worker {
         .await;
     }
 
-    /// Does what is to be done once a second: often enough to notice a worker that is late all the
-    /// time, and so rarely that an idle server stays idle.
+    /// Measures the event-loop delay and frees unused memory, once a second: often enough to notice
+    /// a worker that is always late, and rarely enough that an idle server stays idle.
     async fn keep_house(self: Rc<Self>) {
         loop {
             let due = TokioInstant::now() + HOUSEKEEPING_INTERVAL;
             sleep_until(due).await;
             self.metrics.lag.observe(due.elapsed());
             if self.with_buffers(|buffers| buffers.pool.trim()) {
-                self.left_to_release.set(NUDGES);
+                self.nudges_left.set(NUDGES);
             }
-            let left = self.left_to_release.get();
+            let left = self.nudges_left.get();
             if left > 0 {
-                self.left_to_release.set(left - 1);
+                self.nudges_left.set(left - 1);
                 nudge_allocator();
             }
         }
     }
 
-    /// Hangs up the fullest outboxes' peers whenever all together hold too much; one worker does
-    /// this for all.
+    /// Starts to disconnect the peers with the fullest outboxes whenever the outboxes' budget is
+    /// short. One worker does this for all.
     pub(crate) fn start_reclaiming(self: &Rc<Self>) {
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
@@ -209,7 +211,7 @@ impl Worker {
         });
     }
 
-    /// Runs jobs until there will be no more of them. Connections are served meanwhile.
+    /// Runs jobs until their channel is closed. Connections are served meanwhile.
     pub(crate) async fn run(self: Rc<Self>, mut jobs: mpsc::UnboundedReceiver<Job>) {
         tokio::task::spawn_local(Rc::clone(&self).flush_each_turn());
         tokio::task::spawn_local(Rc::clone(&self).keep_house());
@@ -219,20 +221,20 @@ impl Worker {
     }
 }
 
-/// How often a worker does what has to be done from time to time.
+/// Time between two rounds of housekeeping.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the allocator is nudged after a connection has ended or spare buffers were freed: it
-/// keeps them for a second, and then gives back a part at a time.
+/// Number of nudges of the allocator, one a second, after a connection has ended or spare buffers
+/// were freed. The allocator keeps free memory for a second, and then returns a part at a time.
 const NUDGES: u8 = 5;
 
-/// Has the allocator give back to the system what has been free for long enough. It does so only
-/// when it has just freed something large, and a server that has become idle frees nothing.
+/// Makes the allocator return memory that has been free for long enough to the system. It does so
+/// only when a large allocation is freed, and an idle server frees nothing.
 fn nudge_allocator() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
 }
 
-/// How many connections a worker serves; shared with the accept loops.
+/// The number of connections that a worker serves. The accept loops share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Load(Arc<AtomicUsize>);
 
@@ -250,12 +252,12 @@ impl Load {
     }
 }
 
-/// A connection's place with its worker. Its end lowers the worker's load.
+/// A connection in its worker's load. Dropping it lowers the load.
 #[derive(Debug)]
 pub(crate) struct WorkerSlot(Rc<Worker>);
 
 impl WorkerSlot {
-    /// Makes the place of a connection that the worker's load counts already.
+    /// Makes the slot of a connection that the worker's load already counts.
     pub(crate) fn new(worker: &Rc<Worker>) -> Self {
         Self(Rc::clone(worker))
     }
@@ -273,7 +275,7 @@ impl Deref for WorkerSlot {
 impl Drop for WorkerSlot {
     fn drop(&mut self) {
         self.load.remove();
-        self.left_to_release.set(NUDGES);
+        self.nudges_left.set(NUDGES);
     }
 }
 

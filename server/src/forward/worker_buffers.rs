@@ -34,7 +34,7 @@ impl WorkerBuffers {
         Self { clock, pool, outbox_limit, budget, metrics, written: Vec::new() }
     }
 
-    /// Records that an outbox is empty whose oldest frame was read at that time.
+    /// Records that an outbox has been emptied. Its oldest frame was read at that time.
     pub(crate) fn record_written(&mut self, oldest: Instant) {
         self.written.push(oldest);
     }
@@ -49,7 +49,7 @@ impl WorkerBuffers {
         for oldest in self.written.drain(..) {
             self.metrics.forward.observe(now - oldest);
         }
-        // Memory goes back after a peak.
+        // Frees memory after a peak.
         self.written.shrink_to(MAX_KEPT);
     }
 }

@@ -1,30 +1,34 @@
-//! What the fuzz targets and the property tests hold against parsers that are private. No part of
-//! the library's interface.
+//! Properties of private parsers, for fuzz targets and property tests. No part of the library's
+//! interface.
 
 use crate::entry::proxy_header::{MAX_LEN, Start};
 use crate::forward::proxy_watch::ProxyWatch;
 
-/// A stream that is told for what it is stays that, however it is cut and whatever comes behind.
+/// Checks that a stream is classified the same wherever it is cut.
 ///
 /// # Panics
 ///
-/// If that is not so.
+/// If it is classified differently.
 pub fn proxy_header(stream: &[u8], cut: usize) {
     let whole = Start::of(stream);
     let begin = &stream[..cut.min(stream.len())];
     match Start::of(begin) {
-        Start::Open => {}
-        told => assert_eq!(told, whole, "after {} bytes", begin.len()),
+        Start::Incomplete => {}
+        decided => assert_eq!(decided, whole, "after {} bytes", begin.len()),
     }
     match whole {
-        Start::Open => assert!(stream.len() < MAX_LEN, "it is told in the end"),
+        Start::Incomplete => assert!(stream.len() < MAX_LEN, "so many bytes are enough to decide"),
         Start::Header(header) => {
             assert!(header.len <= stream.len());
             let mut watch = ProxyWatch::new();
             let found = watch.finds_header(begin) || watch.finds_header(&stream[begin.len()..]);
-            assert!(found, "whoever looks for one finds it");
+            assert!(found, "a ProxyWatch finds it");
             for end in [header.len - 1, header.len.min(16) - 1] {
-                assert_eq!(Start::of(&stream[..end]), Start::Open, "none is whole too early");
+                assert_eq!(
+                    Start::of(&stream[..end]),
+                    Start::Incomplete,
+                    "the header is not whole yet"
+                );
             }
         }
         Start::Other | Start::Broken => {}

@@ -1,4 +1,4 @@
-//! What operators and their machines ask: counters, health, readiness. Not for the open internet.
+//! The admin port: metrics, health, readiness, list of peers. Not for the open internet.
 
 mod metrics;
 mod page;
@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 use crate::entry::entrance::Entrance;
 use crate::shutdown::Phase;
 
-/// A socket for operators.
+/// The listening socket of the admin port.
 #[derive(Debug)]
 pub(crate) struct Admin {
     socket: std::net::TcpListener,
@@ -35,7 +35,7 @@ pub(crate) struct Admin {
 /// Most connections at a time; a monitor needs one.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Longest time for a request's head, and life of a connection in all.
+/// Longest time for a request's head, and longest life of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_LIFE: Duration = Duration::from_secs(300);
 
@@ -49,7 +49,7 @@ impl Admin {
         Ok(Self { address: socket.local_addr()?, socket })
     }
 
-    /// Answers on this worker for as long as it runs: while the server shuts down, too.
+    /// Serves the admin port on this worker, also while the server shuts down.
     pub(crate) fn start(self, entrance: Arc<Entrance>) -> io::Result<()> {
         let socket = TcpListener::from_std(self.socket)?;
         tokio::task::spawn_local(accept(socket, entrance));
@@ -58,13 +58,13 @@ impl Admin {
 }
 
 async fn accept(socket: TcpListener, entrance: Arc<Entrance>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let stream = match socket.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection for operators");
+                tracing::warn!(%error, "cannot accept a connection on the admin port");
                 sleep(PAUSE).await;
                 continue;
             }
@@ -77,9 +77,9 @@ async fn accept(socket: TcpListener, entrance: Arc<Entrance>) {
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
                 .serve_connection(TokioIo::new(stream), service);
-            // Whatever a monitor does wrong is its own affair.
+            // Errors of a client are not reported.
             let _ = timeout(MAX_LIFE, connection).await;
-            drop(place);
+            drop(permit);
         });
     }
 }
@@ -111,11 +111,11 @@ async fn respond<B>(entrance: &Entrance, request: &Request<B>) -> Response<Full<
             Ok(json) => reply(StatusCode::OK, JSON, json),
             Err(BadQuery) => reply(StatusCode::BAD_REQUEST, PLAIN, BadQuery::EXPLANATION.into()),
         },
-        _ => reply(StatusCode::NOT_FOUND, PLAIN, WHAT_THERE_IS.into()),
+        _ => reply(StatusCode::NOT_FOUND, PLAIN, PATHS.into()),
     }
 }
 
-const WHAT_THERE_IS: &str = "there are /metrics, /healthz, /readyz and /debug/peers\n";
+const PATHS: &str = "expected /metrics, /healthz, /readyz or /debug/peers\n";
 
 const JSON: &str = "application/json";
 

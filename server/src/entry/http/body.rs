@@ -1,4 +1,4 @@
-//! The bodies of answers: what is in memory, and files bit by bit.
+//! The bodies of answers: bytes in memory, and files that are read in pieces.
 
 use std::io;
 use std::pin::Pin;
@@ -12,42 +12,44 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// The body of an answer.
 #[derive(Debug)]
 pub(crate) enum ReplyBody {
-    /// What is in memory anyway.
+    /// Bytes in memory.
     Whole(Bytes),
-    /// A file, of which no more is read than the client takes.
+    /// A file that is read no faster than the client takes it.
     File(FileBody),
 }
 
-/// So many bytes of a file, from its beginning.
+/// The first bytes of a file.
 #[derive(Debug)]
 pub(crate) struct FileBody {
     file: File,
-    /// How many bytes are still to come. One that has grown since is cut off; one that has shrunk
-    /// breaks the connection, for the client was promised more.
+    /// Bytes of the file that are not read yet. A file that has grown is cut off there. One that
+    /// has shrunk breaks the connection, because the client was promised more bytes.
     left: u64,
 }
 
-/// Most bytes of a file that are read at once. hyper asks for no more before these are written, so
-/// this, and as much again for tokio to read them into, is what an answer that nobody reads costs.
-const BIT: usize = 16 * 1024;
+/// Most bytes of a file that are read at once.
+///
+/// hyper asks for more only when these are written. So an answer that the client does not read
+/// holds this much memory, and as much again in tokio's buffer.
+const PIECE_LEN: usize = 16 * 1024;
 
 impl FileBody {
     pub(super) fn new(file: File, len: u64) -> Self {
         Self { file, left: len }
     }
 
-    fn poll_bit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let len = usize::try_from(self.left).map_or(BIT, |left| left.min(BIT));
-        let mut bit = BytesMut::zeroed(len);
-        let mut unfilled = ReadBuf::new(&mut bit);
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let len = usize::try_from(self.left).map_or(PIECE_LEN, |left| left.min(PIECE_LEN));
+        let mut piece = BytesMut::zeroed(len);
+        let mut unfilled = ReadBuf::new(&mut piece);
         ready!(Pin::new(&mut self.file).poll_read(cx, &mut unfilled))?;
         let read = unfilled.filled().len();
         if read == 0 {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         self.left -= read as u64;
-        bit.truncate(read);
-        Poll::Ready(Ok(bit.freeze()))
+        piece.truncate(read);
+        Poll::Ready(Ok(piece.freeze()))
     }
 }
 
@@ -63,11 +65,11 @@ impl Body for ReplyBody {
         if this.is_end_stream() {
             return Poll::Ready(None);
         }
-        let bit = match this {
+        let piece = match this {
             Self::Whole(bytes) => Ok(std::mem::take(bytes)),
-            Self::File(file) => ready!(file.poll_bit(cx)),
+            Self::File(file) => ready!(file.poll_piece(cx)),
         };
-        Poll::Ready(Some(bit.map(Frame::data)))
+        Poll::Ready(Some(piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -106,7 +108,7 @@ mod tests {
         Some(body.frame().await?.map(|frame| frame.into_data().expect("there are no trailers")))
     }
 
-    /// The body of a file of so many bytes that was promised to have `len`.
+    /// Returns the body of a file with these contents that is announced as `len` bytes long.
     fn file_body(contents: &[u8], len: u64) -> ReplyBody {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(contents).unwrap();
@@ -114,21 +116,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_comes_whole_and_no_bit_is_large() {
-        let contents: Vec<u8> = (0..5 * BIT as u32 / 2).map(|n| n as u8).collect();
+    async fn a_file_is_sent_whole_and_in_small_pieces() {
+        let contents: Vec<u8> = (0..5 * PIECE_LEN as u32 / 2).map(|n| n as u8).collect();
         let mut body = file_body(&contents, contents.len() as u64);
         let mut got = Vec::new();
-        while let Some(bit) = next(&mut body).await {
-            let bit = bit.unwrap();
-            assert!(!bit.is_empty() && bit.len() <= BIT);
-            got.extend_from_slice(&bit);
+        while let Some(piece) = next(&mut body).await {
+            let piece = piece.unwrap();
+            assert!(!piece.is_empty() && piece.len() <= PIECE_LEN);
+            got.extend_from_slice(&piece);
             assert_eq!(body.size_hint().exact(), Some((contents.len() - got.len()) as u64));
         }
         assert!(got == contents);
     }
 
     #[tokio::test]
-    async fn no_more_comes_than_was_promised_and_less_is_an_error() {
+    async fn a_grown_file_is_cut_off_and_a_shrunk_file_is_an_error() {
         let mut grown = file_body(b"more than that", 4);
         assert_eq!(next(&mut grown).await.unwrap().unwrap(), "more");
         assert!(next(&mut grown).await.is_none());

@@ -1,4 +1,4 @@
-//! Files that are served: those in the program, and those of a folder.
+//! Files served over HTTP: those built into the program, and those of a folder.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -7,6 +7,7 @@ use std::time::UNIX_EPOCH;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
+use percent_encoding::percent_decode_str;
 use tokio::fs::File;
 
 use super::body::{FileBody, ReplyBody};
@@ -17,7 +18,7 @@ include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 /// A file that is part of the program.
 #[derive(Debug)]
 pub(super) struct Embedded {
-    /// Where it is served, from the root, without the slash.
+    /// The path in its URL, without the slash at the beginning.
     path: &'static str,
     bytes: &'static [u8],
     /// Changes with the bytes.
@@ -40,7 +41,7 @@ pub(super) async fn from_folder(folder: &Path, path: &str, request: &HeaderMap) 
             file.push("index.html");
             metadata = tokio::fs::metadata(&file).await?;
         }
-        // To open a pipe takes until somebody writes to it.
+        // Opening a pipe would wait for a process that writes to it.
         if !metadata.is_file() {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -59,32 +60,22 @@ pub(super) async fn from_folder(folder: &Path, path: &str, request: &HeaderMap) 
     }
 }
 
-/// Returns the file that a URL's path names inside a folder; `None` if it would lead out of it.
+/// Returns the file that a URL's path names inside a folder.
+///
+/// Returns `None` if the path leads out of the folder, names a hidden file or is no text. A percent
+/// sign without two hexadecimal digits stands for itself, as in browsers.
 fn within(folder: &Path, path: &str) -> Option<PathBuf> {
-    let decoded = percent_decode(path)?;
-    let relative = Path::new(&decoded);
+    let decoded = percent_decode_str(path).decode_utf8().ok()?;
+    if decoded.contains('\0') {
+        return None;
+    }
+    let relative = Path::new(&*decoded);
     let stays = relative.components().all(|part| match part {
         Component::Normal(name) => !name.to_string_lossy().starts_with('.'),
         Component::CurDir => true,
         Component::ParentDir | Component::RootDir | Component::Prefix(_) => false,
     });
     stays.then(|| folder.join(relative))
-}
-
-fn percent_decode(path: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (digits, tail) = rest.split_at_checked(2)?;
-        rest = tail;
-        bytes.push(u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?);
-    }
-    (!bytes.contains(&0)).then(|| String::from_utf8(bytes).ok())?
 }
 
 fn content(path: &str, etag: &str, body: ReplyBody, request: &HeaderMap) -> Reply {
@@ -103,8 +94,8 @@ fn content(path: &str, etag: &str, body: ReplyBody, request: &HeaderMap) -> Repl
     if let Ok(etag) = HeaderValue::from_str(etag) {
         reply.headers_mut().insert(header::ETAG, etag);
     }
-    // Kept by the browser, and asked for again each time: a new server's page is never mixed
-    // with an old one's package.
+    // The browser keeps the file but asks for changes each time, so that a new server's page is
+    // never mixed with an old server's package.
     reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     reply
 }
@@ -133,24 +124,52 @@ mod tests {
     use super::*;
 
     #[test]
+    fn paths_are_decoded_once() {
+        for (path, file) in [
+            ("", ""),
+            ("a/b.js", "a/b.js"),
+            ("a%20b.js", "a b.js"),
+            ("%C3%bc", "\u{fc}"),
+            ("100%25", "100%"),
+            ("%252e%252e/x", "%2e%2e/x"),
+            ("%%32%65%%32%65/x", "%2e%2e/x"),
+        ] {
+            assert_eq!(
+                within(Path::new("/srv/www"), path),
+                Some(format!("/srv/www/{file}").into())
+            );
+        }
+    }
+
+    #[test]
+    fn malformed_escapes_name_files_of_the_folder() {
+        for path in ["%", "%f", "%zz", "%+f", "100%", "a%/b"] {
+            assert_eq!(
+                within(Path::new("/srv/www"), path),
+                Some(format!("/srv/www/{path}").into())
+            );
+        }
+    }
+
+    #[test]
     fn no_path_leads_out_of_the_folder() {
-        let folder = Path::new("/srv/www");
-        assert_eq!(within(folder, "a/b.js"), Some("/srv/www/a/b.js".into()));
-        assert_eq!(within(folder, "a%20b.js"), Some("/srv/www/a b.js".into()));
-        assert_eq!(within(folder, ""), Some("/srv/www/".into()));
         for path in [
             "../x",
             "a/../../x",
             "%2e%2e/x",
+            "%2E./x",
+            "..%2fx",
+            "%/../x",
+            "%zz/%2e%2e/%2e%2e/x",
             "/etc/passwd",
             "%2fetc/passwd",
             "a/%00",
-            "%",
-            "%f",
+            "%00",
+            "%ff",
             ".git/x",
-            "%zz",
+            "%2egit/x",
         ] {
-            assert_eq!(within(folder, path), None, "{path}");
+            assert_eq!(within(Path::new("/srv/www"), path), None, "{path}");
         }
     }
 }

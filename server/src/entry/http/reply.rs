@@ -1,4 +1,4 @@
-//! Answers to HTTP requests, and the headers that all of them have.
+//! Answers to HTTP requests, and the headers of every answer.
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -12,7 +12,7 @@ pub(super) type Reply = Response<ReplyBody>;
 /// The answer to a request.
 pub(super) struct Answer {
     pub(super) reply: Reply,
-    /// Set if the request asked for a WebSocket and is refused.
+    /// Why the upgrade to a WebSocket was refused, if it was.
     pub(super) refusal: Option<UpgradeRefusal>,
 }
 

@@ -1,4 +1,4 @@
-//! The upgrade to a WebSocket, and why it is refused.
+//! The upgrade to a WebSocket.
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
@@ -8,7 +8,7 @@ use super::body::ReplyBody;
 use super::reply::{Answer, text};
 use crate::labels::UpgradeRefusal;
 
-/// Answers a request to open a WebSocket; the connection is one as soon as this is sent.
+/// Answers a request to open a WebSocket. With a 101, the connection becomes one.
 pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
     let headers = request.headers();
     if let Some(origin) = headers.get(header::ORIGIN)
@@ -32,7 +32,7 @@ pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
             let headers = reply.headers_mut();
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
-            let other_version = wants(request) && !speaks(request);
+            let other_version = asks_for_websocket(request) && !has_supported_version(request);
             let refusal =
                 if other_version { UpgradeRefusal::Version } else { UpgradeRefusal::Request };
             Answer { reply, refusal: Some(refusal) }
@@ -40,7 +40,7 @@ pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
     }
 }
 
-/// Answers a request to open a WebSocket for whose client there is no place.
+/// Refuses a WebSocket because its client's address has reached its connection limit.
 pub(super) fn too_many() -> Answer {
     let why = "there are too many connections from your address";
     Answer {
@@ -49,8 +49,8 @@ pub(super) fn too_many() -> Answer {
     }
 }
 
-/// Says whether a request, wherever it goes, is for a WebSocket.
-pub(super) fn wants<B>(request: &Request<B>) -> bool {
+/// Returns whether a request asks for a WebSocket, whatever its path.
+pub(super) fn asks_for_websocket<B>(request: &Request<B>) -> bool {
     request.method() == Method::GET
         && request
             .headers()
@@ -58,8 +58,8 @@ pub(super) fn wants<B>(request: &Request<B>) -> bool {
             .is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Says whether a request for a WebSocket is of a version that is served.
-fn speaks<B>(request: &Request<B>) -> bool {
+/// Returns whether a request has an HTTP version and a WebSocket version that are supported.
+fn has_supported_version<B>(request: &Request<B>) -> bool {
     request.version() >= Version::HTTP_11
         && request.headers().get(header::SEC_WEBSOCKET_VERSION).is_some_and(|it| it == VERSION)
 }
@@ -73,8 +73,8 @@ fn offers_subprotocol(headers: &HeaderMap) -> bool {
         .any(|name| name.trim() == SUBPROTOCOL)
 }
 
-/// The one version of WebSocket (RFC 6455).
+/// The only version of WebSocket (RFC 6455).
 const VERSION: &str = "13";
 
-/// The subprotocol that is echoed if a client offers it.
+/// The subprotocol that the server accepts if a client offers it.
 const SUBPROTOCOL: &str = "waddell";

@@ -1,4 +1,4 @@
-//! Golden bytes, and streams of all kinds cut anywhere.
+//! Golden headers, and streams of all kinds that are cut anywhere.
 
 use proptest::prelude::*;
 
@@ -48,7 +48,7 @@ fn headers() -> Vec<(Vec<u8>, &'static str)> {
         (v2("21 12 000c c0000201 c6336402 1234 01bb"), ""),
         (v2("21 00 0000"), ""),
         (v2("21 00 0003 010203"), ""),
-        // LOCAL, whatever the family; with and without something to skip.
+        // LOCAL, of any family, with and without bytes to skip.
         (v2("20 00 0000"), ""),
         (v2("20 11 000c c0000201 c6336402 1234 01bb"), ""),
         (v2("20 ff 0001 00"), ""),
@@ -56,20 +56,20 @@ fn headers() -> Vec<(Vec<u8>, &'static str)> {
 }
 
 #[test]
-fn headers_name_their_clients() {
+fn headers_name_their_client() {
     for (bytes, client) in headers() {
         let shown = bytes.escape_ascii();
         assert_eq!(Start::of(&bytes), header(bytes.len(), client), "{shown}");
         let more = [&bytes[..], b"GET / HTTP/1.1\r\n"].concat();
         assert_eq!(Start::of(&more), header(bytes.len(), client), "{shown}");
         for len in 0..bytes.len() {
-            assert_eq!(Start::of(&bytes[..len]), Start::Open, "{len} bytes of {shown}");
+            assert_eq!(Start::of(&bytes[..len]), Start::Incomplete, "{len} bytes of {shown}");
         }
     }
 }
 
 #[test]
-fn what_only_begins_as_a_header_is_broken() {
+fn malformed_headers_are_broken() {
     let lines = [
         "PROXY \r\n",
         "PROXY  TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
@@ -90,7 +90,7 @@ fn what_only_begins_as_a_header_is_broken() {
         assert_eq!(Start::of(line.as_bytes()), Start::Broken, "{line:?}");
     }
     let endless = [V1, &[b'1'; MAX_V1_LEN - V1.len()]].concat();
-    assert_eq!(Start::of(&endless[..MAX_V1_LEN - 1]), Start::Open);
+    assert_eq!(Start::of(&endless[..MAX_V1_LEN - 1]), Start::Incomplete);
     assert_eq!(Start::of(&endless), Start::Broken);
     for rest in [
         "11 11 000c c0000201 c6336402 1234 01bb",
@@ -99,7 +99,7 @@ fn what_only_begins_as_a_header_is_broken() {
         "21 41 000c c0000201 c6336402 1234 01bb",
         "21 11 000b c0000201 c6336402 1234 01",
         "21 21 000c c0000201 c6336402 1234 01bb",
-        // Longer than anything that is waited for.
+        // Longer than the longest header that is accepted.
         "21 11 0ff1",
         "21 11 ffff",
     ] {
@@ -108,8 +108,8 @@ fn what_only_begins_as_a_header_is_broken() {
 }
 
 #[test]
-fn other_streams_are_told_at_the_first_byte_that_differs() {
-    for (stream, told_at) in [
+fn other_streams_are_recognized_at_the_first_byte_that_differs() {
+    for (stream, decided_at) in [
         (&b"GET /"[..], 1),
         (b"\x16\x03\x01", 1),
         (b"PUT /", 2),
@@ -119,14 +119,14 @@ fn other_streams_are_told_at_the_first_byte_that_differs() {
         (b"\r\n\r\n\0\r\nQUIT\r\n", 12),
     ] {
         for len in 0..=stream.len() {
-            let expected = if len < told_at { Start::Open } else { Start::Other };
+            let expected = if len < decided_at { Start::Incomplete } else { Start::Other };
             assert_eq!(Start::of(&stream[..len]), expected, "{}", stream.escape_ascii());
         }
     }
 }
 
 #[test]
-fn a_watch_finds_headers_and_nothing_else_in_any_pieces() {
+fn a_proxy_watch_finds_headers_in_any_pieces_and_nothing_else() {
     for (bytes, _) in headers() {
         for piece in [1, 3, 5, bytes.len()] {
             let mut watch = ProxyWatch::new();
@@ -143,11 +143,11 @@ fn a_watch_finds_headers_and_nothing_else_in_any_pieces() {
 }
 
 #[test]
-fn no_frame_to_a_random_id_begins_as_a_header() {
-    for tell in ProxyWatch::SIGNS {
-        // Where the version of a UUID and its variant are in the first frame of a stream.
-        let version = tell.get(2 + 6).map(|byte| byte >> 4);
-        let variant = tell.get(2 + 8).map(|byte| byte >> 6);
+fn no_frame_to_a_peer_begins_like_a_header() {
+    for sign in ProxyWatch::SIGNS {
+        // The bytes with a UUID's version and variant in the first frame of a stream.
+        let version = sign.get(2 + 6).map(|byte| byte >> 4);
+        let variant = sign.get(2 + 8).map(|byte| byte >> 6);
         assert!(version.is_some_and(|it| it != 4) || variant.is_some_and(|it| it != 2));
     }
 }
@@ -163,20 +163,20 @@ fn beginning() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn what_is_told_stays_told(stream in beginning()) {
+    fn more_bytes_do_not_change_a_decision(stream in beginning()) {
         for cut in 0..=stream.len() {
             crate::internals::proxy_header(&stream, cut);
         }
     }
 
     #[test]
-    fn headers_are_told_whatever_comes_behind(
+    fn headers_are_recognized_whatever_follows(
         index in any::<prop::sample::Index>(),
-        behind in prop::collection::vec(any::<u8>(), 0..40),
+        rest in prop::collection::vec(any::<u8>(), 0..40),
     ) {
         let headers = headers();
         let (header, _) = index.get(&headers);
-        let stream = [&header[..], &behind].concat();
+        let stream = [&header[..], &rest].concat();
         for cut in 0..=stream.len() {
             crate::internals::proxy_header(&stream, cut);
         }

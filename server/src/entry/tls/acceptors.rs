@@ -1,4 +1,4 @@
-//! What accepts TLS, for each kind of listener.
+//! The TLS acceptors of the listeners.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use super::error::TlsError;
 use super::identity::provider;
 use crate::config::Identity;
 
-/// What accepts TLS, for each kind of listener.
+/// The TLS acceptors of the listeners.
 #[derive(Clone)]
 pub(crate) struct Acceptors {
-    /// What all of them show.
+    /// The certificate that both present.
     pub(crate) certificate: Arc<Certificate>,
-    /// For `tls` listeners: whatever protocol the client offers, or none.
+    /// For `tls` listeners. Ignores the protocols that a client offers.
     pub(crate) raw: TlsAcceptor,
-    /// For `wss` and `auto` listeners: `http/1.1`, or none.
+    /// For `wss` and `auto` listeners. Accepts `http/1.1`, or a client that offers no protocol.
     pub(crate) http: TlsAcceptor,
 }
 
@@ -33,7 +33,7 @@ impl Acceptors {
                 .expect("the provider has cipher suites for TLS 1.2 and 1.3")
                 .with_no_client_auth()
                 .with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
-            // A client that comes back saves both sides the signature; nothing is kept for it here.
+            // Tickets save both sides a signature when a client returns. The server stores none.
             config.ticketer = Arc::clone(&ticketer);
             config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
             TlsAcceptor::from(Arc::new(config))

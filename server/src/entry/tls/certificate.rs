@@ -1,4 +1,4 @@
-//! The certificate that is in use, and how it is replaced.
+//! The certificate in use, and its replacement.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::expiry::not_after;
 use crate::config::Identity;
 use crate::metrics::Metrics;
 
-/// The certificate that is in use. Connections keep the one that they were made with.
+/// The certificate in use. Existing connections keep the one that they began with.
 #[derive(Debug)]
 pub(crate) struct Certificate {
     in_use: RwLock<Arc<CertifiedKey>>,
@@ -24,9 +24,9 @@ pub(crate) struct Certificate {
 #[derive(Debug)]
 struct Source {
     identity: Identity,
-    /// What the files were like when they were last tried, of use or not.
+    /// The state of the files when they were last tried, usable or not.
     stamp: Stamp,
-    /// Why they could not be read then, if that was so: nobody has seen what is in them.
+    /// Why the files could not be read then; `None` if they could.
     unread: Option<String>,
 }
 
@@ -41,9 +41,9 @@ impl Certificate {
     /// Reads the certificate again, perhaps from other files. If it cannot be used, the one in use
     /// stays.
     ///
-    /// A file system may hang, and this with it: not for a thread that serves anybody.
+    /// Blocks for as long as the file system does. Do not call it on a worker's thread.
     pub(crate) fn reload(&self, identity: &Identity, metrics: &Metrics) -> Result<(), TlsError> {
-        // Before they are read: what changes meanwhile is seen at the next look.
+        // Before the files are read, so that the next look sees a change made meanwhile.
         let mut source = self.source();
         let stamp = Stamp::of(identity);
         let loaded = identity.load();
@@ -51,19 +51,20 @@ impl Certificate {
             let unread = loaded.as_ref().err().and_then(why_unread);
             *source = Source { identity: identity.clone(), stamp, unread };
         }
-        self.take(identity, loaded, metrics)
+        self.replace(identity, loaded, metrics)
     }
 
-    /// Looks at the files, and reads the certificate again once they have changed and not changed
-    /// again since the look `before`. One that cannot be used is refused, and tried again when they
-    /// have changed again: certificate and key may be replaced one after the other. Files that
-    /// cannot be read are tried at each look, since what hinders may leave no trace on them, such
-    /// as a process without descriptors; that is said and counted once, until there is another
-    /// reason.
+    /// Looks at the files, and reads the certificate again if they have changed since it was last
+    /// read, but not since the look that returned `before`.
     ///
-    /// To look is two calls of the system; it sees a link that has come to lead elsewhere
-    /// (Kubernetes, certbot), a file that was moved to another's place, and file systems that tell
-    /// of no changes. Blocks as [`reload`](Self::reload) does.
+    /// A pair that cannot be used is tried again only when the files change again: certificate and
+    /// key may be replaced one after the other. Files that cannot be read are tried at each look,
+    /// because the cause may leave no trace on them, such as a process without descriptors. Each
+    /// such cause is logged and counted once.
+    ///
+    /// A look is two system calls. It notices a link that leads elsewhere (Kubernetes, certbot), a
+    /// file moved to the place of another, and changes on file systems without notifications.
+    /// Blocks as [`reload`](Self::reload) does.
     pub(crate) fn look(&self, before: Option<&Stamp>, metrics: &Metrics) -> Stamp {
         self.look_with(before, metrics, Identity::load)
     }
@@ -85,14 +86,14 @@ impl Certificate {
         let known = !changed && unread.is_some() && unread == source.unread;
         source.stamp = stamp.clone();
         source.unread = unread;
-        if !known && let Err(error) = self.take(&source.identity, loaded, metrics) {
+        if !known && let Err(error) = self.replace(&source.identity, loaded, metrics) {
             tracing::error!(%error, "keeping the certificate in use");
         }
         stamp
     }
 
-    /// Uses what was read from here on, if it can be used, and counts whether it can.
-    fn take(
+    /// Replaces the certificate in use if the new one was loaded, and counts the result.
+    fn replace(
         &self,
         identity: &Identity,
         loaded: Result<CertifiedKey, TlsError>,
@@ -114,13 +115,12 @@ impl Certificate {
         }
     }
 
-    /// Returns when the certificate in use expires; `None` if it does not say so in a way that is
-    /// understood.
+    /// Returns when the certificate in use expires; `None` if its validity cannot be read.
     pub(crate) fn expires(&self) -> Option<SystemTime> {
         not_after(self.in_use().end_entity_cert().ok()?)
     }
 
-    /// Returns the same in seconds since 1970.
+    /// Returns when the certificate in use expires, in seconds since 1970.
     pub(crate) fn expires_timestamp(&self) -> Option<u64> {
         let since_1970 = self.expires()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
         Some(since_1970.as_secs())
@@ -141,12 +141,12 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-/// Returns the reason if files could not be read, as opposed to read and of no use.
+/// Returns why files could not be read; `None` if they were read but cannot be used.
 fn why_unread(error: &TlsError) -> Option<String> {
     matches!(error, TlsError::Read { .. }).then(|| error.to_string())
 }
 
-/// What tells two states of a pair of files apart without reading them.
+/// The state of a pair of files, for comparison without reading them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     cert: Option<FileStamp>,
@@ -163,13 +163,13 @@ impl Stamp {
 struct FileStamp {
     len: u64,
     modified: Option<SystemTime>,
-    /// Device, inode, and when anything about that was changed.
+    /// Device, inode, and the time of the inode's last change.
     #[cfg(unix)]
     inode: (u64, u64, i64, i64),
 }
 
 impl FileStamp {
-    /// Follows links: the file is what they lead to. `None` if there is no such file.
+    /// Returns the stamp of a file, or of the file that a link leads to; `None` if there is none.
     fn of(path: &Path) -> Option<Self> {
         #[cfg(unix)]
         use std::os::unix::fs::MetadataExt;
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::entry::tls::{PemKind, self_signed};
 
-    /// A certificate in use whose files were replaced since.
+    /// Returns a certificate in use whose files have been replaced.
     fn replaced() -> (tempfile::TempDir, Identity, Certificate) {
         let folder = tempfile::tempdir().unwrap();
         let identity = self_signed("localhost", folder.path()).unwrap();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_could_not_be_read_are_tried_until_they_can_be() {
+    fn unreadable_files_are_tried_until_they_can_be_read() {
         let (_folder, identity, certificate) = replaced();
         let metrics = Metrics::default();
         let look = |why: &str| {
@@ -220,11 +220,11 @@ mod tests {
         let stamp = Stamp::of(&identity);
         certificate.look(Some(&stamp), &metrics);
         assert_eq!(metrics.certificates_reloaded.get(), 1);
-        certificate.look_with(Some(&stamp), &metrics, |_| panic!("they were read already"));
+        certificate.look_with(Some(&stamp), &metrics, |_| panic!("they have been read already"));
     }
 
     #[test]
-    fn files_are_read_when_two_looks_see_the_same() {
+    fn changed_files_are_read_when_two_looks_see_the_same_state() {
         let (_folder, _identity, certificate) = replaced();
         let metrics = Metrics::default();
         let first = certificate.look(None, &metrics);
@@ -234,13 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_and_is_of_no_use_is_tried_once() {
+    fn an_unusable_certificate_is_tried_once() {
         let (_folder, identity, certificate) = replaced();
         let metrics = Metrics::default();
         fs::write(&identity.cert, "no certificate").unwrap();
         let stamp = Stamp::of(&identity);
         certificate.look(Some(&stamp), &metrics);
-        certificate.look_with(Some(&stamp), &metrics, |_| panic!("they were read already"));
+        certificate.look_with(Some(&stamp), &metrics, |_| panic!("they have been read already"));
         assert_eq!(metrics.certificates_refused.get(), 1);
     }
 }

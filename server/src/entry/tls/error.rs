@@ -13,29 +13,29 @@ pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read the {kind} from {}: {source}", path.display())]
     Read {
-        /// What the file is to contain.
+        /// What the file should contain.
         kind: PemKind,
-        /// From where.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// A file is not PEM.
     #[error("the {kind} in {} is not valid PEM: {why}", path.display())]
     Pem {
-        /// What the file is to contain.
+        /// What the file should contain.
         kind: PemKind,
-        /// From where.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         why: String,
     },
-    /// A file has nothing of use in it.
+    /// A file contains no certificate or no key.
     #[error("there is no {kind} in {} (expected a PEM block)", path.display())]
     Missing {
-        /// What the file is to contain.
+        /// What the file should contain.
         kind: PemKind,
-        /// From where.
+        /// The path of the file.
         path: PathBuf,
     },
     /// Certificate and key do not belong together, or are of a kind that is not supported.
@@ -45,30 +45,30 @@ pub enum TlsError {
         key.display()
     )]
     Unusable {
-        /// The certificate's file.
+        /// The path of the certificate.
         cert: PathBuf,
-        /// The key's file.
+        /// The path of the key.
         key: PathBuf,
-        /// Why not.
+        /// The cause.
         source: rustls::Error,
     },
-    /// The system has no random numbers for the keys of session tickets.
+    /// The system provides no random numbers for the keys of session tickets.
     #[error("cannot make keys for session tickets: {0}")]
     NoTickets(rustls::Error),
-    /// The name cannot stand in a certificate.
+    /// The name is not valid in a certificate.
     #[error("cannot make a certificate for {name:?}: {source}")]
     Name {
         /// The name.
         name: String,
-        /// Why not.
+        /// The cause.
         source: rcgen::Error,
     },
     /// A file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
-        /// Where to.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }

@@ -6,7 +6,7 @@ use yasna::models::{GeneralizedTime, UTCTime};
 use yasna::tags::TAG_UTCTIME;
 use yasna::{ASN1Result, BERReader, Tag};
 
-/// Returns the end of a DER certificate's validity; `None` if there is none to be found.
+/// Returns the end of a DER certificate's validity; `None` if it cannot be read.
 ///
 /// ```text
 ///   Certificate    { TBSCertificate, signatureAlgorithm, signature }
@@ -47,7 +47,7 @@ fn skip(value: BERReader<'_, '_>) -> ASN1Result<()> {
     value.read_der().map(drop)
 }
 
-/// Reads a time in either of its forms, as seconds since 1970.
+/// Reads a time in either of its two forms; returns seconds since 1970.
 fn seconds(time: BERReader<'_, '_>) -> ASN1Result<i64> {
     if time.lookahead_tag()? == TAG_UTCTIME {
         let time: UTCTime = time.read_utctime()?;
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_expires_never() {
+    fn bytes_that_are_no_certificate_have_no_expiry() {
         for bytes in [&b""[..], &[0x30], &[0x30, 0x00], &[0xff; 100], b"certificate"] {
             assert_eq!(not_after(bytes), None, "{bytes:?}");
         }

@@ -1,4 +1,4 @@
-//! From PEM files to a certificate and its key.
+//! Loads a certificate and its key from PEM files.
 
 use std::sync::Arc;
 
@@ -37,8 +37,9 @@ impl Identity {
     }
 }
 
-/// Returns the cryptography. It is passed on explicitly, so that nothing depends on a process-wide
-/// default. aws-lc-rs signs with RSA 2048 in half the time of ring, which is most of a handshake.
+/// Returns the cryptography provider. It is passed on explicitly, so that nothing depends on a
+/// process-wide default. aws-lc-rs signs with RSA 2048, which is most of a handshake, in half the
+/// time of ring.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

@@ -9,11 +9,11 @@ use crate::config::Identity;
 /// Makes a certificate for development, for the host `name`, and writes it and its key to `folder`.
 ///
 /// The name is both in the subject's CN, where waddell's clients look, and in the SAN, where others
-/// look. An existing certificate is used again, so that clients that pin it go on working.
+/// look. An existing certificate is used again, so that clients that pin it keep working.
 ///
 /// # Errors
 ///
-/// [`TlsError`] if the name cannot stand in a certificate or the files cannot be written.
+/// [`TlsError`] if the name is not valid in a certificate or the files cannot be written.
 pub fn self_signed(name: &str, folder: &Path) -> Result<Identity, TlsError> {
     let file = |kind| {
         let stem: String = name
@@ -30,7 +30,7 @@ pub fn self_signed(name: &str, folder: &Path) -> Result<Identity, TlsError> {
     let mut params = rcgen::CertificateParams::new([name.to_owned()]).map_err(unusable)?;
     let mut subject = rcgen::DistinguishedName::new();
     subject.push(rcgen::DnType::CommonName, name);
-    // No authority has this name, so that clients look for no signature of one.
+    // No authority has this name, so clients do not look for an authority's signature.
     subject.push(rcgen::DnType::OrganizationName, "waddell-server self-signed");
     params.distinguished_name = subject;
     let key = rcgen::KeyPair::generate().map_err(unusable)?;

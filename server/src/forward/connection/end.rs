@@ -7,16 +7,15 @@ use crate::forward::transport::ws;
 /// Why a connection ends. The words are those that logs and metrics use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The peer closed.
+    /// The peer closed the connection.
     Closed(Option<ws::Close>),
     /// The socket broke.
     Broken,
     /// The peer took no byte for too long.
     Stalled,
-    /// The peer did not take what all outboxes together had no memory for, or began a frame that
-    /// all unfinished ones together had none for.
+    /// There was no memory for the peer's outbox or for its incomplete frame.
     CrowdedOut,
-    /// The peer gave no sign of life, or did not finish a frame in time.
+    /// The peer gave no sign of life, or did not complete a frame in time.
     TimedOut,
     /// The peer broke the rules of TLS, of WebSocket or of waddell.
     Misbehaved(ws::Close),
@@ -25,7 +24,7 @@ pub(super) enum End {
 }
 
 impl End {
-    /// What is said of a connection whose task was ended from outside.
+    /// The word for a connection whose task was dropped before it ended.
     pub(super) const ABORTED: &str = "aborted";
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -40,7 +39,7 @@ impl End {
         }
     }
 
-    /// What a WebSocket peer is told; `None` if it cannot be told anything.
+    /// Returns the close frame for a WebSocket peer; `None` if it is sent none.
     pub(super) const fn close(self) -> Option<ws::Close> {
         match self {
             Self::Closed(close) => close,

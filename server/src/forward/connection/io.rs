@@ -53,7 +53,7 @@ impl Io {
         self.socket.peer_addr().ok().map(|address| address.ip())
     }
 
-    /// Reads into `space`; returns how many bytes. 0: the end of the stream.
+    /// Reads into `space`. Returns the number of bytes; 0 means the end of the stream.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -64,12 +64,12 @@ impl Io {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Returns whether the runtime knows of something to read; if not, it wakes the task for it.
+    /// Returns whether the runtime knows of bytes to read. If not, the task is woken when it does.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> bool {
         self.socket.as_ref().poll_read_ready(cx).is_ready()
     }
 
-    /// Returns whether there is something to read in the socket, whatever the runtime knows of it.
+    /// Returns whether the socket has bytes to read, even if the runtime does not know of them.
     pub(super) fn has_arrived(&self) -> bool {
         let mut first = [MaybeUninit::uninit()];
         SockRef::from(self.socket.as_ref()).peek(&mut first).is_ok_and(|len| len > 0)

@@ -37,8 +37,10 @@ impl Timer {
         }
     }
 
-    /// Frees the timer if it has fired. One that is set stays set and wakes the task once without
-    /// need: a peer whose frames come in pieces has a deadline for each of them.
+    /// Frees the timer if it has fired.
+    ///
+    /// Otherwise it stays set and wakes the task once without need, because a peer whose frames
+    /// arrive in pieces has a deadline for each of them.
     pub(super) fn release(&mut self) {
         self.0.take_if(|sleep| sleep.is_elapsed());
     }

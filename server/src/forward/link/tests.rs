@@ -21,10 +21,10 @@ const ROUNDS: usize = 10;
 const PUSHERS: u8 = 3;
 const FRAMES: u32 = 300;
 
-/// Far longer than a round takes, even on a busy machine: what runs into it hangs.
+/// Far longer than a round takes on a busy machine. A round that takes longer never ends.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A frame that carries its thread and its number.
+/// Returns a frame that carries its thread and its number.
 fn frame(pusher: u8, number: u32) -> Vec<u8> {
     // From a few bytes to more than the socket's buffer.
     let len = 5 + (number as usize * 37 + usize::from(pusher) * 11) % 3000;
@@ -40,7 +40,7 @@ fn buffers(shared: &Shared) -> WorkerBuffers {
     WorkerBuffers::new(shared.clock.clone(), limit, budget, shared.metrics.add_worker())
 }
 
-/// Pushes all frames, those again that are refused; flushes as workers do, at the end of a turn.
+/// Pushes all frames, and retries refused ones. Flushes as a worker does at the end of a turn.
 fn push_all(peer: &Peer, shared: &Arc<Shared>, pusher: u8) {
     let mut buffers = buffers(shared);
     for number in 0..FRAMES {
@@ -59,14 +59,14 @@ fn push_all(peer: &Peer, shared: &Arc<Shared>, pusher: u8) {
             break;
         }
         if to_flush {
-            // Others push in the meantime.
+            // Other threads push meanwhile.
             thread::yield_now();
             peer.link().flush(&mut buffers);
         }
     }
 }
 
-/// Reads to the end, now and then a little only.
+/// Reads to the end of the stream, sometimes only a few bytes at a time.
 fn read_all(mut client: std::net::TcpStream) -> Vec<u8> {
     let mut stream = Vec::new();
     let mut buffer = [0; 4096];
@@ -83,7 +83,8 @@ fn read_all(mut client: std::net::TcpStream) -> Vec<u8> {
     stream
 }
 
-/// Waits for the socket as a connection's task does, until nothing waits and nothing will.
+/// Waits for the socket as a connection's task does, until all frames are pushed and written.
+/// Returns how often it waited.
 async fn own(peer: &Peer, shared: &Arc<Shared>, all_pushed: &AtomicBool) -> usize {
     let mut buffers = buffers(shared);
     let mut stalls = 0;
@@ -109,7 +110,7 @@ async fn own(peer: &Peer, shared: &Arc<Shared>, all_pushed: &AtomicBool) -> usiz
 }
 
 #[test]
-fn what_several_workers_push_is_written_once_in_order_and_never_forgotten() {
+fn frames_pushed_by_several_workers_are_written_once_and_in_order() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let mut config = ServerConfig::default();
     config.limits.outbox_bytes = 80 * 1024;
@@ -127,12 +128,12 @@ fn what_several_workers_push_is_written_once_in_order_and_never_forgotten() {
             let peer = Peer::new(writer, None, Framing::Raw, now);
             let (all_pushed, pushing) =
                 (AtomicBool::new(false), AtomicUsize::new(usize::from(PUSHERS)));
-            // The threads end by themselves once the owner has ended the stream, so what is read is
-            // passed on rather than waited for where the owner runs.
-            let (tell_stream, told_stream) = tokio::sync::oneshot::channel();
+            // The reader sends its result through a channel. Joining its thread here would block
+            // the owner, which has to end the stream first.
+            let (send_stream, stream) = tokio::sync::oneshot::channel();
             let peer = Arc::new(peer);
             let (all_pushed, pushing) = (Arc::new(all_pushed), Arc::new(pushing));
-            thread::spawn(move || tell_stream.send(read_all(client)));
+            thread::spawn(move || send_stream.send(read_all(client)));
             for pusher in 0..PUSHERS {
                 let (peer, shared) = (Arc::clone(&peer), Arc::clone(&shared));
                 let (all_pushed, pushing) = (Arc::clone(&all_pushed), Arc::clone(&pushing));
@@ -145,8 +146,8 @@ fn what_several_workers_push_is_written_once_in_order_and_never_forgotten() {
                 });
             }
             let owned = timeout(PATIENCE, own(&peer, &shared, &all_pushed)).await;
-            stalls += owned.expect("something waits, and nobody writes it");
-            told_stream.await.expect("the reader does not panic")
+            stalls += owned.expect("the outbox is written in time");
+            stream.await.expect("the reader does not panic")
         });
         let mut arrived: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
         let mut rest = &stream[..];
@@ -154,7 +155,7 @@ fn what_several_workers_push_is_written_once_in_order_and_never_forgotten() {
             let len = 2 + usize::from(u16::from_le_bytes(*prefix));
             let (whole, after) = rest.split_at(len);
             let number = u32::from_le_bytes(*whole[3..].first_chunk().unwrap());
-            assert!(whole == frame(whole[2], number), "round {round}: it is whole");
+            assert!(whole == frame(whole[2], number), "round {round}: the frame is whole");
             arrived.entry(whole[2]).or_default().push(number);
             rest = after;
         }

@@ -10,7 +10,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 
 /// The writing half of a socket, as a link needs it. No method waits.
 pub(crate) trait WriteHalf {
-    /// Writes to the socket; fails with [`io::ErrorKind::WouldBlock`] if that has no room.
+    /// Writes to the socket. Fails with [`io::ErrorKind::WouldBlock`] if the socket has no room.
     type Writer<'a>: Write
     where
         Self: 'a;
@@ -27,7 +27,7 @@ pub(crate) trait WriteHalf {
 /// When a write is attempted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Attempt {
-    /// Unless the socket had no room and has not announced any since.
+    /// Not while the socket has no room, as far as the runtime knows.
     IfReady,
     /// In any case.
     Always,

@@ -7,8 +7,8 @@ use rustls::ServerConnection;
 use crate::forward::buffer_pool::BufferPool;
 use crate::forward::outbox::Outbox;
 
-/// Most bytes of output that TLS buffers, about: rustls's own limit. TLS is filled up to it before
-/// anything stays in the outbox. rustls does not say how much it holds at a given time.
+/// Most bytes of output that TLS buffers, approximately: rustls's own limit. TLS is filled up to it
+/// before bytes stay in the outbox. rustls does not tell how much it holds at a given time.
 pub(crate) const MAX_HELD: usize = 64 * 1024;
 
 /// Writes the outbox through TLS until it is empty or the socket has no room.
@@ -76,8 +76,8 @@ pub(crate) fn decrypt(
 /// Longest input that does not make rustls's buffer grow, in bytes: it reads that much at a time.
 const SHORT: usize = 4096;
 
-/// Makes rustls give back the memory by which its buffer grew for long records. It shrinks the
-/// buffer when it is about to read, and the next read may be hours away.
+/// Makes rustls free the memory by which its buffer grew for long records. It shrinks the buffer
+/// only when it is about to read, and the next read may be hours away.
 fn release_buffer(tls: &mut ServerConnection) {
     struct Nothing;
     impl Read for Nothing {

@@ -1,8 +1,8 @@
 //! The byte stream inside WebSocket binary messages, without a buffer per connection.
 //!
-//! The payloads of the messages, joined, are the stream. So there is no message to assemble:
-//! payload bytes are unmasked where they lie and passed on, and only a header or a control
-//! frame's payload that is not yet whole is kept. tungstenite parses and formats the headers.
+//! The joined payloads of the messages are the stream. So there is no message to assemble: payload
+//! bytes are unmasked in place and passed on. Only an incomplete header, or a control frame with an
+//! incomplete payload, is kept. tungstenite parses and formats the headers.
 
 use std::io::Cursor;
 use std::mem;
@@ -17,7 +17,7 @@ pub(crate) const MAX_HEADER_LEN: usize = 10;
 /// Longest message whose header is the short form of 4 bytes.
 pub(crate) const MAX_SHORT_MESSAGE: usize = 65_535;
 
-/// Longest message taken, in bytes: twice the longest frame.
+/// Longest message that is accepted, in bytes: twice the longest frame.
 pub(crate) const MAX_MESSAGE_LEN: u64 = 128 * 1024;
 
 /// Longest payload of a control frame, in bytes (RFC 6455, section 5.5).
@@ -34,7 +34,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The header of a binary message of that length, in one frame.
+    /// Returns the header of a binary message of that length, in one frame.
     pub(crate) fn binary(payload_len: usize) -> Self {
         Self::new(OpCode::Data(Data::Binary), payload_len)
     }
@@ -58,8 +58,8 @@ impl Deref for Header {
     }
 }
 
-/// Returns how many bytes to leave before a message that begins with a frame of that length.
-pub(crate) const fn header_room(frame_len: usize) -> usize {
+/// Returns the gap to leave before a message that begins with a frame of that length, in bytes.
+pub(crate) const fn header_gap(frame_len: usize) -> usize {
     if frame_len > MAX_SHORT_MESSAGE { MAX_HEADER_LEN } else { 4 }
 }
 
@@ -88,7 +88,7 @@ fn control(kind: Control, payload: &[u8]) -> Vec<u8> {
     [&header, payload].concat()
 }
 
-/// What a close frame says.
+/// The contents of a close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Close {
     /// Status code; RFC 6455, section 7.4.
@@ -100,13 +100,13 @@ impl Close {
     /// The server is shutting down.
     pub(crate) const GOING_AWAY: Self = Self::new(1001, "the server is shutting down");
     /// The peer sent text.
-    pub(crate) const TEXT: Self = Self::new(1003, "waddell takes binary messages only");
-    /// The peer was hung up for what it did, which the reason says.
+    pub(crate) const TEXT: Self = Self::new(1003, "waddell accepts binary messages only");
+    /// The peer is disconnected because of its behaviour, which the reason names.
     pub(crate) const fn policy(reason: &'static str) -> Self {
         Self::new(1008, reason)
     }
     /// The peer sent a message or a frame that is too long.
-    pub(crate) const TOO_BIG: Self = Self::new(1009, "longer than the server takes");
+    pub(crate) const TOO_BIG: Self = Self::new(1009, "longer than the server accepts");
 
     const fn protocol(reason: &'static str) -> Self {
         Self::new(1002, reason)
@@ -117,25 +117,25 @@ impl Close {
     }
 }
 
-/// Takes the payloads out of the frames that a client sends.
+/// Extracts the payloads from the frames of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     /// The beginning of a header.
     header: [u8; MAX_CLIENT_HEADER_LEN],
     header_len: u8,
-    /// Bytes of the current frame's payload that are still to come.
+    /// Bytes of the current frame's payload that have not arrived yet.
     remaining: u32,
-    /// Of the current frame, turned so that its first byte masks the next byte.
+    /// The current frame's mask, rotated so that its first byte is for the next byte.
     mask: [u8; 4],
     /// Length of the current message so far, the current frame included; `None` between messages.
     message_len: Option<u32>,
-    /// The message goes on after the current frame.
+    /// The message continues after the current frame.
     unfinished: bool,
     control: Option<Box<ControlFrame>>,
     overhead: Overhead,
 }
 
-/// What a client sent besides the bytes of the stream.
+/// What a client sent in addition to the bytes of the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Overhead {
     /// Frames, of all kinds.
@@ -150,7 +150,7 @@ struct ControlFrame {
     payload: Vec<u8>,
 }
 
-/// What a client sent.
+/// An event in the stream of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
     /// The next bytes of the stream, unmasked.
@@ -158,16 +158,16 @@ pub(crate) enum Event<'a> {
     /// Answer with [`pong`].
     Ping(Vec<u8>),
     Pong,
-    /// The client closes; answer with [`close`], then hang up.
+    /// The client closes. Answer with [`close`], then close the connection.
     Close(Close),
 }
 
 impl Decoder {
-    /// Takes the next event off the front of the input; `None` when the input is used up.
+    /// Removes the next event from the input; `None` when the input is used up.
     ///
     /// # Errors
     ///
-    /// The close to send to a client that breaks the rules; nothing further can be decoded.
+    /// The close frame for a client that breaks the rules; nothing further can be decoded.
     pub(crate) fn next<'i>(
         &mut self,
         input: &mut &'i mut [u8],
@@ -203,12 +203,12 @@ impl Decoder {
         }
     }
 
-    /// Returns what came besides the bytes of the stream since this was last called.
+    /// Returns the overhead since the last call.
     pub(crate) fn take_overhead(&mut self) -> Overhead {
         mem::take(&mut self.overhead)
     }
 
-    /// Reads a header off the input; says whether there was a whole one.
+    /// Reads a header from the input. Returns whether it was whole.
     fn begin_frame(&mut self, input: &mut &mut [u8]) -> Result<bool, Close> {
         let kept = usize::from(self.header_len);
         let taken = input.len().min(MAX_CLIENT_HEADER_LEN - kept);
@@ -231,7 +231,7 @@ impl Decoder {
         Ok(true)
     }
 
-    /// Checks a header against the rules, and takes on its frame.
+    /// Checks a header against the rules, and makes its frame the current one.
     fn admit(&mut self, header: &FrameHeader, len: u64) -> Result<(), Close> {
         if header.rsv1 || header.rsv2 || header.rsv3 {
             return Err(Close::protocol("no extension was negotiated, but a reserved bit is set"));
@@ -288,12 +288,12 @@ impl Decoder {
     }
 }
 
-/// Returns whether a close frame may bear that code (RFC 6455, section 7.4).
+/// Returns whether a close frame may carry that code (RFC 6455, section 7.4).
 const fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// Unmasks in place, and turns the mask for the byte after.
+/// Unmasks in place, and rotates the mask for the next byte.
 fn unmask(payload: &mut [u8], mask: &mut [u8; 4]) {
     let word = u64::from_ne_bytes({
         let [a, b, c, d] = *mask;
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn payloads_joined_are_the_stream() {
+    fn the_joined_payloads_are_the_stream() {
         let stream = [
             frame(FIN | BINARY, b"he"),
             frame(BINARY, b"l"),
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_rules_get_the_right_code() {
+    fn each_broken_rule_has_its_close_code() {
         let unmasked = b"\x82\x01a".to_vec();
         let too_long_together =
             [frame(BINARY, &[0; 100_000]), frame(FIN | CONTINUE, &[0; 40_000])].concat();
@@ -435,12 +435,12 @@ mod tests {
                 1002,
             ),
             ("close with half a code", frame(FIN | CLOSE, b"\x03"), 1002),
-            ("close with a code nobody may send", frame(FIN | CLOSE, b"\x03\xed"), 1002),
+            ("close with a reserved code", frame(FIN | CLOSE, b"\x03\xed"), 1002),
             ("close with a broken reason", frame(FIN | CLOSE, b"\x03\xe8\xff"), 1002),
             ("a long message", frame(FIN | BINARY, &[0; 131_073]), 1009),
             ("a long message in two frames", too_long_together, 1009),
             (
-                "a length beyond all",
+                "the largest length in a header",
                 b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0".to_vec(),
                 1009,
             ),
@@ -450,14 +450,14 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_message_is_taken() {
+    fn the_longest_message_is_accepted() {
         let seen = decode(&frame(FIN | BINARY, &[7; 131_072]), std::iter::repeat(4096));
         assert_eq!(seen, [Seen::Bytes(vec![7; 131_072])]);
     }
 
     proptest! {
         #[test]
-        fn any_split_gives_the_same_events(
+        fn frames_in_any_pieces_give_the_same_events(
             frames in
                 prop::collection::vec((0_u8..5, prop::collection::vec(any::<u8>(), 0..200)), 0..8),
             cuts in prop::collection::vec(1_usize..40, 0..200),
@@ -474,7 +474,7 @@ mod tests {
         }
 
         #[test]
-        fn random_bytes_do_no_harm(
+        fn random_bytes_in_any_pieces_give_the_same_events(
             bytes in prop::collection::vec(any::<u8>(), 0..300),
             cuts in prop::collection::vec(1_usize..20, 0..100),
         ) {

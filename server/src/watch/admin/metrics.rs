@@ -1,4 +1,4 @@
-//! What a server counts and measures, each with its name and meaning.
+//! The page `/metrics`: each metric with its name and meaning.
 
 use super::page::Page;
 use crate::entry::entrance::Entrance;
@@ -11,7 +11,7 @@ use crate::labels::TransportKind;
 use crate::labels::UpgradeRefusal;
 use crate::metrics::MetricsSnapshot;
 
-/// Writes all that is measured.
+/// Returns the page.
 pub(super) fn page(entrance: &Entrance) -> String {
     let shared = &entrance.shared;
     let mut page = Page::default();
@@ -48,13 +48,13 @@ pub(super) fn page(entrance: &Entrance) -> String {
     page.counter("connections_accepted", "Connections accepted.", connections_accepted);
     page.counter(
         "connections_refused",
-        "Connections refused because a limit on their number, or on descriptors, was reached.",
+        "Connections refused because of a limit on connections or on file descriptors.",
         connections_refused,
     );
     page.counter("accept_errors", "Errors while accepting connections.", accept_errors);
     page.counter(
         "accepts_paused",
-        "Times that accepting was paused because of the limit on its rate.",
+        "How often accepting was paused because of --accept-rate.",
         accepts_paused,
     );
     page.labelled(
@@ -68,7 +68,7 @@ pub(super) fn page(entrance: &Entrance) -> String {
     page.labelled(
         "upgrades_refused_total",
         "counter",
-        "Requests for a WebSocket that were refused, by reason.",
+        "Refused requests for a WebSocket, by reason.",
         "reason",
         &UpgradeRefusal::ALL
             .map(|refusal| (refusal.as_str(), shared.metrics.upgrades_refused_by(refusal))),
@@ -76,7 +76,7 @@ pub(super) fn page(entrance: &Entrance) -> String {
     page.labelled(
         "claims_ignored_total",
         "counter",
-        "Times that somebody who is no trusted proxy said whom it speaks for, by how.",
+        "Forwarded addresses, ignored because the sender is not a trusted proxy, by kind.",
         "claim",
         &[
             (AddressClaim::ForwardedFor.as_str(), forwarded_ignored),
@@ -86,7 +86,7 @@ pub(super) fn page(entrance: &Entrance) -> String {
     page.labelled(
         "certificate_reloads_total",
         "counter",
-        "Times that the certificate was read again, by what came of it.",
+        "How often the certificate was read again, by result.",
         "result",
         &[("ok", certificates_reloaded), ("failed", certificates_refused)],
     );
@@ -100,15 +100,15 @@ pub(super) fn page(entrance: &Entrance) -> String {
     }
     page.counter(
         "log_lines_dropped",
-        "Lines of the log that were dropped, as nobody took them fast enough.",
+        "Log lines that were dropped because the log is read too slowly.",
         log_lines_dropped,
     );
-    page.counter("peers_connected", "Peers that were given an id.", peers_connected);
-    page.counter("peers_disconnected", "Peers whose id is gone again.", peers_disconnected);
+    page.counter("peers_connected", "Peers that got an id.", peers_connected);
+    page.counter("peers_disconnected", "Peers whose connection has ended.", peers_disconnected);
     page.labelled(
         "peers_hung_up_total",
         "counter",
-        "Peers that the server hung up, by reason.",
+        "Peers that the server disconnected, by reason.",
         "reason",
         &[
             ("stalled", peers_stalled),
@@ -119,13 +119,13 @@ pub(super) fn page(entrance: &Entrance) -> String {
     );
     page.counter(
         "peers_paused",
-        "Times that reading from a peer was paused because it had used up its rate.",
+        "How often the server paused reading from a peer that had used up its rate.",
         peers_paused,
     );
     page.labelled(
         "peers",
         "gauge",
-        "Peers connected now, by transport.",
+        "Connected peers by transport.",
         "transport",
         &TransportKind::ALL.map(|kind| (kind.as_str(), shared.metrics.peers(kind))),
     );
@@ -141,14 +141,14 @@ pub(super) fn page(entrance: &Entrance) -> String {
     page.labelled(
         "frames_rejected_total",
         "counter",
-        "Frames that no peer should send, by reason.",
+        "Frames that were unusable, by reason.",
         "reason",
         &[("short", frames_rejected_short), ("reserved recipient", frames_rejected_reserved)],
     );
     page.labelled(
         "frames_dropped_total",
         "counter",
-        "Frames that could not be delivered, by reason.",
+        "Frames that were valid but undeliverable, by reason.",
         "reason",
         &[
             (DropReason::UnknownRecipient.as_str(), frames_dropped_unknown),
@@ -158,33 +158,34 @@ pub(super) fn page(entrance: &Entrance) -> String {
     );
     page.gauge(
         "outboxes_waiting",
-        "Peers for which something waits that their socket does not take.",
+        "Peers whose outbox waits because their socket takes no more.",
         shared.outboxes.charges() as u64,
     );
     page.gauge(
         "outbox_bytes",
-        "Memory held by what waits for those peers; --outbox-total limits it. A peer over TLS \
-         counts 65536 more, which is what TLS may hold.",
+        "Memory held by waiting outboxes. --outbox-total limits it. A waiting peer over TLS may \
+         count 65536 bytes more, which TLS may hold.",
         shared.outboxes.held() as u64,
     );
     page.gauge(
         "unfinished_frames_bytes",
-        "Memory held by frames that peers have begun to send; limited as outbox_bytes is.",
+        "Memory held by incomplete incoming frames. It has a limit of its own, as high as \
+         --outbox-total.",
         shared.partial_frames.held() as u64,
     );
-    measured(&mut page, shared);
+    histograms(&mut page, shared);
     page.labelled(
         "build_info",
         "gauge",
-        "Always 1; says which version runs.",
+        "Always 1. The label is the version of the server.",
         "version",
         &[(env!("CARGO_PKG_VERSION"), 1)],
     );
     page.text
 }
 
-/// Writes what is measured in time.
-fn measured(page: &mut Page, shared: &Shared) {
+/// Writes the histograms.
+fn histograms(page: &mut Page, shared: &Shared) {
     let workers = shared.metrics.workers();
     let mut forward = HistogramSnapshot::default();
     for worker in workers.iter() {
@@ -193,15 +194,15 @@ fn measured(page: &mut Page, shared: &Shared) {
     page.head(
         "forward_seconds",
         "histogram",
-        "Time from the read of a frame, into an outbox that was empty, to the write that emptied \
-         the outbox again; one observation for each such write, not for each frame.",
+        "Time from the read of a frame for an empty outbox to the write that emptied the outbox \
+         again. Each such write is observed once, not each frame.",
     );
     page.histogram("forward_seconds", "", &forward);
     page.head(
         "event_loop_lag_seconds",
         "histogram",
-        "How late a timer fired that each worker sets once a second, by worker: what whatever \
-         happens on a connection waits for its turn. Up to 0.001 is the timers' granularity.",
+        "Event-loop delay of each worker, sampled once a second. Timers have a granularity of a \
+         millisecond.",
     );
     for (index, worker) in workers.iter().enumerate() {
         let mut lag = HistogramSnapshot::default();

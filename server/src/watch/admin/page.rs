@@ -35,7 +35,7 @@ impl Page {
         }
     }
 
-    /// Writes one series of a histogram; `labels` are those besides the bucket's.
+    /// Writes one series of a histogram. `labels` has all labels but `le`.
     pub(super) fn histogram(&mut self, name: &str, labels: &str, histogram: &HistogramSnapshot) {
         let cumulative = histogram.cumulative();
         let bounds = BOUNDS.iter().map(|(text, _)| *text).chain(["+Inf"]);
@@ -57,6 +57,6 @@ impl Page {
     }
 
     fn line(&mut self, line: fmt::Arguments<'_>) {
-        writeln!(self.text, "{line}").expect("strings can be written to");
+        writeln!(self.text, "{line}").expect("writing to a string cannot fail");
     }
 }

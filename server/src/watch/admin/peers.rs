@@ -1,4 +1,4 @@
-//! What each peer's connection is doing: numbers, never what is in a frame, nor a whole id.
+//! The page `/debug/peers`: numbers for each peer, never the contents of a frame or a whole id.
 
 use std::cmp::Reverse;
 
@@ -7,28 +7,28 @@ use serde::Serialize;
 use crate::forward::peer::PeerReport;
 use crate::forward::shared::Shared;
 
-/// Most peers shown unless asked for more or fewer, and most that can be asked for.
+/// Number of peers shown without a query, and the most that a query can ask for.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 
 /// The answer to `/debug/peers`.
 #[derive(Serialize)]
 struct Answer {
-    /// How many peers are connected.
+    /// Number of connected peers.
     connected: usize,
-    /// Those with most waiting come first, then those that carried most.
+    /// Sorted by bytes in the outbox, then by bytes carried, highest first.
     peers: Vec<PeerReport>,
 }
 
-/// The query asks for something else than a limit.
+/// The query is not a valid limit.
 pub(super) struct BadQuery;
 
 impl BadQuery {
-    pub(super) const EXPLANATION: &str = "the query can be limit=N, N from 1 to 1000\n";
+    pub(super) const EXPLANATION: &str = "expected the query limit=N, with N from 1 to 1000\n";
 }
 
-/// Describes the peers that matter most. Locks a part of the registry at a time, and lets others
-/// have their turn in between.
+/// Describes the peers with the fullest outboxes. Locks one shard of the registry at a time, and
+/// yields to other tasks in between.
 pub(super) async fn peers(shared: &Shared, query: Option<&str>) -> Result<String, BadQuery> {
     let limit = limit(query)?;
     let now = shared.clock.now();
@@ -44,7 +44,8 @@ pub(super) async fn peers(shared: &Shared, query: Option<&str>) -> Result<String
         tokio::task::yield_now().await;
     }
     let answer = Answer { connected, peers };
-    let mut text = serde_json::to_string_pretty(&answer).expect("all of it can be said in JSON");
+    let mut text =
+        serde_json::to_string_pretty(&answer).expect("every field can be written as JSON");
     text.push('\n');
     Ok(text)
 }
