@@ -1,4 +1,4 @@
-//! Limits of connections: in total, from one address, and by file descriptors.
+//! How many connections may be open: in all, from one address, and by file descriptors.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

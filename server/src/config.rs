@@ -1,4 +1,4 @@
-//! How a server behaves, and every default with its reason.
+//! Every option of a server, its default, and why.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;

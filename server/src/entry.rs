@@ -1,14 +1,17 @@
 //! From an accepted socket to a peer.
 //!
 //! ```text
-//!   listener        accepts a socket; admission counts it
+//!   listener        accepts a socket; accept_rate and crate::admission limit how many
 //!   dispatcher      picks the worker with the fewest connections
-//!   handshake       PROXY header, TLS, HTTP; on `auto` listeners detects which
-//!     http          the page, the package, /healthz, and the upgrade to a WebSocket
-//!   -> forward      connection::serve, once the handshakes are done
+//!   handshake       the order of the handshakes; on `auto` listeners detects what a client speaks
+//!     proxy_header  the client's address, from a trusted proxy
+//!     tls           the certificate, and what accepts TLS with it
+//!     http          the demo page, the npm package, /healthz, and the upgrade to a WebSocket
+//!   -> forward      crate::forward::connection::serve, once the handshakes are done
 //! ```
 //!
-//! This wing knows the wing `forward` and the ground floor. Its state is [`entrance::Entrance`].
+//! This wing imports from the wing `forward` and the ground floor. Its state is
+//! [`entrance::Entrance`].
 
 pub(crate) mod accept_rate;
 pub(crate) mod descriptors;

@@ -1,18 +1,18 @@
 //! From a frame that a peer sends to the outbox of its recipient.
 //!
 //! ```text
-//!   connection      the task of one peer: reads into the worker's scratch space
-//!     inbound       bytes -> frames; the core decides on each
-//!   worker          forward(recipient, frame) -> Fate
-//!     registry      id -> Peer
-//!     link          the recipient's outbox, its socket, and who writes next
-//!       outbox      whole frames, bounded; WebSocket headers
-//!   worker          writes each filled outbox once, at the end of its turn
+//!   connection             the task of one peer: reads from its socket, keeps its deadlines
+//!     connection::inbound  cuts the bytes into frames, asks the core about each, counts them
+//!   worker                 forward(recipient, frame) -> Fate
+//!     registry             id -> Peer
+//!     link                 the recipient's outbox, its socket, and which task writes next
+//!       outbox             whole frames, up to a limit; headers of WebSocket messages
+//!   worker                 writes each outbox with new frames once, at the end of its turn
 //! ```
 //!
-//! What bounds the memory is in `budget`, `reclaim` and `buffer_pool`. This wing knows the ground
-//! floor and no other wing. Its state is [`shared::Shared`] for all threads and [`worker::Worker`]
-//! for one thread.
+//! `budget` and `reclaim` keep the memory of all outboxes within a limit, and `buffer_pool` lends
+//! buffers to outboxes. This wing imports from the ground floor and from no other wing. The state
+//! of all threads is [`shared::Shared`], that of one thread [`worker::Worker`].
 
 pub(crate) mod budget;
 pub(crate) mod buffer_pool;

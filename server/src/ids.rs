@@ -1,4 +1,4 @@
-//! Peer ids: how they are drawn, and the numbers that the server takes from their bytes.
+//! Peer ids: how they are generated, and the hashes that the server takes from them.
 //!
 //! Ids are uniformly random except for six bits that mark a random UUID. So parts of them serve as
 //! hashes and as random numbers. No other file reads their bytes.

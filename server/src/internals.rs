@@ -1,5 +1,6 @@
-//! Private parts of the server, for the fuzz targets and the simulation. They are not part of the
-//! library's interface and may change at any time.
+//! Private parts of the server, for the fuzz targets and the simulation.
+//!
+//! They are not part of the library's interface and may change at any time.
 
 mod link;
 mod proxy_header;

@@ -1,4 +1,5 @@
-//! A signaling server: waddell's protocol over TCP, TLS and WebSocket, in one process.
+//! A signaling server, which forwards small messages between programs that cannot reach each other
+//! yet: waddell's protocol over TCP, TLS and WebSocket, in one process.
 //!
 //! ```no_run
 //! use waddell_server::{Server, ServerConfig};
@@ -17,51 +18,73 @@
 //! # }
 //! ```
 //!
+//! Clients connect and become *peers*, with a random id each. A peer sends *frames*, each to the id
+//! of another peer, and the server forwards them. The protocol itself is in `waddell_core`.
+//!
 //! # The wings
 //!
-//! The modules are sorted into four wings over a ground floor. A module knows modules of its own
-//! wing and of those below; `cargo xtask test structure` checks that from the imports.
+//! The modules are sorted into four wings, one above the other, over a ground floor. A module may
+//! import from its own wing, from the wings below it in this picture, and from the ground floor.
+//! Modules of the ground floor import each other only. `cargo xtask test structure` checks this.
 //!
 //! ```text
-//!   run        a server's life: bind, worker threads, reload, the steps of a shutdown
-//!   watch      what operators see: admin port, metrics page, list of peers; only reads
-//!   entry      from a socket to a peer: listeners, limits, PROXY header, TLS, HTTP, upgrade
+//!   run        a server's life: bind, worker threads, reload, shutdown
+//!   watch      what operators see: admin port, metrics page, list of peers; it changes nothing
+//!   entry      from a socket to a peer: listeners, PROXY header, TLS, HTTP, upgrade to WebSocket
 //!   forward    from a frame to its recipient: connections, registry, outboxes, memory budgets
-//!   (ground)   config, listen_url    what the operator says
-//!              clock, ids            time and peer ids
-//!              metrics, histogram, counter, labels    counters and their words
-//!              admission             how many connections there may be
-//!              shutdown              the phases of a server's end
+//!   (ground)   config, listen_url            every option
+//!              clock, ids                    time; peer ids
+//!              metrics, counter, histogram   what is counted and measured
+//!              labels                        the values of labels in metrics
+//!              admission                     how many connections may be open
+//!              shutdown                      the phases of a server's end
 //! ```
 //!
 //! # The way of a frame
 //!
 //! ```text
-//!   entry::listener       accepts, and gives the socket to the least busy worker
-//!   entry::handshake      PROXY header, TLS, HTTP; on `auto` listeners detects which
-//!   forward::connection   the task that owns the socket: reads into the worker's scratch space
-//!     inbound             cuts frames; waddell_core decides on each: Forward | KeepAlive | Reject
-//!   forward::worker       forward(recipient, frame) -> Fate: Forwarded | Dropped(reason)
-//!     registry            recipient's id -> Peer
-//!     link, outbox        whole frames, bounded, until they are written
-//!   forward::worker       at the end of its turn writes each outbox that was filled, once
+//!   entry::listener                accepts a socket
+//!   entry::dispatcher              picks the worker with the fewest connections
+//!   entry::handshake               PROXY header, TLS, HTTP; on `auto` listeners detects which
+//!   forward::connection            the task that owns the socket: reads into a buffer that all
+//!                                  connections of a worker share
+//!   forward::connection::inbound   cuts the bytes into frames. waddell_core says what each frame
+//!                                  is, Decision: Forward | KeepAlive | Reject
+//!   forward::worker                forward(recipient, frame). The server says what happened to it,
+//!                                  Fate: Forwarded | Dropped(reason)
+//!     forward::registry            looks the recipient up by its id
+//!     forward::link                puts the frame into the recipient's outbox
+//!   forward::worker                writes each outbox with new frames once, after it has polled
+//!                                  all tasks that are ready (its *turn*)
 //! ```
 //!
-//! Where further features go: a frame that is for the server itself is one more `Decision` of the
-//! core, handled in `forward::connection::inbound`. A recipient on another machine is found in
-//! `forward::registry`. A new step of a shutdown is one more phase in `shutdown`.
+//! # The end of a server
+//!
+//! `shutdown` has the phases: `Serving`, `Unready`, `LastReads`, `Closing`. It goes through them
+//! itself; `run::server` implements what it does to the server, such as closing the listeners.
+//! Connections, handshakes and the admin port look at the phase.
+//!
+//! # Where an addition would go
+//!
+//! - A frame for the server itself: one more `Decision` of the core, handled in
+//!   `forward::connection::inbound`.
+//! - A recipient on another machine: looked up in `forward::registry`, beside the connected peers.
+//! - A metric: a field in `metrics`, counted where the event happens, shown by
+//!   `watch::admin::metrics`.
+//! - An option: a field in `config`, a flag in the program's `options`.
 //!
 //! # Threads
 //!
-//! A server has threads of its own, by default one for each processor, and no global state. Any
-//! number of servers can live in one process, and [`Server::run`] can be awaited on any runtime.
-//! Each thread is a worker with a single-threaded runtime, so that a message costs no hand-over
-//! between threads.
+//! A server has worker threads of its own, by default one for each processor, and no state outside
+//! of [`Server`]. Any number of servers can live in one process, and [`Server::run`] can be awaited
+//! on any runtime. A worker has a single-threaded runtime. It writes to the recipient's socket
+//! itself, so forwarding a frame wakes no other thread.
 //!
 //! # The log
 //!
-//! The library logs with `tracing`: `info` for each connection, `warn` for each refused one, so
-//! clients decide how many lines there are. Limit them in the subscriber, as the program does.
+//! The library logs with `tracing`: a line at `info` for each connection, and one at `warn` for
+//! each refused connection. So clients can cause any number of lines. Limit their rate in the
+//! subscriber, as the program `waddell-server` does.
 
 mod admission;
 mod clock;

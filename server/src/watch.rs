@@ -1,5 +1,5 @@
 //! What operators see: the admin port and its pages.
 //!
-//! This wing reads the state of the wings `entry` and `forward` and changes none of it.
+//! This wing reads the state of `entry`, `forward` and the ground floor, and changes none of it.
 
 pub(crate) mod admin;

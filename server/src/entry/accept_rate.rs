@@ -1,4 +1,4 @@
-//! The limit of connections that are accepted a second.
+//! How many connections are accepted per second.
 
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! State that all connections on their way to becoming peers share.
+//! The state of the wing `entry`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! From an accepted socket to a peer: PROXY header, TLS, HTTP, and detection on `auto` listeners.
+//! The order of the handshakes: PROXY header, TLS, HTTP, and detection on `auto` listeners.
 
 use std::io;
 use std::net::IpAddr;

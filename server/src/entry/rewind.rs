@@ -1,4 +1,4 @@
-//! A stream with bytes put back in front of it.
+//! A stream that first yields bytes that were read already.
 
 use std::io;
 use std::pin::Pin;

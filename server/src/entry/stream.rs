@@ -1,4 +1,4 @@
-//! The streams of connections during their handshakes.
+//! The stream types of a connection in its handshakes: plain, TLS, rewound.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Memory that many connections share, and which of them may have more of it.
+//! Accounts for the memory of all outboxes, and decides which may have more.
 //!
 //! A server has two budgets. One is for outboxes whose socket takes no more bytes; an outbox that
 //! is written at the end of the turn holds only a worker's pooled buffer. The other is for incoming

@@ -1,4 +1,4 @@
-//! What the server does with a frame for a peer.
+//! The outcome of forwarding a frame: forwarded, or dropped and why.
 
 use crate::forward::budget::NoMemory;
 

@@ -1,4 +1,4 @@
-//! Finds PROXY headers where none is expected.
+//! Finds a PROXY header in a peer's first bytes, where none is expected.
 
 /// Looks for a PROXY header at the beginning of a stream of frames, where none is expected.
 ///

@@ -1,4 +1,4 @@
-//! Counts of the frames of one read.
+//! Counts the frames of one read from a socket, to add them to the metrics at once.
 
 use waddell_core::{Instant, Rejected};
 

@@ -1,4 +1,4 @@
-//! Disconnects peers that do not read when the outboxes' budget is short.
+//! When the outboxes' budget is short, disconnects peers that do not read.
 
 use std::cmp::Reverse;
 

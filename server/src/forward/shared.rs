@@ -1,4 +1,4 @@
-//! State that the connections of all workers share.
+//! The state of a server that all threads share.
 
 use std::net::IpAddr;
 use std::sync::Arc;

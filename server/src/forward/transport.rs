@@ -1,4 +1,4 @@
-//! A connection between its handshakes and its first frame.
+//! A socket as it comes from the handshakes, before it has a connection.
 
 pub(crate) mod socket;
 pub(crate) mod tls;

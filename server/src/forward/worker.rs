@@ -1,4 +1,4 @@
-//! The state that the connections of one worker thread share.
+//! Forwards frames and writes outboxes on one thread, and has the state of that thread.
 //!
 //! Each worker runs a single-threaded runtime, so that a frame costs no hand-over between threads:
 //! the worker that reads a frame also writes it to its recipient. Scratch space belongs to the

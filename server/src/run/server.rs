@@ -1,4 +1,4 @@
-//! A server's life: bind, run, shut down.
+//! The public handles of a server, and what it does when it starts and ends.
 
 use std::convert::Infallible;
 use std::fmt;

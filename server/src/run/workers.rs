@@ -1,4 +1,4 @@
-//! The threads of a server, each of which is one worker's.
+//! Starts, probes and joins the worker threads.
 
 use std::io;
 use std::rc::Rc;
