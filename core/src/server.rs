@@ -161,7 +161,7 @@ pub enum Decision {
 pub enum Liveness {
     /// Heard from in time.
     Alive,
-    /// Silent for longer than [`ConnectionConfig::idle_timeout`]: hang up.
+    /// Silent for longer than [`ConnectionConfig::idle_timeout`]: close the connection.
     Expired,
 }
 

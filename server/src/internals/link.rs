@@ -68,7 +68,7 @@ impl Worker {
     }
 }
 
-/// What became of a pushed frame.
+/// The outcome of pushing a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It is in the outbox, or written.

@@ -141,7 +141,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 const EXAMPLES: &str = "\
 Examples:
   waddell bench tcp://127.0.0.1:62443
-  waddell bench wss://relay.example --pairs 100 --size 1024 --window 4 --duration 20
+  waddell bench wss://server.example --pairs 100 --size 1024 --window 4 --duration 20
 
 With --json, one line for each of: {\"event\":\"connected\",\"peers\":N,\"per_second\":R},
 {\"event\":\"round_trips\",\"per_second\":R,\"min_ms\":M,\"median_ms\":M,\"p99_ms\":M},
