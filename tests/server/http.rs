@@ -3,9 +3,11 @@
 use std::fs;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use waddell_server::Www;
 use waddell_tests::transport::Via;
 
+use crate::support::admin::serve_operators;
 use crate::support::http::{UPGRADE, ask};
 use crate::support::server::TestServer;
 use crate::support::{pattern, soon};
@@ -38,6 +40,36 @@ async fn a_websocket_is_opened_at_its_path_only() {
     }
     let mut stream = server.dial(Via::Ws).await;
     assert_eq!(ask(&mut stream, &UPGRADE.replace("/ws", "/ws?a=b")).await.status, 101);
+}
+
+/// As `nc -N`, HTTP/1.0 clients and some health checks do. The end of the stream often arrives with
+/// the request, and sometimes after it; both have to occur, so there are many connections.
+#[tokio::test]
+async fn a_client_that_closes_its_sending_half_after_a_request_is_answered() {
+    let server = TestServer::start_with(serve_operators);
+    let admin = server.admin.expect("it is configured");
+    for round in 0..200 {
+        for (target, request, status) in [
+            ("ws", "GET /", 200),
+            ("ws", "GET /healthz", 200),
+            ("ws", "GET /ws", 426),
+            ("auto", "GET /nothing/here", 404),
+            ("admin", "GET /healthz", 200),
+        ] {
+            let mut stream = match target {
+                "admin" => soon(TcpStream::connect(admin)).await.expect("it listens"),
+                scheme => server.connect(scheme).await,
+            };
+            let text = format!("{request} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+            stream.write_all(text.as_bytes()).await.expect("it is connected");
+            stream.shutdown().await.expect("it is connected");
+            let mut answer = Vec::new();
+            soon(stream.read_to_end(&mut answer)).await.expect("the server closes in order");
+            let answer = String::from_utf8_lossy(&answer);
+            let expected = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&expected), "{target}, {request}, {round}: {answer:?}");
+        }
+    }
 }
 
 #[tokio::test]

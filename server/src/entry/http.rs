@@ -71,6 +71,9 @@ pub(crate) async fn serve<S: HandshakeStream>(
         .timer(TokioTimer::new())
         .header_read_timeout(limit)
         .max_buf_size(MAX_HEAD_LEN)
+        // A client may close its sending half after its request, as `nc -N` and HTTP/1.0 clients
+        // do.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     // In a shutdown, a connection may wait for its first request until the deadline of handshakes.
     // It does not wait for further requests.

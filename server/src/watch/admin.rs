@@ -76,6 +76,8 @@ async fn accept(socket: TcpListener, entrance: Arc<Entrance>) {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
+                // A client may close its sending half after its request, as health checks do.
+                .half_close(true)
                 .serve_connection(TokioIo::new(stream), service);
             // Errors of a client are not reported.
             let _ = timeout(MAX_LIFE, connection).await;
