@@ -1,4 +1,4 @@
-//! Accounts for the memory of all outboxes, and decides which may have more.
+//! Accounts for memory that many connections share, and decides which may have more.
 //!
 //! A server has two budgets. One is for outboxes whose socket takes no more bytes; an outbox that
 //! is written at the end of the turn holds only a worker's pooled buffer. The other is for incoming
@@ -55,13 +55,13 @@ impl Budget {
     /// A charge may be this fraction of what is free.
     const FRACTION: usize = 4;
 
-    /// Makes a budget all of which existing charges may use. A limit of 0 bytes is none.
+    /// Makes a budget all of which existing charges may use. `limit` is in bytes; 0: no limit.
     pub(crate) fn new(limit: usize) -> Arc<Self> {
         let limit = if limit == 0 { usize::MAX } else { limit };
         Self::with_growth_limit(limit, limit)
     }
 
-    /// Makes a budget whose last quarter is for new charges. A limit of 0 bytes is none.
+    /// Makes a budget whose last quarter is for new charges. `limit` is in bytes; 0: no limit.
     pub(crate) fn with_reserve(limit: usize) -> Arc<Self> {
         let limit = if limit == 0 { usize::MAX } else { limit };
         Self::with_growth_limit(limit, limit - limit / 4)
@@ -129,6 +129,15 @@ impl Charge {
         }
         taken?;
         self.bytes += more as u32;
+        Ok(())
+    }
+
+    /// Makes the charge `bytes` bytes. Refused only if that is more than it is.
+    pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), NoMemory> {
+        if bytes > self.bytes() {
+            return self.grow(bytes - self.bytes());
+        }
+        self.set(bytes);
         Ok(())
     }
 
@@ -239,6 +248,19 @@ mod tests {
         charge.grow(12).unwrap();
         charge.set(5);
         assert_eq!((charge.bytes(), budget.held()), (5, 5));
+    }
+
+    #[test]
+    fn a_charge_that_stays_or_shrinks_is_not_refused_in_a_full_budget() {
+        let budget = Budget::new(100);
+        let mut charge = budget.charge(20).unwrap();
+        let others: Vec<_> = (0..50).map_while(|_| budget.charge(1).ok()).collect();
+        let held = 20 + others.len();
+        assert_eq!(charge.resize(21), Err(NoMemory));
+        assert_eq!((charge.bytes(), budget.held()), (20, held));
+        assert_eq!(charge.resize(20), Ok(()));
+        assert_eq!(charge.resize(10), Ok(()));
+        assert_eq!((charge.bytes(), budget.held()), (10, held - 10));
     }
 
     #[test]

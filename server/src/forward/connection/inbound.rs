@@ -19,7 +19,7 @@ pub(super) struct Inbound {
     /// Set if the peer speaks WebSocket. Boxed, because most of a connection is the same without.
     pub(super) websocket: Option<Box<WebSocket>>,
     frames: FrameDecoder,
-    /// Set while a frame is incomplete. Boxed, because that is for microseconds usually.
+    /// Set while a frame is incomplete. Boxed, because few connections have one at a time.
     partial: Option<Box<PartialFrame>>,
     pub(super) state: ServerConnection,
 }
@@ -81,8 +81,7 @@ impl Inbound {
                 if counts.frames > 0 {
                     partial.begun_at = counts.read_at;
                 }
-                let before = partial.charge.bytes();
-                partial.charge.grow(held.saturating_sub(before)).map(|()| partial.charge.set(held))
+                partial.charge.resize(held)
             }
             None => budget.charge(held).map(|charge| {
                 self.partial = Some(Box::new(PartialFrame { begun_at: counts.read_at, charge }));
