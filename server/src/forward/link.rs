@@ -81,13 +81,13 @@ pub(crate) enum Lost {
     CrowdedOut,
 }
 
-/// Who writes an item that was put into an outbox.
+/// Who has to see to it that an outbox is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Pushed {
     /// The caller, who has to flush the link by the end of the turn.
     NeedsFlush,
-    /// Another worker or the owner; or it is written already.
+    /// Not the caller: another worker or the owner does, or there is nothing to write.
     Handled,
 }
 
@@ -145,8 +145,11 @@ impl<S: WriteHalf> Link<S> {
         self.bytes_out += frame.len() as u64;
         if self.outbox.len() >= WRITE_AT {
             self.write_and_wake(buffers);
-            if matches!(self.flow, Flow::Idle) {
-                return Ok(Pushed::Handled);
+            match self.flow {
+                Flow::Idle => return Ok(Pushed::Handled),
+                // The frame is gone with the outbox.
+                Flow::Ended(_) => return Err(DropReason::UnknownRecipient),
+                Flow::Queued | Flow::Blocked(_) => {}
             }
         }
         Ok(self.queue())

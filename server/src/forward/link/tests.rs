@@ -166,3 +166,46 @@ fn frames_pushed_by_several_workers_are_written_once_and_in_order() {
     assert!(stalls > ROUNDS, "the owner had to wait {stalls} times only");
     assert_eq!((shared.outboxes.held(), shared.outboxes.charges()), (0, 0));
 }
+
+/// A socket whose connection has been reset.
+struct Reset;
+
+impl Write for Reset {
+    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::ConnectionReset.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl WriteHalf for Reset {
+    type Writer<'a> = Self;
+
+    fn writer(&mut self, _attempt: Attempt) -> Self {
+        Self
+    }
+
+    fn poll_writable(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn shut_down(&mut self) {}
+}
+
+#[test]
+fn a_frame_that_is_lost_with_the_connection_counts_as_dropped() {
+    let shared = Shared::new(ServerConfig::default());
+    let mut buffers = buffers(&shared);
+    let mut link = Link::new(Reset, None, Framing::Raw);
+    let frame = frame(0, 40);
+    let mut dropped = None;
+    // The frame with which the outbox reaches `WRITE_AT` is written at once.
+    for _ in 0..=WRITE_AT / frame.len() {
+        assert_eq!(dropped, None);
+        dropped = link.push(&frame, Instant::EPOCH, &mut buffers).err();
+    }
+    assert_eq!(dropped, Some(DropReason::UnknownRecipient));
+    assert!(matches!(link.flow, Flow::Ended(Lost::Broken)) && link.outbox.is_empty());
+}
