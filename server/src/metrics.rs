@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::counter::{Counter, OwnCounter};
 use crate::histogram::Histogram;
-use crate::labels::FailureReason;
-use crate::labels::TransportKind;
-use crate::labels::UpgradeRefusal;
+use crate::labels::{FailureReason, TransportKind, UpgradeRefusal};
 
 macro_rules! counters {
     (
@@ -123,7 +121,7 @@ counters! {
         frames_rejected_short,
         /// Frames to the nil id.
         frames_rejected_reserved,
-        /// Frames to an id that no peer has.
+        /// Frames to an id that no peer has, or to a peer whose connection is ending.
         frames_dropped_unknown,
         /// Frames for which their recipient's outbox had no room.
         frames_dropped_full,

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant as TokioInstant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant as TokioInstant, sleep, sleep_until, timeout};
 use waddell_core::{Instant, PeerId};
 
 use crate::clock::Clock;
@@ -99,20 +99,19 @@ impl Shutdown {
             sleep(drain_delay).await;
         }
         let drain = server.timeouts().drain;
-        let deadline = TokioInstant::now() + drain;
-        timeout_at(deadline, self.drain(server, drain)).await.map_err(|_elapsed| TimedOut)
+        timeout(drain, self.drain(server, drain)).await.map_err(|_elapsed| TimedOut)
     }
 
-    async fn drain(&self, server: &impl Steps, timeout: Duration) {
+    async fn drain(&self, server: &impl Steps, drain_timeout: Duration) {
         server.stop_accepting().await;
-        let deadline = self.clock.now() + timeout / HANDSHAKES_PART;
+        let deadline = self.clock.now() + drain_timeout / HANDSHAKES_PART;
         self.handshake_deadline.send_replace(Some(deadline));
         self.enter(Phase::LastReads);
         server.wake_peers();
         while self.unread.load(Ordering::Acquire) > 0 {
             self.all_read.notified().await;
         }
-        let schedule = Schedule::new(server.peers(), timeout, self.clock.now());
+        let schedule = Schedule::new(server.peers(), drain_timeout, self.clock.now());
         let first = self.schedule.set(schedule);
         debug_assert!(first.is_ok(), "a server shuts down once");
         self.enter(Phase::Closing);

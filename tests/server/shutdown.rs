@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use waddell_core::TopicId;
+use waddell_server::Timeouts;
 use waddell_tests::transport::Via;
 
 use crate::support::http::ask;
@@ -33,6 +34,37 @@ async fn peers_are_told_and_the_server_returns() {
     for address in addresses {
         assert!(soon(TcpStream::connect(address)).await.is_err(), "{address}");
     }
+}
+
+#[tokio::test]
+async fn a_server_whose_timeouts_never_end_serves_and_shuts_down() {
+    const NEVER: Duration = Duration::MAX;
+    let server = TestServer::start_with(|config| {
+        config.timeouts = Timeouts {
+            write: NEVER,
+            handshake: NEVER,
+            auto_silence: NEVER,
+            ping_interval: NEVER,
+            pong: NEVER,
+            idle: Some(NEVER),
+            frame: NEVER,
+            drain_delay: Duration::from_nanos(1),
+            drain: NEVER,
+        };
+    });
+    assert_eq!(server.handle.longest_shutdown(), NEVER);
+    let mut peers = Vec::new();
+    for via in Via::DIRECT {
+        let mut peer = Peer::connect(&server, via).await;
+        peer.echo().await;
+        peer.send_bytes(&[0xff]).await;
+        peers.push(peer);
+    }
+    let stopping = server.stop();
+    for mut peer in peers {
+        assert_eq!(peer.rest().await, []);
+    }
+    stopping.done().await;
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ const KEPT: usize = 128;
 
 /// Returns the most connections for which there are descriptors. [`KEPT`] of them stay free, or a
 /// quarter if there are few.
-pub(crate) fn max_connections() -> usize {
+pub(crate) fn max_by_descriptors() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     max_within(limit, in_use())

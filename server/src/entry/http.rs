@@ -69,7 +69,8 @@ pub(crate) async fn serve<S: HandshakeStream>(
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limit)
+        // At most that long, because hyper cannot wait for ever.
+        .header_read_timeout(limit.min(MAX_LIFE))
         .max_buf_size(MAX_HEAD_LEN)
         // A client may close its sending half after its request, as `nc -N` and HTTP/1.0 clients
         // do.

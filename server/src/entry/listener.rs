@@ -104,7 +104,7 @@ fn set_options(socket: &Socket, config: &ServerConfig) -> io::Result<()> {
 /// only when the server's socket is full, and begins again when the socket takes more bytes.
 fn user_timeout(config: &ServerConfig) -> Duration {
     const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
-    config.tcp.user_timeout.max(3 * config.timeouts.write).min(LONGEST)
+    config.tcp.user_timeout.max(config.timeouts.write.saturating_mul(3)).min(LONGEST)
 }
 
 /// Sets how long sent data may stay unacknowledged before the connection breaks.

@@ -8,5 +8,6 @@ mod identity;
 mod self_signed;
 
 pub(crate) use acceptors::Acceptors;
+pub(crate) use certificate::Certificate;
 pub use error::{PemKind, TlsError};
 pub use self_signed::self_signed;

@@ -141,7 +141,7 @@ impl Server {
         let config = shared.config();
         let workers = Workers::start(config.workers, shared)?;
         // After the start of the workers, which use descriptors themselves.
-        let max_by_descriptors = descriptors::max_connections();
+        let max_by_descriptors = descriptors::max_by_descriptors();
         entrance.admissions.set_max_by_descriptors(max_by_descriptors);
         descriptors::warn_of_too_few(config.limits.max_connections, max_by_descriptors);
         let dispatcher = Arc::new(Dispatcher::new(workers.handles()));
@@ -151,7 +151,11 @@ impl Server {
         workers.on_first(move |worker| {
             worker.start_reclaiming();
             let start = || {
-                admin.map_or(Ok(()), |admin| admin.start(Arc::clone(&entrance_there)))?;
+                if let Some(admin) = admin {
+                    let tls = entrance_there.tls.as_ref();
+                    let certificate = tls.map(|tls| Arc::clone(&tls.certificate));
+                    admin.start(Arc::clone(&entrance_there.shared), certificate)?;
+                }
                 listeners.into_iter().try_for_each(|listener| {
                     let (entrance, dispatcher) = (&entrance_there, &dispatcher);
                     let stopped = stopped.clone();
@@ -292,7 +296,7 @@ impl ServerHandle {
     /// Returns how long a shutdown takes at most: the drain delay plus the drain timeout.
     pub fn longest_shutdown(&self) -> Duration {
         let timeouts = &self.state.entrance.shared.config().timeouts;
-        timeouts.drain_delay + timeouts.drain
+        timeouts.drain_delay.saturating_add(timeouts.drain)
     }
 
     /// Replaces the configuration, as far as a running server can.

@@ -22,7 +22,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use crate::entry::entrance::Entrance;
+use crate::entry::tls::Certificate;
+use crate::forward::shared::Shared;
 use crate::shutdown::Phase;
 
 /// The listening socket of the admin port.
@@ -50,14 +51,24 @@ impl Admin {
     }
 
     /// Serves the admin port on this worker, also while the server shuts down.
-    pub(crate) fn start(self, entrance: Arc<Entrance>) -> io::Result<()> {
+    pub(crate) fn start(
+        self,
+        shared: Arc<Shared>,
+        certificate: Option<Arc<Certificate>>,
+    ) -> io::Result<()> {
         let socket = TcpListener::from_std(self.socket)?;
-        tokio::task::spawn_local(accept(socket, entrance));
+        tokio::task::spawn_local(accept(socket, Arc::new(Watched { shared, certificate })));
         Ok(())
     }
 }
 
-async fn accept(socket: TcpListener, entrance: Arc<Entrance>) {
+/// What the pages show.
+struct Watched {
+    shared: Arc<Shared>,
+    certificate: Option<Arc<Certificate>>,
+}
+
+async fn accept(socket: TcpListener, watched: Arc<Watched>) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
@@ -69,10 +80,10 @@ async fn accept(socket: TcpListener, entrance: Arc<Entrance>) {
                 continue;
             }
         };
-        let entrance = Arc::clone(&entrance);
+        let watched = Arc::clone(&watched);
         tokio::task::spawn_local(async move {
             let service =
-                service_fn(async |request| Ok::<_, Infallible>(respond(&entrance, &request).await));
+                service_fn(async |request| Ok::<_, Infallible>(respond(&watched, &request).await));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
@@ -86,8 +97,8 @@ async fn accept(socket: TcpListener, entrance: Arc<Entrance>) {
     }
 }
 
-async fn respond<B>(entrance: &Entrance, request: &Request<B>) -> Response<Full<Bytes>> {
-    let shared = &entrance.shared;
+async fn respond<B>(watched: &Watched, request: &Request<B>) -> Response<Full<Bytes>> {
+    let Watched { shared, certificate } = watched;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return reply(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -96,7 +107,9 @@ async fn respond<B>(entrance: &Entrance, request: &Request<B>) -> Response<Full<
         );
     }
     match request.uri().path() {
-        "/metrics" => reply(StatusCode::OK, PROMETHEUS, metrics::page(entrance)),
+        "/metrics" => {
+            reply(StatusCode::OK, PROMETHEUS, metrics::page(shared, certificate.as_deref()))
+        }
         "/healthz" => reply(StatusCode::OK, PLAIN, "ok\n".into()),
         "/readyz" => match shared.shutdown.phase() {
             Phase::Serving => reply(StatusCode::OK, PLAIN, "ready\n".into()),

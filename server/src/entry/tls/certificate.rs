@@ -17,12 +17,12 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub(crate) struct Certificate {
     in_use: RwLock<Arc<CertifiedKey>>,
-    source: Mutex<Source>,
+    origin: Mutex<Origin>,
 }
 
 /// Where the certificate comes from.
 #[derive(Debug)]
-struct Source {
+struct Origin {
     identity: Identity,
     /// The state of the files when they were last tried, usable or not.
     stamp: Stamp,
@@ -34,8 +34,8 @@ impl Certificate {
     pub(super) fn load(identity: &Identity) -> Result<Self, TlsError> {
         let stamp = Stamp::of(identity);
         let in_use = RwLock::new(Arc::new(identity.load()?));
-        let source = Source { identity: identity.clone(), stamp, unread: None };
-        Ok(Self { in_use, source: Mutex::new(source) })
+        let origin = Origin { identity: identity.clone(), stamp, unread: None };
+        Ok(Self { in_use, origin: Mutex::new(origin) })
     }
 
     /// Reads the certificate again, perhaps from other files. If it cannot be used, the one in use
@@ -44,12 +44,12 @@ impl Certificate {
     /// Blocks for as long as the file system does. Do not call it on a worker's thread.
     pub(crate) fn reload(&self, identity: &Identity, metrics: &Metrics) -> Result<(), TlsError> {
         // Before the files are read, so that the next look sees a change made meanwhile.
-        let mut source = self.source();
+        let mut origin = self.origin();
         let stamp = Stamp::of(identity);
         let loaded = identity.load();
-        if loaded.is_ok() || source.identity == *identity {
+        if loaded.is_ok() || origin.identity == *identity {
             let unread = loaded.as_ref().err().and_then(why_unread);
-            *source = Source { identity: identity.clone(), stamp, unread };
+            *origin = Origin { identity: identity.clone(), stamp, unread };
         }
         self.replace(identity, loaded, metrics)
     }
@@ -75,18 +75,18 @@ impl Certificate {
         metrics: &Metrics,
         load: impl FnOnce(&Identity) -> Result<CertifiedKey, TlsError>,
     ) -> Stamp {
-        let mut source = self.source();
-        let stamp = Stamp::of(&source.identity);
-        let changed = stamp != source.stamp;
-        if before != Some(&stamp) || !(changed || source.unread.is_some()) {
+        let mut origin = self.origin();
+        let stamp = Stamp::of(&origin.identity);
+        let changed = stamp != origin.stamp;
+        if before != Some(&stamp) || !(changed || origin.unread.is_some()) {
             return stamp;
         }
-        let loaded = load(&source.identity);
+        let loaded = load(&origin.identity);
         let unread = loaded.as_ref().err().and_then(why_unread);
-        let known = !changed && unread.is_some() && unread == source.unread;
-        source.stamp = stamp.clone();
-        source.unread = unread;
-        if !known && let Err(error) = self.replace(&source.identity, loaded, metrics) {
+        let known = !changed && unread.is_some() && unread == origin.unread;
+        origin.stamp = stamp.clone();
+        origin.unread = unread;
+        if !known && let Err(error) = self.replace(&origin.identity, loaded, metrics) {
             tracing::error!(%error, "keeping the certificate in use");
         }
         stamp
@@ -130,8 +130,8 @@ impl Certificate {
         Arc::clone(&self.in_use.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn source(&self) -> MutexGuard<'_, Source> {
-        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    fn origin(&self) -> MutexGuard<'_, Origin> {
+        self.origin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -43,11 +43,11 @@ impl Pings {
     }
 }
 
-/// Returns the time between two pings of one peer: the configured one, give or take a tenth, so
+/// Returns the time between two pings of one peer: from 10 % less to 15 % more than configured, so
 /// that peers that connected together are not pinged together.
 fn interval(timeouts: &Timeouts, peer: PeerId) -> Duration {
     let random = ids::spread(peer) >> 24;
-    timeouts.ping_interval * (921 + random) / 1024
+    timeouts.ping_interval.saturating_mul(921 + random) / 1024
 }
 
 #[cfg(test)]
@@ -55,13 +55,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_of_peers_differ_by_a_tenth_at_most() {
+    fn intervals_of_peers_are_from_a_tenth_less_to_three_twentieths_more() {
         let timeouts = Timeouts::default();
         let of = |first| interval(&timeouts, PeerId::from_bytes([first; 16]));
-        let tenth = timeouts.ping_interval / 10;
-        assert!(of(0) < timeouts.ping_interval && of(0xff) > timeouts.ping_interval);
-        assert!((0..=0xff).all(|first| of(first).abs_diff(timeouts.ping_interval) <= 2 * tenth));
-        assert!(of(0xff) - of(0) <= timeouts.ping_interval / 4);
+        let (least, most) = (timeouts.ping_interval * 89 / 100, timeouts.ping_interval * 115 / 100);
+        assert!((0..=0xff).all(|first| (least..=most).contains(&of(first))));
+        assert!(of(0xff) - of(0) >= timeouts.ping_interval / 5);
+    }
+
+    #[test]
+    fn no_interval_is_too_long() {
+        let timeouts = Timeouts { ping_interval: Duration::MAX, ..Timeouts::default() };
+        let pings = Pings::new(&timeouts, PeerId::from_bytes([0xff; 16]), Instant::EPOCH);
+        assert_eq!(pings.next(), Instant::EPOCH + Duration::MAX);
     }
 
     #[test]

@@ -1,19 +1,15 @@
 //! The page `/metrics`: each metric with its name and meaning.
 
 use super::page::Page;
-use crate::entry::entrance::Entrance;
+use crate::entry::tls::Certificate;
 use crate::forward::fate::DropReason;
 use crate::forward::shared::Shared;
 use crate::histogram::HistogramSnapshot;
-use crate::labels::AddressClaim;
-use crate::labels::FailureReason;
-use crate::labels::TransportKind;
-use crate::labels::UpgradeRefusal;
+use crate::labels::{AddressClaim, FailureReason, TransportKind, UpgradeRefusal};
 use crate::metrics::MetricsSnapshot;
 
 /// Returns the page.
-pub(super) fn page(entrance: &Entrance) -> String {
-    let shared = &entrance.shared;
+pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String {
     let mut page = Page::default();
     let MetricsSnapshot {
         connections_accepted,
@@ -90,8 +86,7 @@ pub(super) fn page(entrance: &Entrance) -> String {
         "result",
         &[("ok", certificates_reloaded), ("failed", certificates_refused)],
     );
-    let certificate = entrance.tls.as_ref().map(|tls| &tls.certificate);
-    if let Some(expires) = certificate.and_then(|it| it.expires_timestamp()) {
+    if let Some(expires) = certificate.and_then(Certificate::expires_timestamp) {
         page.gauge(
             "certificate_expires_timestamp_seconds",
             "When the certificate in use expires, in seconds since 1970.",
