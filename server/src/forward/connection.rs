@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use waddell_core::{Instant, ServerConnection};
+use waddell_core::{Instant, Liveness, ServerConnection};
 
 use deadlines::{Deadlines, Due};
 use end::End;
@@ -115,7 +115,6 @@ impl Connection {
                 ProxyWatch::default()
             }
         };
-        drop(config);
         let connection = Self {
             io: Io::new(worker, registration, socket),
             inbound,
@@ -130,7 +129,8 @@ impl Connection {
     /// Serves the peer until there is a reason to end.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let worker = Rc::clone(&self.io.worker);
-        let timeouts = &worker.config().timeouts;
+        let config = worker.config();
+        let timeouts = &config.timeouts;
         let stalled_since = match self.io.poll_blocked(cx) {
             Ok(stalled_since) => stalled_since,
             Err(Lost::Broken) => return Poll::Ready(End::Broken),
@@ -150,7 +150,7 @@ impl Connection {
                 self.poll_reads(cx, READS_PER_TURN)
             }
         };
-        // A read puts every other deadline off. Only this one may be new.
+        // All other deadlines were known before the read.
         if let Some(due) = self.inbound.frame_due(timeouts.frame) {
             self.io.wake_by(cx, due);
         }
@@ -195,6 +195,7 @@ impl Connection {
                     }));
                 }
                 Some(Due::Pong) if self.cannot_answer(stalled_since, now) => self.inbound.heard(),
+                Some(Due::Idle) if self.inbound.state.handle_timeout(now) == Liveness::Alive => {}
                 Some(Due::Idle | Due::Frame | Due::Pong) => {
                     if reads_left == 0 {
                         return Poll::Ready(Some(End::TimedOut));

@@ -8,7 +8,7 @@
 //! that has bytes to read reads them and fills outboxes. Then the flusher writes each filled outbox
 //! once. So all frames for a peer in one turn go out in one write.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -37,7 +37,7 @@ pub(crate) struct Worker {
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) load: Load,
     /// The configuration that its connections use.
-    config: RefCell<Arc<ServerConfig>>,
+    config: RefCell<Rc<ServerConfig>>,
     /// The server's configuration, with a notice when it is replaced.
     latest_config: RefCell<watch::Receiver<Arc<ServerConfig>>>,
     scratch: RefCell<Scratch>,
@@ -65,9 +65,12 @@ impl Scratch {
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, load: Load) -> Self {
         let metrics = shared.metrics.add_worker();
+        // In this order: a configuration that comes after is noticed.
+        let latest_config = shared.watch_config();
+        let config = shared.config();
         let buffers = WorkerBuffers::new(
             shared.clock.clone(),
-            shared.config().limits.outbox_bytes,
+            config.limits.outbox_bytes,
             Arc::clone(&shared.outboxes),
             Arc::clone(&metrics),
         );
@@ -75,9 +78,8 @@ impl Worker {
             wire: vec![0; Scratch::LEN].into_boxed_slice(),
             plain: vec![0; Scratch::LEN].into_boxed_slice(),
         };
-        let latest_config = shared.watch_config();
         Self {
-            config: RefCell::new(shared.config()),
+            config: RefCell::new(Rc::new(ServerConfig::clone(&config))),
             latest_config: RefCell::new(latest_config),
             shared,
             metrics,
@@ -91,19 +93,18 @@ impl Worker {
     }
 
     /// Returns the configuration that this worker's connections use.
-    pub(crate) fn config(&self) -> Ref<'_, ServerConfig> {
-        Ref::map(self.config.borrow(), |config| &**config)
+    pub(crate) fn config(&self) -> Rc<ServerConfig> {
+        Rc::clone(&self.config.borrow())
     }
 
-    /// Takes over the server's configuration if it has been replaced. Do not call it while a value
-    /// that this worker lends is in use.
+    /// Takes over the server's configuration if it has been replaced.
     pub(crate) fn refresh_config(&self) {
         let mut latest = self.latest_config.borrow_mut();
         // Fails once the server has ended, and this worker with it.
         if latest.has_changed().unwrap_or(false) {
-            let config = Arc::clone(&latest.borrow_and_update());
+            let config = ServerConfig::clone(&latest.borrow_and_update());
             self.buffers.borrow_mut().outbox_limit = config.limits.outbox_bytes;
-            *self.config.borrow_mut() = config;
+            *self.config.borrow_mut() = Rc::new(config);
         }
     }
 
