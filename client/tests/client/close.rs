@@ -12,12 +12,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use waddell_client::{Client, ClientConfig, Closed, NotSent, SendError, State};
 
-use crate::relay::{Relay, TOPIC};
+use crate::fake_server::{FakeServer, TOPIC};
 
 #[tokio::test(start_paused = true)]
 async fn sent_messages_go_out_before_the_connection_closes() {
-    let relay = Relay::new();
-    let (alice, bob) = (relay.client().await, relay.client().await);
+    let fake = FakeServer::new();
+    let (alice, bob) = (fake.client().await, fake.client().await);
     let to = bob.id().unwrap();
     let outgoing = alice.topic(TOPIC);
     for number in 0..10_u8 {
@@ -32,19 +32,19 @@ async fn sent_messages_go_out_before_the_connection_closes() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_takes_no_time_and_closes_the_connection() {
-    let relay = Relay::new();
-    let client = relay.client().await;
-    relay.wait_for_connections(1).await;
+    let fake = FakeServer::new();
+    let client = fake.client().await;
+    fake.wait_for_connections(1).await;
     let start = Instant::now();
     client.close().await;
-    relay.wait_for_connections(0).await;
+    fake.wait_for_connections(0).await;
     client.close().await;
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_call_on_a_closed_client_returns_closed() {
-    let client = Relay::new().client().await;
+    let client = FakeServer::new().client().await;
     let me = client.id().unwrap();
     let (mut topic, mut waiting) = (client.topic(TOPIC), client.topic(TOPIC));
     let waiting = tokio::spawn(async move { waiting.recv().await });
@@ -68,7 +68,7 @@ async fn every_call_on_a_closed_client_returns_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn received_messages_can_be_read_after_the_close() {
-    let client = Relay::new().client().await;
+    let client = FakeServer::new().client().await;
     let me = client.id().unwrap();
     let (mut topic, mut other) = (client.topic(TOPIC), client.topic(waddell_client::TopicId(8)));
     topic.send_to(me, "kept").await.unwrap();
@@ -81,9 +81,9 @@ async fn received_messages_can_be_read_after_the_close() {
 
 #[tokio::test(start_paused = true)]
 async fn close_ends_a_send_that_waits_for_room() {
-    let relay = Relay::new();
-    let client = Client::connect(relay.config().outgoing_capacity(0)).await.unwrap();
-    relay.stall(true);
+    let fake = FakeServer::new();
+    let client = Client::connect(fake.config().outgoing_capacity(0)).await.unwrap();
+    fake.stall(true);
     let me = client.id().unwrap();
     let topic = client.topic(TOPIC);
     let sending = tokio::spawn(async move {
@@ -128,9 +128,9 @@ async fn server_that_never_closes_does_not_delay_the_close() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_while_dialing_again_drops_the_dial() {
-    let relay = Relay::new();
+    let fake = FakeServer::new();
     let (alive, mut gone) = mpsc::channel::<()>(1);
-    let mut streams = vec![relay.dial()];
+    let mut streams = vec![fake.dial()];
     let streams = std::sync::Mutex::new(std::mem::take(&mut streams));
     let config = ClientConfig::from_dialer(move || {
         let (stream, alive) = (streams.lock().unwrap().pop(), alive.clone());
@@ -143,7 +143,7 @@ async fn closing_while_dialing_again_drops_the_dial() {
         }
     });
     let client = Client::connect(config.connect_timeout(None)).await.unwrap();
-    relay.cut();
+    fake.cut();
     let mut states = client.watch();
     drop(states.wait_for(|state| matches!(state, State::Connecting)).await.unwrap());
     let start = Instant::now();
@@ -154,18 +154,18 @@ async fn closing_while_dialing_again_drops_the_dial() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_the_last_handle_sends_accepted_messages_and_leaks_no_task() {
-    let relay = Relay::new();
-    let bob = relay.client().await;
-    relay.wait_for_connections(1).await;
+    let fake = FakeServer::new();
+    let bob = fake.client().await;
+    fake.wait_for_connections(1).await;
     let tasks = Handle::current().metrics().num_alive_tasks();
 
-    let alice = relay.client().await;
+    let alice = fake.client().await;
     let topic = alice.topic(TOPIC);
     drop(alice);
     topic.send_to(bob.id().unwrap(), "a topic keeps its client").await.unwrap();
-    relay.wait_for_connections(2).await;
+    fake.wait_for_connections(2).await;
     drop(topic);
-    relay.wait_for_connections(1).await;
+    fake.wait_for_connections(1).await;
     assert_eq!(bob.topic(TOPIC).recv().await.unwrap().body, "a topic keeps its client");
     while Handle::current().metrics().num_alive_tasks() > tasks {
         tokio::task::yield_now().await;
@@ -175,7 +175,7 @@ async fn dropping_the_last_handle_sends_accepted_messages_and_leaks_no_task() {
 #[test]
 fn client_reports_that_its_runtime_is_gone() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let client = runtime.block_on(async { Relay::new().client().await });
+    let client = runtime.block_on(async { FakeServer::new().client().await });
     let mut topic = client.topic(TOPIC);
     drop(runtime);
     assert!(matches!(client.state(), State::Closed { reason: Closed::TaskGone }));

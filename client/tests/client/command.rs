@@ -7,12 +7,12 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use waddell_client::{Client, MAX_BODY_LEN, PeerId, TopicId};
 
-use crate::relay::Relay;
+use crate::fake_server::FakeServer;
 use crate::transports::{certificate, serve_tls, tls_config};
 
 #[tokio::test]
 async fn listen_prints_its_id_and_then_the_messages() {
-    let url = format!("tcp://{}", Relay::new().listen().await);
+    let url = format!("tcp://{}", FakeServer::new().listen().await);
     let mut listener = Listener::start(&["listen", &url, "--topic", "7", "--count", "3"]).await;
     let id = listener.id.to_string();
     let client = Client::connect(&url).await.unwrap();
@@ -33,7 +33,7 @@ async fn listen_prints_its_id_and_then_the_messages() {
 
 #[tokio::test]
 async fn json_lines_are_for_scripts() {
-    let url = format!("tcp://{}", Relay::new().listen().await);
+    let url = format!("tcp://{}", FakeServer::new().listen().await);
     let mut child = command(&["listen", &url, "--json"]).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line: serde_json::Value =
@@ -62,18 +62,18 @@ async fn json_lines_are_for_scripts() {
 
 #[tokio::test]
 async fn listen_prints_its_new_id_after_a_reconnect() {
-    let relay = Relay::new();
-    let url = format!("tcp://{}", relay.listen().await);
+    let fake = FakeServer::new();
+    let url = format!("tcp://{}", fake.listen().await);
     let mut listener = Listener::start(&["listen", &url]).await;
-    relay.cut();
+    fake.cut();
     let line = listener.line().await;
     assert!(line.starts_with("id ") && line != format!("id {}", listener.id), "{line}");
 }
 
 #[tokio::test]
 async fn ping_without_an_answer_fails() {
-    let relay = Relay::new();
-    let url = format!("tcp://{}", relay.listen().await);
+    let fake = FakeServer::new();
+    let url = format!("tcp://{}", fake.listen().await);
     let client = Client::connect(&url).await.unwrap();
     let id = client.id().unwrap().to_string();
     let (code, output, error) =
@@ -84,7 +84,7 @@ async fn ping_without_an_answer_fails() {
 
 #[tokio::test]
 async fn bench_checks_and_counts_every_message() {
-    let url = format!("tcp://{}", Relay::new().listen().await);
+    let url = format!("tcp://{}", FakeServer::new().listen().await);
     let bench =
         ["bench", &url, "--pairs", "3", "--size", "100", "--window", "4", "--duration", "0.2"];
     let (code, output, error) = waddell(&bench).await;
@@ -107,19 +107,19 @@ async fn bench_checks_and_counts_every_message() {
 
 #[tokio::test]
 async fn bench_fails_when_the_server_goes_away() {
-    let relay = Relay::new();
-    let url = format!("tcp://{}", relay.listen().await);
+    let fake = FakeServer::new();
+    let url = format!("tcp://{}", fake.listen().await);
     let mut child = command(&["bench", &url, "--pairs", "1", "--json"]).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.next_line().await.unwrap().unwrap().contains("connected"));
-    relay.cut();
+    fake.cut();
     assert_eq!(child.wait().await.unwrap().code(), Some(1));
     assert_eq!(lines.next_line().await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn message_is_read_from_standard_input() {
-    let url = format!("tcp://{}", Relay::new().listen().await);
+    let url = format!("tcp://{}", FakeServer::new().listen().await);
     let client = Client::connect(&url).await.unwrap();
     let id = client.id().unwrap().to_string();
     for len in [0, 3, MAX_BODY_LEN, MAX_BODY_LEN + 1] {
@@ -140,7 +140,8 @@ async fn message_is_read_from_standard_input() {
 #[tokio::test]
 async fn certificate_is_pinned_from_a_file() {
     let certificate = certificate(|_| {});
-    let server = serve_tls(&Relay::new(), tls_config(&certificate, &rustls::version::TLS13)).await;
+    let server =
+        serve_tls(&FakeServer::new(), tls_config(&certificate, &rustls::version::TLS13)).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(certificate.pem.as_bytes()).unwrap();
     let path = file.path().to_str().unwrap();

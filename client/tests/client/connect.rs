@@ -11,12 +11,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use waddell_client::{Client, ClientConfig, Closed, ConnectError, DisconnectReason, State};
 
-use crate::relay::Relay;
+use crate::fake_server::FakeServer;
 
 #[tokio::test(start_paused = true)]
 async fn id_is_known_when_connect_returns() {
     let (seen, mut ids) = mpsc::unbounded_channel();
-    let config = Relay::new().config().on_id(move |id| seen.send(id).unwrap());
+    let config = FakeServer::new().config().on_id(move |id| seen.send(id).unwrap());
     let client = Client::connect(config).await.unwrap();
     let id = client.id().unwrap();
     assert!(matches!(client.state(), State::Ready { id: ready } if ready == id));
@@ -77,7 +77,8 @@ async fn server_that_does_not_greet_times_out_and_is_hung_up() {
 #[tokio::test(start_paused = true)]
 async fn endless_timeouts_are_accepted() {
     for forever in [Some(Duration::MAX), None] {
-        let config = Relay::new().config().connect_timeout(forever).keep_alive_interval(forever);
+        let config =
+            FakeServer::new().config().connect_timeout(forever).keep_alive_interval(forever);
         assert!(Client::connect(config).await.unwrap().id().is_some());
     }
 }

@@ -4,8 +4,8 @@ mod close;
 #[cfg(feature = "cli")]
 mod command;
 mod connect;
+mod fake_server;
 mod manager;
 mod reconnect;
-mod relay;
 mod topics;
 mod transports;

@@ -7,12 +7,12 @@ use futures_util::{SinkExt, StreamExt, stream};
 use tokio::time::timeout;
 use waddell_client::{Client, InboxConfig, MAX_BODY_LEN, MessageIn, SendError, Topic, TopicId};
 
-use crate::relay::{Relay, TOPIC};
+use crate::fake_server::{FakeServer, TOPIC};
 
 #[tokio::test(start_paused = true)]
 async fn messages_of_every_size_arrive_whole_and_in_order() {
-    let relay = Relay::new();
-    let (alice, bob) = (relay.client().await, relay.client().await);
+    let fake = FakeServer::new();
+    let (alice, bob) = (fake.client().await, fake.client().await);
     let (to, from) = (bob.id().unwrap(), alice.id().unwrap());
     let mut arriving = bob.topic(TOPIC);
     let outgoing = alice.topic(TOPIC);
@@ -26,7 +26,7 @@ async fn messages_of_every_size_arrive_whole_and_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn parts_arrive_as_one_body() {
-    let client = Relay::new().client().await;
+    let client = FakeServer::new().client().await;
     let mut topic = client.topic(TOPIC);
     let me = client.id().unwrap();
     topic.send_parts(me, &[b"off", b"", b"er"]).await.unwrap();
@@ -35,7 +35,7 @@ async fn parts_arrive_as_one_body() {
 
 #[tokio::test(start_paused = true)]
 async fn body_that_is_too_long_is_refused_and_the_client_keeps_working() {
-    let client = Relay::new().client().await;
+    let client = FakeServer::new().client().await;
     let mut topic = client.topic(TOPIC);
     let me = client.id().unwrap();
     let long = Bytes::from(vec![0; MAX_BODY_LEN + 1]);
@@ -49,8 +49,8 @@ async fn body_that_is_too_long_is_refused_and_the_client_keeps_working() {
 
 #[tokio::test(start_paused = true)]
 async fn message_is_kept_until_its_topic_is_opened() {
-    let relay = Relay::new();
-    let (alice, bob) = (relay.client().await, relay.client().await);
+    let fake = FakeServer::new();
+    let (alice, bob) = (fake.client().await, fake.client().await);
     let to = bob.id().unwrap();
     alice.topic(TopicId(1)).send_to(to, "early").await.unwrap();
     alice.topic(TopicId(2)).send_to(to, "later").await.unwrap();
@@ -61,9 +61,9 @@ async fn message_is_kept_until_its_topic_is_opened() {
 #[tokio::test(start_paused = true)]
 async fn unclaimed_messages_are_bounded_and_counted() {
     let inbox = InboxConfig { unclaimed_capacity: 200, ..InboxConfig::default() };
-    let relay = Relay::new();
-    let alice = relay.client().await;
-    let bob = Client::connect(relay.config().inbox(inbox)).await.unwrap();
+    let fake = FakeServer::new();
+    let alice = fake.client().await;
+    let bob = Client::connect(fake.config().inbox(inbox)).await.unwrap();
     let to = bob.id().unwrap();
     for text in ["1", "2", "3", "4"] {
         alice.topic(TopicId(1)).send_to(to, text).await.unwrap();
@@ -78,8 +78,8 @@ async fn unclaimed_messages_are_bounded_and_counted() {
 #[tokio::test(start_paused = true)]
 async fn full_topic_counts_its_losses_and_does_not_stop_the_others() {
     let inbox = InboxConfig { topic_capacity: 200, ..InboxConfig::default() };
-    let relay = Relay::new();
-    let client = Client::connect(relay.config().inbox(inbox)).await.unwrap();
+    let fake = FakeServer::new();
+    let client = Client::connect(fake.config().inbox(inbox)).await.unwrap();
     let me = client.id().unwrap();
     let (mut full, mut other) = (client.topic(TopicId(1)), client.topic(TopicId(2)));
     for text in ["1", "2", "3", "4", "5", "6", "7"] {
@@ -97,7 +97,7 @@ async fn full_topic_counts_its_losses_and_does_not_stop_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn handles_of_one_topic_share_one_queue() {
-    let client = Relay::new().client().await;
+    let client = FakeServer::new().client().await;
     let me = client.id().unwrap();
     let mut first = client.topic(TOPIC);
     let (mut second, mut third) = (client.topic(TOPIC), first.clone());
@@ -111,7 +111,7 @@ async fn handles_of_one_topic_share_one_queue() {
 
 #[tokio::test(start_paused = true)]
 async fn every_waiting_handle_of_a_topic_gets_its_message() {
-    let client = Relay::new().client().await;
+    let client = FakeServer::new().client().await;
     let me = client.id().unwrap();
     let waiting: Vec<_> = (0..3)
         .map(|_| {
@@ -131,7 +131,7 @@ async fn every_waiting_handle_of_a_topic_gets_its_message() {
 
 #[tokio::test(start_paused = true)]
 async fn topic_is_a_stream_and_a_sink() {
-    let client = Relay::new().client().await;
+    let client = FakeServer::new().client().await;
     let me = client.id().unwrap();
     let (mut sink, stream) = client.topic(TOPIC).split();
     let bodies = ["a", "b", "c"].map(Bytes::from);
@@ -143,12 +143,12 @@ async fn topic_is_a_stream_and_a_sink() {
 
 #[tokio::test(start_paused = true)]
 async fn sender_waits_while_the_server_does_not_read() {
-    let relay = Relay::new();
-    let config = relay.config().outgoing_capacity(0);
+    let fake = FakeServer::new();
+    let config = fake.config().outgoing_capacity(0);
     let client = Client::connect(config).await.unwrap();
     let me = client.id().unwrap();
     let mut topic = client.topic(TOPIC);
-    relay.stall(true);
+    fake.stall(true);
     let body = Bytes::from(vec![7; 60_000]);
     let mut accepted = 0;
     while timeout(Duration::from_secs(1), topic.send((me, body.clone()))).await.is_ok() {
@@ -159,7 +159,7 @@ async fn sender_waits_while_the_server_does_not_read() {
     let blocked = timeout(Duration::from_secs(1), topic.send_to(me, body.clone())).await;
     assert!(blocked.is_err(), "send_to finds no room either");
 
-    relay.stall(false);
+    fake.stall(false);
     for _ in 0..accepted {
         assert_eq!(topic.recv().await.unwrap().body, body);
     }

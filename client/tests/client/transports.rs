@@ -20,13 +20,13 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::{WebSocketStream, accept_async, accept_hdr_async};
 use waddell_client::{Client, ClientConfig, MAX_BODY_LEN};
 
-use crate::relay::{Relay, TOPIC, next_id};
+use crate::fake_server::{FakeServer, TOPIC, next_id};
 
 #[tokio::test]
 async fn messages_cross_from_tcp_to_websocket_and_back() {
-    let relay = Relay::new();
-    let tcp = Client::connect(&format!("tcp://{}", relay.listen().await)).await.unwrap();
-    let server = serve_ws(&relay, None, true).await;
+    let fake = FakeServer::new();
+    let tcp = Client::connect(&format!("tcp://{}", fake.listen().await)).await.unwrap();
+    let server = serve_ws(&fake, None, true).await;
     let ws = Client::connect(&format!("ws://{server}")).await.unwrap();
     for (from, to) in [(&tcp, &ws), (&ws, &tcp), (&ws, &ws)] {
         let id = to.id().unwrap();
@@ -41,7 +41,7 @@ async fn messages_cross_from_tcp_to_websocket_and_back() {
 #[tokio::test]
 async fn every_address_of_a_name_is_tried() {
     // Nothing listens on ::1, which may be the first address of localhost.
-    let port = Relay::new().listen().await.port();
+    let port = FakeServer::new().listen().await.port();
     assert!(Client::connect(&format!("tcp://localhost:{port}")).await.unwrap().id().is_some());
 }
 
@@ -59,14 +59,14 @@ async fn pinned_certificate_is_trusted_whatever_its_names_and_dates() {
         [("san", san), ("authority", authority), ("cn", only_cn), ("expired", expired)]
     {
         for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-            let relay = Relay::new();
+            let fake = FakeServer::new();
             let tls = tls_config(&certificate, version);
-            let server = serve_tls(&relay, tls.clone()).await;
+            let server = serve_tls(&fake, tls.clone()).await;
             let config = pinned(&format!("tls://{server}"), &certificate.pem);
             let client = Client::connect(config).await.unwrap_or_else(|error| {
                 panic!("{name}, {version:?}: {error}");
             });
-            let server = serve_ws(&relay, Some(tls), true).await;
+            let server = serve_ws(&fake, Some(tls), true).await;
             let config = pinned(&format!("wss://localhost:{}", server.port()), &certificate.pem);
             let other = Client::connect(config).await.unwrap();
             let topic = client.topic(TOPIC);
@@ -79,7 +79,7 @@ async fn pinned_certificate_is_trusted_whatever_its_names_and_dates() {
 #[tokio::test]
 async fn other_certificates_are_refused_with_advice() {
     let (one, other) = (certificate(|_| {}), certificate(|_| {}));
-    let server = serve_tls(&Relay::new(), tls_config(&one, &rustls::version::TLS13)).await;
+    let server = serve_tls(&FakeServer::new(), tls_config(&one, &rustls::version::TLS13)).await;
     let error = refused(pinned(&format!("tls://{server}"), &other.pem)).await;
     assert!(error.contains("does not present the pinned certificate"), "{error}");
 
@@ -87,7 +87,7 @@ async fn other_certificates_are_refused_with_advice() {
     // A system without roots gives another error, which also contains this word.
     assert!(error.contains("pin"), "{error}");
 
-    let plain = Relay::new().listen().await;
+    let plain = FakeServer::new().listen().await;
     let error = refused(pinned(&format!("tls://{plain}"), &one.pem)).await;
     assert!(error.contains("does not speak TLS"), "{error}");
 }
@@ -97,7 +97,7 @@ async fn holder_of_the_certificate_without_its_key_is_refused() {
     let (mut stolen, own) = (certificate(|_| {}), certificate(|_| {}));
     stolen.key = own.key;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let server = serve_tls(&Relay::new(), tls_config(&stolen, version)).await;
+        let server = serve_tls(&FakeServer::new(), tls_config(&stolen, version)).await;
         let error = refused(pinned(&format!("tls://{server}"), &stolen.pem)).await;
         assert!(error.contains("BadSignature"), "{error}");
     }
@@ -151,11 +151,11 @@ async fn close_frame_and_text_message_end_the_connection() {
 
 #[tokio::test]
 async fn subprotocol_is_offered_but_not_required() {
-    let relay = Relay::new();
-    let knows_none = serve_ws(&relay, None, false).await;
+    let fake = FakeServer::new();
+    let knows_none = serve_ws(&fake, None, false).await;
     let client = Client::connect(&format!("ws://{knows_none}")).await.unwrap();
     let first = client.id().unwrap();
-    relay.cut();
+    fake.cut();
     next_id(&client, first).await;
 }
 
@@ -178,15 +178,15 @@ async fn server_without_a_websocket_is_refused_with_its_answer() {
 
 #[tokio::test]
 async fn dialer_carries_websocket_and_tls_too() {
-    let relay = Relay::new();
+    let fake = FakeServer::new();
     let certificate = certificate(|_| {});
     let acceptor = TlsAcceptor::from(tls_config(&certificate, &rustls::version::TLS13));
     let config = pinned("wss://behind.a.proxy", &certificate.pem).dialer(move || {
         let (near, far) = duplex(1024);
-        let (relay, acceptor) = (relay.clone(), acceptor.clone());
+        let (fake, acceptor) = (fake.clone(), acceptor.clone());
         tokio::spawn(async move {
             let stream = acceptor.accept(far).await.unwrap();
-            relay.serve(WsBytes::new(accept_async(stream).await.unwrap())).await;
+            fake.serve(WsBytes::new(accept_async(stream).await.unwrap())).await;
         });
         async { Ok(near) }
     });
@@ -237,31 +237,35 @@ pub(crate) fn tls_config(
     Arc::new(config)
 }
 
-pub(crate) async fn serve_tls(relay: &Relay, tls: Arc<ServerConfig>) -> SocketAddr {
-    let relay = relay.clone();
+pub(crate) async fn serve_tls(fake: &FakeServer, tls: Arc<ServerConfig>) -> SocketAddr {
+    let fake = fake.clone();
     let acceptor = TlsAcceptor::from(tls);
     serve(move |stream| {
-        let (relay, acceptor) = (relay.clone(), acceptor.clone());
+        let (fake, acceptor) = (fake.clone(), acceptor.clone());
         tokio::spawn(async move {
             if let Ok(stream) = acceptor.accept(stream).await {
                 assert_eq!(stream.get_ref().1.alpn_protocol(), None);
-                relay.serve(stream).await;
+                fake.serve(stream).await;
             }
         });
     })
     .await
 }
 
-async fn serve_ws(relay: &Relay, tls: Option<Arc<ServerConfig>>, subprotocol: bool) -> SocketAddr {
-    let relay = relay.clone();
+async fn serve_ws(
+    fake: &FakeServer,
+    tls: Option<Arc<ServerConfig>>,
+    subprotocol: bool,
+) -> SocketAddr {
+    let fake = fake.clone();
     serve(move |stream| {
-        let (relay, tls) = (relay.clone(), tls.clone());
+        let (fake, tls) = (fake.clone(), tls.clone());
         tokio::spawn(async move {
             match tls {
-                None => relay.serve(upgrade(stream, subprotocol).await).await,
+                None => fake.serve(upgrade(stream, subprotocol).await).await,
                 Some(tls) => {
                     let stream = TlsAcceptor::from(tls).accept(stream).await.unwrap();
-                    relay.serve(upgrade(stream, subprotocol).await).await;
+                    fake.serve(upgrade(stream, subprotocol).await).await;
                 }
             }
         });

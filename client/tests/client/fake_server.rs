@@ -16,7 +16,7 @@ use waddell_core::{
 };
 
 #[derive(Clone, Default)]
-pub(crate) struct Relay {
+pub(crate) struct FakeServer {
     shared: Arc<Shared>,
 }
 
@@ -30,7 +30,7 @@ struct Shared {
     stalled: watch::Sender<bool>,
 }
 
-impl Relay {
+impl FakeServer {
     pub(crate) fn new() -> Self {
         Self::default()
     }
@@ -40,20 +40,20 @@ impl Relay {
         Client::connect(self.config()).await.unwrap()
     }
 
-    /// Configures a client that dials this relay over streams in memory.
+    /// Configures a client that dials this fake over streams in memory.
     pub(crate) fn config(&self) -> ClientConfig {
-        let relay = self.clone();
+        let fake = self.clone();
         ClientConfig::from_dialer(move || {
-            let relay = relay.clone();
-            async move { Ok(relay.dial()) }
+            let fake = fake.clone();
+            async move { Ok(fake.dial()) }
         })
     }
 
     pub(crate) fn dial(&self) -> DuplexStream {
         self.shared.dials.fetch_add(1, Ordering::Relaxed);
         let (near, far) = duplex(4096);
-        let relay = self.clone();
-        tokio::spawn(async move { relay.serve(far).await });
+        let fake = self.clone();
+        tokio::spawn(async move { fake.serve(far).await });
         near
     }
 
@@ -61,11 +61,11 @@ impl Relay {
     pub(crate) async fn listen(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let relay = self.clone();
+        let fake = self.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let relay = relay.clone();
-                tokio::spawn(async move { relay.serve(stream).await });
+                let fake = fake.clone();
+                tokio::spawn(async move { fake.serve(stream).await });
             }
         });
         address
