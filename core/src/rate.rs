@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_used_is_saved_up_to_the_burst() {
+    fn an_unused_rate_is_saved_up_to_the_burst() {
         let mut pacer = Pacer::new(limit(100, 0, 200), at(0));
         for _ in 0..21 {
             pacer.charge(1, 50, at(60_000));

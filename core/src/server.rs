@@ -146,6 +146,7 @@ impl ServerConnection {
 
 /// What the driver is to do with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub enum Decision {
     /// Deliver the frame to this peer. Its header bears the sender's id where it bore the
     /// recipient's.
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn keep_alive_is_for_nobody() {
+    fn a_keep_alive_is_not_forwarded() {
         let mut bytes = b"\x01\x00k".to_vec();
         assert_eq!(decide(&mut connection(), &mut bytes), Decision::KeepAlive);
         assert_eq!(bytes, b"\x01\x00k");
@@ -324,7 +325,7 @@ mod tests {
             let mut input = &mut bytes[..];
             let mut decoder = FrameDecoder::new();
             let mut frame = decoder.next_frame(&mut input).unwrap().unwrap();
-            connection.handle_frame(&mut frame, now);
+            let _ = connection.handle_frame(&mut frame, now);
             assert_eq!(connection.poll_timeout(), Some(now + Duration::from_secs(60)));
             assert_eq!(connection.handle_timeout(now), Liveness::Alive);
         }
@@ -355,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_besides_frames_counts_as_well_and_is_no_sign_of_life() {
+    fn traffic_besides_frames_counts_against_the_rate_and_is_no_sign_of_life() {
         let rate_limit = RateLimit {
             frames_per_second: NonZeroU32::new(1),
             bytes_per_second: NonZeroU32::new(100),

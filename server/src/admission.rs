@@ -156,9 +156,9 @@ impl Drop for Admission {
 /// A network that counts as one address: an IPv4 address, or an IPv6 /64, as one line gets.
 ///
 /// The number is the upper half of an IPv6 address. An IPv4 address `a.b.c.d` is stored as the
-/// network `0:ffff:aabb:ccdd::/64`, and the network of `::1` as `0:0:0:1::/64`. No host is in these
-/// networks, because `::/8` is reserved. So the number is never 0, and an `Option` of it takes
-/// 8 bytes.
+/// network `0:ffff:aabb:ccdd::/64`, and the network of `::1` as `0:0:0:1::/64`. Both are in
+/// `::/16`, of which hosts have only addresses in its first /64. So the number is never 0, and an
+/// `Option` of it takes 8 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Network(NonZeroU64);
 

@@ -5,5 +5,5 @@
 mod link;
 mod proxy_header;
 
-pub use link::{Fate, Link, Lost, Pushed, Socket, Worker};
+pub use link::{DropReason, Link, Lost, Pushed, Socket, Worker};
 pub use proxy_header::proxy_header;

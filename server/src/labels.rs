@@ -1,4 +1,4 @@
-//! The values of labels in metrics. Log lines use the same words.
+//! Values of labels in metrics that several wings use. Log lines use the same words.
 
 /// The transport of a peer's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

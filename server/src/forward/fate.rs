@@ -4,6 +4,7 @@ use crate::forward::budget::NoMemory;
 
 /// What the server did with a frame for a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub(crate) enum Fate {
     /// It is in the recipient's outbox, or written.
     Forwarded,

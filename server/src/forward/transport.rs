@@ -1,4 +1,4 @@
-//! A socket as it comes from the handshakes, before it has a connection.
+//! What the bytes of frames go through: the socket, TLS, and WebSocket framing.
 
 pub(crate) mod socket;
 pub(crate) mod tls;

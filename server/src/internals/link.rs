@@ -9,7 +9,7 @@ use waddell_core::Instant;
 
 use crate::clock::Clock;
 use crate::forward::budget::Budget;
-use crate::forward::fate::DropReason;
+use crate::forward::fate;
 use crate::forward::link;
 use crate::forward::outbox::Framing;
 use crate::forward::transport::socket::{Attempt, WriteHalf};
@@ -68,25 +68,24 @@ impl Worker {
     }
 }
 
-/// The outcome of pushing a frame.
+/// Why a frame is not in the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It is in the outbox, or written.
-    Forwarded(Pushed),
+pub enum DropReason {
     /// The connection is ending.
-    Unknown,
+    UnknownRecipient,
     /// The outbox has no room.
     OutboxFull,
     /// There is no memory for the outbox to grow.
     NoMemory,
 }
 
-/// Who writes a frame that is in the outbox.
+/// Who has to see to it that an outbox is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub enum Pushed {
     /// The caller, who has to flush the link by the end of the turn.
     NeedsFlush,
-    /// No action of the caller is needed.
+    /// Not the caller.
     Handled,
 }
 
@@ -112,13 +111,22 @@ impl<S: Socket> Link<S> {
     }
 
     /// Puts a frame that was read at that time into the outbox.
-    pub fn push(&mut self, frame: &[u8], read_at: Instant, worker: &mut Worker) -> Fate {
+    ///
+    /// # Errors
+    ///
+    /// [`DropReason`] if the frame is dropped.
+    pub fn push(
+        &mut self,
+        frame: &[u8],
+        read_at: Instant,
+        worker: &mut Worker,
+    ) -> Result<Pushed, DropReason> {
         match self.0.push(frame, read_at, &mut worker.buffers) {
-            Ok(link::Pushed::NeedsFlush) => Fate::Forwarded(Pushed::NeedsFlush),
-            Ok(link::Pushed::Handled) => Fate::Forwarded(Pushed::Handled),
-            Err(DropReason::UnknownRecipient) => Fate::Unknown,
-            Err(DropReason::OutboxFull) => Fate::OutboxFull,
-            Err(DropReason::NoMemory) => Fate::NoMemory,
+            Ok(link::Pushed::NeedsFlush) => Ok(Pushed::NeedsFlush),
+            Ok(link::Pushed::Handled) => Ok(Pushed::Handled),
+            Err(fate::DropReason::UnknownRecipient) => Err(DropReason::UnknownRecipient),
+            Err(fate::DropReason::OutboxFull) => Err(DropReason::OutboxFull),
+            Err(fate::DropReason::NoMemory) => Err(DropReason::NoMemory),
         }
     }
 

@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_named_and_the_rest_is_taken() {
+    fn options_that_a_reload_keeps_are_named_and_the_rest_is_applied() {
         let current = ServerConfig::default();
         let timeouts = Timeouts { write: current.timeouts.write * 2, ..Timeouts::default() };
         let mut next = ServerConfig {

@@ -2,7 +2,7 @@
 
 use std::task::Wake;
 
-use waddell_server::internals::{Fate, Lost, Pushed};
+use waddell_server::internals::{DropReason, Lost, Pushed};
 
 use super::*;
 
@@ -79,9 +79,9 @@ impl World {
         let frame = if broken { b"\x11\x00seventeen bytes.." } else { frame };
         let server = self.connections[recipient].server.as_mut();
         let link = &mut server.expect("a registered peer has a connection").link;
-        let fate = link.push(frame, self.now, &mut self.worker);
-        match fate {
-            Fate::Forwarded(pushed) => {
+        let pushed = link.push(frame, self.now, &mut self.worker);
+        match pushed {
+            Ok(pushed) => {
                 if pushed == Pushed::NeedsFlush {
                     self.to_flush.push(recipient);
                 }
@@ -89,10 +89,10 @@ impl World {
                     self.report.count("short_frame_to_client");
                 }
             }
-            Fate::OutboxFull => self.report.count("dropped_full"),
-            Fate::NoMemory => self.report.count("dropped_memory"),
+            Err(DropReason::OutboxFull) => self.report.count("dropped_full"),
+            Err(DropReason::NoMemory) => self.report.count("dropped_memory"),
             // The link was crowded out, which its owner has not seen yet.
-            Fate::Unknown => self.report.count("dropped_unknown"),
+            Err(DropReason::UnknownRecipient) => self.report.count("dropped_unknown"),
         }
         self.schedule_down(recipient);
     }
