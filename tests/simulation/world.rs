@@ -3,7 +3,8 @@
 //! The clients are the core's [`Client`]s under a driver that keeps the contract. The server has
 //! the core's [`ServerConnection`]s and [`FrameDecoder`]s, and the real writing side of its
 //! connections: outbox, flush at the end of the turn, wake-ups of the owner, stall, and memory
-//! budget. A broken promise panics at once.
+//! budget. The registry, the list of outboxes to flush, and the time of the looks at deadlines are
+//! modelled: the server's need a runtime. A broken promise panics at once.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;

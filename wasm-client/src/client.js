@@ -183,6 +183,9 @@ if (Symbol.dispose) Client.prototype[Symbol.dispose] = Client.prototype.close;
 let offer;
 let end;
 
+// A topic has two ways to take messages. Listeners fit pages that draw what arrives; loops fit
+// dialogues, in which a program waits for the next message. `EventTarget` dispatches to listeners
+// that exist at that time, so messages before the first listener or loop wait in the inbox.
 export class Topic extends EventTarget {
   #driver;
   #number;
