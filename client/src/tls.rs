@@ -19,10 +19,13 @@ use crate::transport::ByteStream;
 
 /// Reads the one certificate of a PEM text.
 pub(crate) fn parse_pinned(pem: &[u8]) -> Result<CertificateDer<'static>, CertificateError> {
+    // Some editors put a byte order mark before the text.
+    let pem = pem.strip_prefix("\u{feff}".as_bytes()).unwrap_or(pem);
     let mut certificates = CertificateDer::pem_slice_iter(pem);
     let certificate = match certificates.next() {
         Some(Ok(certificate)) => certificate,
-        Some(Err(error)) => return Err(CertificateError::Pem(error.to_string())),
+        // The parser's text contains lines of the text, which may be a key by mistake.
+        Some(Err(_)) => return Err(CertificateError::Pem),
         None => return Err(CertificateError::Missing),
     };
     // Only the server's own certificate is compared: pinning the rest of its chain would have no
@@ -176,8 +179,8 @@ pub enum CertificateError {
     #[error("no certificate: expected PEM text with a BEGIN CERTIFICATE line")]
     Missing,
     /// The text is not PEM.
-    #[error("not a certificate in PEM form: {0}")]
-    Pem(String),
+    #[error("not a certificate in PEM form: is the text complete, with its line breaks?")]
+    Pem,
     /// The text has more than one certificate: it is not clear which is the server's own.
     #[error("more than one certificate: pin the server's own, without its chain")]
     SeveralCertificates,

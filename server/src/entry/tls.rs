@@ -5,6 +5,7 @@ mod certificate;
 mod error;
 mod expiry;
 mod identity;
+mod pem;
 mod self_signed;
 
 pub(crate) use acceptors::Acceptors;

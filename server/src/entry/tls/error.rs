@@ -2,9 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
-
-use rustls::pki_types::pem;
+use std::path::PathBuf;
 
 /// The certificate or the key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,16 +25,18 @@ pub enum TlsError {
         kind: PemKind,
         /// The path of the file.
         path: PathBuf,
-        /// The cause.
-        why: String,
+        /// The cause, without anything from the file.
+        why: &'static str,
     },
     /// A file contains no certificate or no key.
-    #[error("there is no {kind} in {} (expected a PEM block)", path.display())]
+    #[error("there is no {kind} in {}: {found}", path.display())]
     Missing {
         /// What the file should contain.
         kind: PemKind,
         /// The path of the file.
         path: PathBuf,
+        /// What the file contains instead, and what to do; without anything from the file.
+        found: &'static str,
     },
     /// Certificate and key do not belong together, or are of a kind that is not supported.
     #[error(
@@ -83,15 +83,6 @@ impl TlsError {
             Self::Unusable { .. } | Self::NoTickets(_) | Self::Name { .. } | Self::Write { .. } => {
                 None
             }
-        }
-    }
-
-    pub(super) fn pem(kind: PemKind, path: &Path, error: pem::Error) -> Self {
-        let path = path.to_owned();
-        match error {
-            pem::Error::Io(source) => Self::Read { kind, path, source },
-            pem::Error::NoItemsFound => Self::Missing { kind, path },
-            error => Self::Pem { kind, path, why: error.to_string() },
         }
     }
 }

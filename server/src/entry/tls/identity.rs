@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::error::{PemKind, TlsError};
+use super::error::TlsError;
+use super::pem;
 use crate::config::Identity;
 
 impl Identity {
@@ -21,14 +20,8 @@ impl Identity {
     }
 
     pub(super) fn load(&self) -> Result<CertifiedKey, TlsError> {
-        let chain = CertificateDer::pem_file_iter(&self.cert)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| TlsError::pem(PemKind::Certificate, &self.cert, error))?;
-        if chain.is_empty() {
-            return Err(TlsError::Missing { kind: PemKind::Certificate, path: self.cert.clone() });
-        }
-        let key = PrivateKeyDer::from_pem_file(&self.key)
-            .map_err(|error| TlsError::pem(PemKind::PrivateKey, &self.key, error))?;
+        let chain = pem::certificates(&self.cert)?;
+        let key = pem::private_key(&self.key)?;
         CertifiedKey::from_der(chain, key, &provider()).map_err(|source| TlsError::Unusable {
             cert: self.cert.clone(),
             key: self.key.clone(),
