@@ -1,15 +1,21 @@
 //! `cargo xtask test structure`: which files of a crate know which, and whether they may.
 //!
 //! The imports are read from the sources: every `use`, and every path that begins with `crate`,
-//! `self`, `super` or a child module. Code for tests does not count.
+//! `self`, `super` or a child module, also between the brackets of a macro. The check cannot see
+//! what a file does with what it imports.
+//!
+//! Code for tests does not count. Of the server, that includes `internals/`, which only the tests,
+//! the fuzz targets and the simulation use. It is in no wing, and may use `entry` and `forward`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use syn::buffer::{Cursor, TokenBuffer};
+use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Item, UseTree};
+use syn::{Attribute, Expr, Item, Lit, Macro, Meta, Token, UseTree};
 
 use crate::command::root;
 
@@ -171,12 +177,34 @@ fn join(module: &str, name: &str) -> String {
     if module.is_empty() { name.to_owned() } else { format!("{module}::{name}") }
 }
 
-/// Returns whether a `cfg` attribute mentions tests.
+/// Returns whether attributes leave an item out of every program and library that users build.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
-        let Ok(list) = attribute.meta.require_list() else { return false };
-        list.path.is_ident("cfg") && list.tokens.to_string().contains("test")
+        let condition = attribute.path().is_ident("cfg").then(|| attribute.parse_args::<Meta>());
+        condition.is_some_and(|parsed| parsed.is_ok_and(|condition| needs_tests(&condition)))
     })
+}
+
+/// Returns whether a condition of `cfg` holds only in tests: `test`, `feature = "internals"`, an
+/// `any` of such conditions alone, or an `all` with one of them.
+fn needs_tests(condition: &Meta) -> bool {
+    let list = match condition {
+        Meta::Path(path) => return path.is_ident("test"),
+        Meta::NameValue(pair) => return pair.path.is_ident("feature") && is_internals(&pair.value),
+        Meta::List(list) => list,
+    };
+    let parsed = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
+    let Ok(parts) = parsed else { return false };
+    if list.path.is_ident("any") {
+        !parts.is_empty() && parts.iter().all(needs_tests)
+    } else {
+        list.path.is_ident("all") && parts.iter().any(needs_tests)
+    }
+}
+
+fn is_internals(value: &Expr) -> bool {
+    matches!(value, Expr::Lit(literal)
+        if matches!(&literal.lit, Lit::Str(text) if text.value() == "internals"))
 }
 
 /// Returns the file that a path leads into: that of the longest part which is a module.
@@ -244,6 +272,48 @@ impl Paths<'_> {
             }
         }
     }
+
+    /// Adds the paths in a macro's tokens, which are not parsed: names with `::` between them.
+    /// `before` is the path before a group, as in `use crate::{a, b}`.
+    fn add_tokens(&mut self, mut tokens: Cursor<'_>, before: &[String]) {
+        while !tokens.eof() {
+            if let Some((name, after)) = tokens.ident() {
+                let mut path = before.to_vec();
+                path.push(name.to_string());
+                tokens = after;
+                let mut group = None;
+                while let Some(after) = after_colons(tokens) {
+                    if let Some((name, after)) = after.ident() {
+                        path.push(name.to_string());
+                        tokens = after;
+                    } else {
+                        group = after.any_group();
+                        break;
+                    }
+                }
+                if path.len() > 1 {
+                    self.add(&path);
+                }
+                if let Some((inside, _, _, after)) = group {
+                    self.add_tokens(inside, &path);
+                    tokens = after;
+                }
+            } else if let Some((inside, _, _, after)) = tokens.any_group() {
+                self.add_tokens(inside, before);
+                tokens = after;
+            } else {
+                let Some((_, after)) = tokens.token_tree() else { return };
+                tokens = after;
+            }
+        }
+    }
+}
+
+/// Returns what follows `::`.
+fn after_colons(tokens: Cursor<'_>) -> Option<Cursor<'_>> {
+    let (first, after) = tokens.punct()?;
+    let (second, after) = after.punct()?;
+    (first.as_char() == ':' && second.as_char() == ':').then_some(after)
 }
 
 impl<'ast> Visit<'ast> for Paths<'_> {
@@ -270,6 +340,11 @@ impl<'ast> Visit<'ast> for Paths<'_> {
             self.add(&names.collect::<Vec<_>>());
         }
         visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, called: &'ast Macro) {
+        self.add_tokens(TokenBuffer::new2(called.tokens.clone()).begin(), &[]);
+        visit::visit_macro(self, called);
     }
 }
 
@@ -312,6 +387,66 @@ mod tests {
         ]);
         assert_eq!(imports(&krate, "a"), [""; 0]);
         assert!(krate.circles().is_empty());
+    }
+
+    #[test]
+    fn only_conditions_that_need_tests_mark_code_for_tests() {
+        let marks = |condition: &str| {
+            let item: Item = syn::parse_str(&format!("#[{condition}] mod a;")).expect("is valid");
+            let Item::Mod(item) = item else { panic!("it is a module") };
+            is_for_tests(&item.attrs)
+        };
+        for tests in [
+            "cfg(test)",
+            "cfg(any(test, feature = \"internals\"))",
+            "cfg(all(test, target_os = \"linux\"))",
+            "cfg(all(unix, any(test, feature = \"internals\")))",
+        ] {
+            assert!(marks(tests), "{tests} marks code for tests");
+        }
+        for shipped in [
+            "cfg(not(test))",
+            "cfg(not(any(test, feature = \"internals\")))",
+            "cfg(any(test, unix))",
+            "cfg(any())",
+            "cfg(all(unix, not(test)))",
+            "cfg(feature = \"test-support\")",
+            "cfg(tests)",
+            "cfg_attr(test, derive(Clone))",
+            "doc = \"test\"",
+        ] {
+            assert!(!marks(shipped), "{shipped} does not mark code for tests");
+        }
+    }
+
+    #[test]
+    fn paths_in_macros_are_imports() {
+        let krate = krate(&[
+            ("", "mod a; mod b; mod c; mod d; mod e; mod f; mod g; mod h;"),
+            (
+                "a",
+                "mod child; \
+                 counters! { Thing { x: crate::b::Counter } } \
+                 fn f() { \
+                     tokio::select! { biased; x = super::c::make() => { g(&[crate::d::X; 2]) } } \
+                     matches!(x, Some(crate::e::Kind::Odd | child::Y)); \
+                     fields!(x: h, y = h::i, tokio::h::sleep(::h)); \
+                     items! { use crate::{f, g::{G, self as other}}; } \
+                 }",
+            ),
+            ("a::child", "macro_rules! m { () => { $crate::b::f() } }"),
+            ("b", "#[cfg(test)] mod tests { m!(crate::c::X); }"),
+            ("c", ""),
+            ("d", ""),
+            ("e", "#[cfg(not(test))] use crate::b::B;"),
+            ("f", ""),
+            ("g", ""),
+            ("h", ""),
+        ]);
+        assert_eq!(imports(&krate, "a"), ["a::child", "b", "c", "d", "e", "f", "g"]);
+        assert_eq!(imports(&krate, "a::child"), ["b"]);
+        assert_eq!(imports(&krate, "b"), [""; 0]);
+        assert_eq!(imports(&krate, "e"), ["b"]);
     }
 
     #[test]
