@@ -1,25 +1,14 @@
 // Calls of two pages: connecting, talking over a data channel, and ending.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
+import { test } from "node:test";
 import jsQR from "jsqr";
 import { PNG } from "pngjs";
-import { Browser, hears, idOf, inCall, linkOf, openPair, say, Server } from "./harness.js";
+import { hears, idOf, inCall, linkOf, openPair, say, suite } from "./harness.js";
 
 const UNKNOWN = "00000000-0000-4000-8000-000000000000";
 
-let server;
-let browser;
-
-before(async () => {
-  server = await Server.start();
-  browser = await Browser.launch();
-});
-afterEach(() => browser.closePages());
-after(async () => {
-  await browser.close();
-  assert.equal(await server.stop(), 0);
-});
+const { browser, server } = await suite();
 
 test("a page shows its id, and a link and a QR code that lead to it", async () => {
   const page = await browser.open(server.page);

@@ -3,21 +3,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { after, afterEach, before, test } from "node:test";
-import { Browser, makeFile, openPair, Server } from "./harness.js";
+import { test } from "node:test";
+import { makeFile, openPair, suite } from "./harness.js";
 
-let server;
-let browser;
-
-before(async () => {
-  server = await Server.start();
-  browser = await Browser.launch();
-});
-afterEach(() => browser.closePages());
-after(async () => {
-  await browser.close();
-  await server.stop();
-});
+const { browser, server } = await suite();
 
 test("a large file arrives whole in each direction, and both sides show its checksum", async () => {
   const [first, second] = await openPair(browser, server);

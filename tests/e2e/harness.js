@@ -21,6 +21,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { after, afterEach } from "node:test";
 import { chromium } from "playwright-core";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -34,6 +35,22 @@ mkdirSync(artifacts, { recursive: true });
 
 const scratch = mkdtempSync(join(tmpdir(), "waddell-e2e-"));
 process.on("exit", () => rmSync(scratch, { recursive: true }));
+
+/**
+ * Starts the server and the browser that the tests of a file share. Each test's pages are closed
+ * after it, and it fails if one of them had an error or a warning. `server` has the options of
+ * `Server.start`, and is null if the file starts servers itself.
+ */
+export async function suite({ server: options = {} } = {}) {
+  const browser = await Browser.launch();
+  afterEach(() => browser.closePages());
+  after(() => browser.close());
+  if (options === null) return { browser };
+
+  const server = await Server.start(options);
+  after(async () => assert.equal(await server.stop(), 0));
+  return { browser, server };
+}
 
 /** A server process, and the addresses that it prints when it listens. */
 export class Server {

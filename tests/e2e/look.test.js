@@ -5,11 +5,10 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { after, afterEach, before, test } from "node:test";
+import { test } from "node:test";
 import axe from "axe-core";
 import {
   artifacts,
-  Browser,
   hears,
   idOf,
   inCall,
@@ -17,6 +16,7 @@ import {
   openPair,
   say,
   Server,
+  suite,
 } from "./harness.js";
 
 const WIDTHS = {
@@ -25,18 +25,7 @@ const WIDTHS = {
 };
 const UNKNOWN = "00000000-0000-4000-8000-000000000000";
 
-let server;
-let browser;
-
-before(async () => {
-  server = await Server.start();
-  browser = await Browser.launch();
-});
-afterEach(() => browser.closePages());
-after(async () => {
-  await browser.close();
-  await server.stop();
-});
+const { browser, server } = await suite();
 
 for (const [width, size] of Object.entries(WIDTHS)) {
   for (const colorScheme of ["light", "dark"]) {

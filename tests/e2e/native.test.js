@@ -2,23 +2,12 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { after, afterEach, before, test } from "node:test";
-import { Browser, idOf, inCall, runClient, Server } from "./harness.js";
+import { test } from "node:test";
+import { idOf, inCall, runClient, suite } from "./harness.js";
 
 const LARGEST_BODY = 65_517;
 
-let server;
-let browser;
-
-before(async () => {
-  server = await Server.start();
-  browser = await Browser.launch();
-});
-afterEach(() => browser.closePages());
-after(async () => {
-  await browser.close();
-  await server.stop();
-});
+const { browser, server } = await suite();
 
 test("a page's call reaches a native client over TCP, whose answer reaches the page", async () => {
   const native = await listen(1);

@@ -1,27 +1,18 @@
 // The page's module for peer connections, tested without the rest of the page.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
-import { Browser, Server } from "./harness.js";
+import { beforeEach, test } from "node:test";
+import { suite } from "./harness.js";
 
 /** Without a limit, a negotiation that is stuck would wait without end. */
 const LIMIT = { timeout: 30_000 };
 
-let server;
-let browser;
+const { browser, server } = await suite();
 let page;
 
-before(async () => {
-  server = await Server.start();
-  browser = await Browser.launch();
+beforeEach(async () => {
   page = await browser.open(server.page);
   await page.evaluate(makePair);
-});
-afterEach(() => page.evaluate(() => window.pair?.close()));
-after(async () => {
-  await browser.closePages();
-  await browser.close();
-  await server.stop();
 });
 
 test("two peers that offer at the same time are connected", LIMIT, async () => {
@@ -98,7 +89,6 @@ async function makePair() {
       const isIdle = !queues[0].length && !queues[1].length;
       return isIdle && states.every((state) => state === "stable");
     };
-    pair.close = () => pair.peers.forEach((peer) => peer.close());
     return pair;
   };
 }

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { Browser, runClient, Server } from "./harness.js";
+import { after, test } from "node:test";
+import { runClient, suite } from "./harness.js";
 
 const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
 const [, example] = /^```js\n(.*?)^```/ms.exec(readme);
@@ -15,26 +15,16 @@ const PAGE = `<!doctype html>
 <link rel="icon" href="data:,">
 <body><script type="module" src="example.js"></script>`;
 
-let browser, server, www;
+const www = await mkdtemp(join(tmpdir(), "waddell-readme-"));
+await writeFile(join(www, "index.html"), PAGE);
+const { browser, server } = await suite({ server: { args: ["--www", www] } });
+after(() => rm(www, { recursive: true }));
 
-before(async () => {
-  www = await mkdtemp(join(tmpdir(), "waddell-readme-"));
-  await writeFile(join(www, "index.html"), PAGE);
-  server = await Server.start({ args: ["--www", www] });
-  // This page has no bundler or import map that would resolve the package's name.
-  const here = example
-    .replace('"waddell"', '"/pkg/waddell.js"')
-    .replace("127.0.0.1:62480", server.ws.host);
-  await writeFile(join(www, "example.js"), here);
-  browser = await Browser.launch();
-});
-
-after(async () => {
-  await browser?.closePages();
-  await browser?.close();
-  await server?.stop();
-  await rm(www, { recursive: true });
-});
+// This page has no bundler or import map that would resolve the package's name.
+const here = example
+  .replace('"waddell"', '"/pkg/waddell.js"')
+  .replace("127.0.0.1:62480", server.ws.host);
+await writeFile(join(www, "example.js"), here);
 
 test("the README's example opens a data channel between two pages", async () => {
   const first = await browser.open(server.page, { expect: /SyntaxError/ });

@@ -1,22 +1,18 @@
 // Pages while the server is killed and started again.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
-import { Browser, hears, idOf, inCall, linkOf, openPair, say, Server } from "./harness.js";
+import { afterEach, beforeEach, test } from "node:test";
+import { hears, idOf, inCall, linkOf, openPair, say, Server, suite } from "./harness.js";
 
 /** Chromium's own errors while no server listens. */
 const REFUSED = /WebSocket connection to .* failed|ERR_CONNECTION_REFUSED/;
 
 let server;
-let browser;
 
-before(async () => (browser = await Browser.launch()));
 beforeEach(async () => (server = await Server.start()));
-afterEach(async () => {
-  await server.kill();
-  await browser.closePages();
-});
-after(() => browser.close());
+// Before the suite's check of the pages: if that fails, the hooks after it are left out.
+afterEach(() => server.kill());
+const { browser } = await suite({ server: null });
 
 test("a page reconnects with a new id after the server was killed and started again", async () => {
   const page = await browser.open(server.page, { expect: REFUSED });

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, afterEach, before, test } from "node:test";
-import { Browser, Server } from "./harness.js";
+import { after, test } from "node:test";
+import { Server, suite } from "./harness.js";
 
 const FILES = {
   "index.html": `<!doctype html><title>Another page</title><link rel="icon" href="data:,">
@@ -29,22 +29,10 @@ const FILES = {
     postMessage(client.state);`,
 };
 
-let folder;
-let server;
-let browser;
-
-before(async () => {
-  folder = await mkdtemp(join(tmpdir(), "waddell-www-"));
-  for (const [name, text] of Object.entries(FILES)) await writeFile(join(folder, name), text);
-  server = await Server.start({ args: ["--www", folder] });
-  browser = await Browser.launch();
-});
-afterEach(() => browser.closePages());
-after(async () => {
-  await browser.close();
-  await server.stop();
-  await rm(folder, { recursive: true });
-});
+const folder = await mkdtemp(join(tmpdir(), "waddell-www-"));
+for (const [name, text] of Object.entries(FILES)) await writeFile(join(folder, name), text);
+const { browser, server } = await suite({ server: { args: ["--www", folder] } });
+after(() => rm(folder, { recursive: true }));
 
 test("--www DIR serves that folder, and the client runs in a dedicated worker", async () => {
   const prepare = (page) =>
