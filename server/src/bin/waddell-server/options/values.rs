@@ -1,9 +1,10 @@
 //! Values as operators write them: times, sizes, rates, networks, origins.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use http::uri::Authority;
 use waddell_server::IpNet;
 
 /// Parses a time that is not zero.
@@ -103,13 +104,95 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     network.map_err(|_| "expected a network such as 10.0.0.0/8 or 192.0.2.1".to_owned())
 }
 
-/// Checks that an origin is as browsers write it: scheme, host and perhaps a port, without a path.
+/// Parses an origin: scheme, host and perhaps a port, without a path. Returns it as browsers send
+/// it: in small letters, and without the scheme's own port.
 pub(super) fn origin(text: &str) -> Result<String, String> {
-    let host = text.split_once("://").map(|(_, host)| host);
-    match host {
-        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#']) => Ok(text.to_owned()),
-        Some(_) | None => {
-            Err("expected an origin such as https://example.org, without a path".to_owned())
+    const EXPECTED: &str = "expected an origin such as https://example.org, without a path";
+    let (scheme, authority) = text.split_once("://").ok_or(EXPECTED)?;
+    let scheme = scheme.to_ascii_lowercase();
+    if authority.contains('*') {
+        return Err("a `*` stands for nothing here: name each origin".to_owned());
+    }
+    if !authority.is_ascii() {
+        return Err("write the host as browsers send it, in ASCII: xn--bcher-kva.example for \
+             b\u{fc}cher.example"
+            .to_owned());
+    }
+    if matches!(&*scheme, "ws" | "wss" | "tcp" | "tls") {
+        return Err("this is the page's origin, so it begins with https:// or http://".to_owned());
+    }
+    let authority: Authority = authority.parse().map_err(|_| EXPECTED)?;
+    let host = authority.host().to_ascii_lowercase();
+    // A name of a user may stand before the host.
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    if scheme.is_empty()
+        || !scheme.bytes().all(is_letter)
+        || host.is_empty()
+        || authority.as_str().contains('@')
+    {
+        return Err(EXPECTED.to_owned());
+    }
+    let port = match authority.as_str().get(host.len()..).unwrap_or_default() {
+        "" => None,
+        port => Some(port.trim_start_matches(':').parse::<u16>().map_err(|_| EXPECTED)?),
+    };
+    let own = match &*scheme {
+        "https" => Some(443),
+        "http" => Some(80),
+        _ => None,
+    };
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().map_err(|_| EXPECTED)?),
+        None => host,
+    };
+    Ok(match port.filter(|port| Some(*port) != own) {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_as_browsers_send_them() {
+        for (written, sent) in [
+            ("https://example.org", "https://example.org"),
+            ("HTTPS://Example.ORG", "https://example.org"),
+            ("https://example.org:443", "https://example.org"),
+            ("http://example.org:80", "http://example.org"),
+            ("http://example.org:443", "http://example.org:443"),
+            ("https://example.org:08443", "https://example.org:8443"),
+            ("http://[::0:1]:8080", "http://[::1]:8080"),
+            ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+            ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+        ] {
+            assert_eq!(origin(written).as_deref(), Ok(sent), "{written}");
+        }
+    }
+
+    #[test]
+    fn origins_that_no_browser_sends_are_refused() {
+        for (written, part) in [
+            ("example.org", "https://example.org"),
+            ("null", "https://example.org"),
+            ("://example.org", "without a path"),
+            ("https://", "without a path"),
+            ("https://example.org/", "without a path"),
+            ("https://example.org?", "without a path"),
+            ("https://user@example.org", "without a path"),
+            ("https://example.org:", "without a path"),
+            ("https://example.org:70000", "without a path"),
+            ("https://[::1", "without a path"),
+            ("https://exa mple.org", "without a path"),
+            ("https://*.example.org", "name each origin"),
+            ("*://example.org", "without a path"),
+            ("https://b\u{fc}cher.example", "xn--"),
+            ("wss://example.org", "https:// or http://"),
+        ] {
+            let error = origin(written).expect_err(written);
+            assert!(error.contains(part), "{written}: {error}");
         }
     }
 }
