@@ -42,6 +42,40 @@ async fn a_websocket_is_opened_at_its_path_only() {
     assert_eq!(ask(&mut stream, &UPGRADE.replace("/ws", "/ws?a=b")).await.status, 101);
 }
 
+/// The headers of a handshake are lists or single values, and in any order (RFC 6455, 4.2.1).
+#[tokio::test]
+async fn a_websocket_handshake_is_read_as_http_has_it() {
+    const KEY: &str = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+    let server = TestServer::start();
+    for (old, new, status) in [
+        ("connection: upgrade", "connection: keep-alive\nconnection: Upgrade", 101),
+        ("connection: upgrade", "Connection: keep-alive,\tUPGRADE , x", 101),
+        ("connection: upgrade", "connection: keep-alive", 426),
+        ("connection: upgrade", "connection: upgrades", 426),
+        ("upgrade: websocket", "upgrade: h2c\nupgrade: WebSocket", 101),
+        ("upgrade: websocket", "upgrade: h2c, websocket", 101),
+        ("upgrade: websocket", "upgrade: h2c", 426),
+        ("version: 13", "version: 13\nsec-websocket-version: 13", 426),
+        ("version: 13", "version: 12, 13", 426),
+        (KEY, "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ", 426),
+        (KEY, "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ===", 426),
+        (KEY, "sec-websocket-key: dGhlIHNhbXBs*SBub25jZQ==", 426),
+        (KEY, &format!("{KEY}\n{KEY}"), 426),
+        (KEY, "", 426),
+    ] {
+        let mut stream = server.dial(Via::Ws).await;
+        let response = ask(&mut stream, &UPGRADE.replace(old, new)).await;
+        assert_eq!(response.status, status, "{new}");
+        if status == 101 {
+            let accept = response.header("sec-websocket-accept");
+            assert_eq!(accept, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{new}");
+        } else {
+            assert_eq!(response.header("sec-websocket-version"), Some("13"));
+            assert!(response.text().starts_with("expected a WebSocket handshake: "), "{new}");
+        }
+    }
+}
+
 /// As `nc -N`, HTTP/1.0 clients and some health checks do. The end of the stream often arrives with
 /// the request, and sometimes after it; both have to occur, so there are many connections.
 #[tokio::test]
@@ -111,6 +145,8 @@ async fn only_listed_origins_may_connect() {
         ("origin: http://example.org", 403),
         ("origin: https://example.org.evil.example", 403),
         ("origin: null", 403),
+        ("origin: https://example.org\norigin: https://example.com", 403),
+        ("origin: https://example.org\norigin: https://example.org", 101),
         // Without an Origin header the client is no browser, and no page controls it.
         ("", 101),
     ] {

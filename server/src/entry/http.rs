@@ -139,11 +139,22 @@ async fn answer<B>(
     }
     if let Some(refusal) = answer.refusal {
         shared.metrics.upgrade_refused(refusal);
-        tracing::debug!(
-            address = config.logged(source.address()),
-            reason = refusal.as_str(),
-            "WebSocket refused"
-        );
+        let address = config.logged(source.address());
+        let reason = refusal.as_str();
+        match refusal {
+            // An operator whose list is too short finds the missing origin here.
+            UpgradeRefusal::Origin => {
+                let origin = request.headers().get(header::ORIGIN).map(HeaderValue::to_str);
+                let origin = origin.and_then(Result::ok);
+                tracing::info!(address, reason, origin, "WebSocket refused");
+            }
+            UpgradeRefusal::Path
+            | UpgradeRefusal::Version
+            | UpgradeRefusal::Address
+            | UpgradeRefusal::Request => {
+                tracing::debug!(address, reason, "WebSocket refused");
+            }
+        }
     }
     answer.reply
 }

@@ -1,43 +1,112 @@
 //! The upgrade to a WebSocket.
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
-use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::body::ReplyBody;
-use super::reply::{Answer, text};
+use super::reply::{Answer, Reply, text};
 use crate::labels::UpgradeRefusal;
 
 /// Answers a request to open a WebSocket. With a 101, the connection becomes one.
 pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
     let headers = request.headers();
-    if let Some(origin) = headers.get(header::ORIGIN)
-        && !origins.is_empty()
-        && !origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
-    {
+    if !origins.is_empty() && !headers.get_all(header::ORIGIN).iter().all(|it| is_in(origins, it)) {
         let reply = text(StatusCode::FORBIDDEN, "pages of this origin may not connect");
         return Answer { reply, refusal: Some(UpgradeRefusal::Origin) };
     }
-    match create_response_with_body(request, ReplyBody::default) {
-        Ok(mut reply) => {
-            if offers_subprotocol(headers) {
-                let name = HeaderValue::from_static(SUBPROTOCOL);
-                reply.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
-            }
-            Answer { reply, refusal: None }
-        }
-        Err(error) => {
-            let why = format!("expected a WebSocket handshake: {error}");
-            let mut reply = text(StatusCode::UPGRADE_REQUIRED, &why);
+    match handshake_key(request) {
+        Ok(key) => Answer { reply: switch_protocols(key, headers), refusal: None },
+        Err(fault) => {
+            let mut reply = text(
+                StatusCode::UPGRADE_REQUIRED,
+                &format!("expected a WebSocket handshake: {}", fault.as_str()),
+            );
             let headers = reply.headers_mut();
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
-            let other_version = asks_for_websocket(request) && !has_supported_version(request);
+            let other_version =
+                asks_for_websocket(request) && matches!(fault, Fault::Version | Fault::HttpVersion);
             let refusal =
                 if other_version { UpgradeRefusal::Version } else { UpgradeRefusal::Request };
             Answer { reply, refusal: Some(refusal) }
         }
     }
+}
+
+fn is_in(origins: &[String], origin: &HeaderValue) -> bool {
+    origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+}
+
+/// Why a request is not a WebSocket handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Method,
+    HttpVersion,
+    Upgrade,
+    Connection,
+    Version,
+    Key,
+}
+
+impl Fault {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Method => "the method is not GET",
+            Self::HttpVersion => "the HTTP version is not 1.1",
+            Self::Upgrade => "there is no header `Upgrade: websocket`",
+            Self::Connection => "there is no header `Connection: Upgrade`",
+            Self::Version => "there is no header `Sec-WebSocket-Version: 13`",
+            Self::Key => "there is no header Sec-WebSocket-Key of 24 Base64 characters",
+        }
+    }
+}
+
+/// Checks a request for a WebSocket, and returns its key.
+///
+/// `Connection` and `Upgrade` are lists, which may be on several lines.
+///
+/// Source: RFC 6455, section 4.2.1.
+fn handshake_key<B>(request: &Request<B>) -> Result<&[u8], Fault> {
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return Err(Fault::Method);
+    }
+    if request.version() < Version::HTTP_11 {
+        return Err(Fault::HttpVersion);
+    }
+    if !has_token(headers, header::UPGRADE, "websocket") {
+        return Err(Fault::Upgrade);
+    }
+    if !has_token(headers, header::CONNECTION, "upgrade") {
+        return Err(Fault::Connection);
+    }
+    if only(headers, header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
+        return Err(Fault::Version);
+    }
+    let key = only(headers, header::SEC_WEBSOCKET_KEY).ok_or(Fault::Key)?;
+    if is_key(key.as_bytes()) { Ok(key.as_bytes()) } else { Err(Fault::Key) }
+}
+
+/// Returns whether these bytes are the Base64 form of 16 bytes.
+fn is_key(key: &[u8]) -> bool {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.len() == 24 && key.strip_suffix(b"==").is_some_and(|digits| digits.iter().all(is_base64))
+}
+
+fn switch_protocols(key: &[u8], headers: &HeaderMap) -> Reply {
+    let accept = HeaderValue::try_from(derive_accept_key(key)).expect("Base64 is valid in headers");
+    let mut reply = Reply::new(ReplyBody::default());
+    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let answer = reply.headers_mut();
+    answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if items(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|name| name == SUBPROTOCOL) {
+        let name = HeaderValue::from_static(SUBPROTOCOL);
+        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    reply
 }
 
 /// Refuses a WebSocket because its client's address has reached its connection limit.
@@ -51,26 +120,27 @@ pub(super) fn too_many() -> Answer {
 
 /// Returns whether a request asks for a WebSocket, whatever its path.
 pub(super) fn asks_for_websocket<B>(request: &Request<B>) -> bool {
-    request.method() == Method::GET
-        && request
-            .headers()
-            .get(header::UPGRADE)
-            .is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    request.method() == Method::GET && has_token(request.headers(), header::UPGRADE, "websocket")
 }
 
-/// Returns whether a request has an HTTP version and a WebSocket version that are supported.
-fn has_supported_version<B>(request: &Request<B>) -> bool {
-    request.version() >= Version::HTTP_11
-        && request.headers().get(header::SEC_WEBSOCKET_VERSION).is_some_and(|it| it == VERSION)
+/// Returns the value of a header that must not be there more than once.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
-fn offers_subprotocol(headers: &HeaderMap) -> bool {
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    items(headers, name).any(|item| item.eq_ignore_ascii_case(token))
+}
+
+/// Returns the items of a header whose value is a list, perhaps on several lines.
+fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     headers
-        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .get_all(name)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|name| name.trim() == SUBPROTOCOL)
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
 }
 
 /// The only version of WebSocket (RFC 6455).
