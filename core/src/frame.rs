@@ -113,6 +113,9 @@ impl FrameDecoder {
                 if input.is_empty() {
                     self.partial = Vec::new();
                 } else {
+                    if self.partial.capacity() > KEPT_CAPACITY.max(2 * input.len()) {
+                        self.partial = Vec::new();
+                    }
                     self.partial.extend_from_slice(input);
                     *input = &mut [];
                 }
@@ -185,6 +188,10 @@ impl FrameDecoder {
     }
 }
 
+/// A buffer of up to this many bytes is kept for the next incomplete frame, however short that is.
+/// A larger one is kept only if the frame fills half of it already.
+const KEPT_CAPACITY: usize = 4096;
+
 impl Default for FrameDecoder {
     fn default() -> Self {
         Self::new()
@@ -229,6 +236,27 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+
+    #[test]
+    fn the_memory_of_a_large_frame_is_not_kept_for_the_short_one_after_it() {
+        let (large, short) = (frame(&[7; 60_000]), frame(b"short"));
+        let mut decoder = FrameDecoder::new();
+        let mut take = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            let mut input = &mut bytes[..];
+            let mut count = 0;
+            while decoder.next_frame(&mut input).unwrap().is_some() {
+                count += 1;
+            }
+            (count, decoder.held())
+        };
+        assert_eq!(take(&large[..50_000]).0, 0);
+        // In one input, the end of the large frame and the beginning of the short one.
+        let (count, held) = take(&[&large[50_000..], &short[..4]].concat());
+        assert_eq!(count, 1);
+        assert!(held <= KEPT_CAPACITY, "{held}");
+        assert_eq!(take(&short[4..]), (1, 0));
+    }
 
     #[test]
     fn frames_that_lie_whole_in_the_input_are_handed_out_where_they_lie() {
