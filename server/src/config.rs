@@ -67,8 +67,8 @@ pub struct Limits {
     /// smallest machines, and more than a hundred full outboxes.
     ///
     /// An outbox may grow while it holds no more than a quarter of what is free, so the fullest
-    /// lose frames first. Incomplete incoming frames have a budget of the same size; a peer whose
-    /// frame does not fit is disconnected.
+    /// lose frames first. Incomplete incoming frames have a budget of the same size; when it is
+    /// short, the peers whose frames hold most for longest are disconnected.
     pub outbox_total_bytes: usize,
     /// Longest payload of a frame, in bytes; a peer that sends a longer one is disconnected.
     /// Default 65,535, the most that the prefix can say.

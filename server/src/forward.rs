@@ -10,8 +10,8 @@
 //!   worker                 writes each outbox with new frames once, at the end of its turn
 //! ```
 //!
-//! `budget` and `reclaim` keep the memory of all outboxes within a limit, and `buffer_pool` lends
-//! buffers to outboxes. This wing imports from the ground floor and from no other wing. The state
+//! `budget` and `reclaim` keep the memory of all outboxes within a limit, and that of all incomplete
+//! incoming frames. `buffer_pool` lends buffers to outboxes. This wing imports from the ground floor and from no other wing. The state
 //! of all threads is [`shared::Shared`], that of one thread [`worker::Worker`].
 
 pub(crate) mod budget;

@@ -56,6 +56,28 @@ async fn any_number_of_unfinished_frames_holds_no_more_than_the_ceiling() {
 }
 
 #[tokio::test]
+async fn unfinished_frames_of_others_do_not_end_a_peer_whose_frame_comes_in_pieces() {
+    let server = start();
+    let mut healthy = Peer::connect(&server, Via::Tcp).await;
+    let frame = message(healthy.id, 1, &[7; 2000]);
+    let mut greedy = Vec::new();
+    // Ever shorter frames leave ever less of the memory.
+    for len in [60_000, 15_000, 4_000, 1_000] {
+        let crowded_out = server.metrics().peers_crowded_out;
+        while server.metrics().peers_crowded_out < crowded_out + 20 {
+            let mut peer = Peer::connect(&server, Via::Tcp).await;
+            let _ = peer.try_send(&begun()[..len]).await;
+            greedy.push(peer);
+            healthy.send_bytes(&frame[..1500]).await;
+            let held = read(&server, HELD).await;
+            assert!(held <= CEILING as u64, "{held}");
+            healthy.send_bytes(&frame[1500..]).await;
+            assert_eq!(healthy.receive().await.body.len(), 2000, "{len}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_finished_frame_gives_its_memory_back() {
     let server = start();
     for via in Via::DIRECT {

@@ -11,13 +11,13 @@
 //!
 //! A charge may grow while it is no more than a quarter of what is free to grow. So the larger it
 //! is the sooner it is refused, while smaller ones go on; no list of who holds how much is needed.
-//! The last quarter of the outboxes' budget is for new charges, whose memory is taken already. A
-//! new charge is refused if it is more than a quarter of all that is free. The limit is never
+//! The last quarter is for new charges: an outbox has its memory already when it is charged. A new
+//! charge is refused if it is more than a quarter of all that is free. The limit is never
 //! exceeded.
 //!
-//! A peer whose outbox is refused more memory gives nothing back. So when small charges are
+//! A peer that is refused more memory may keep for long what it has. So when small charges are
 //! refused, or new ones use the last quarter, the budget is short, and [`reclaim`](super::reclaim)
-//! disconnects the peers with the fullest outboxes until an eighth is free to grow.
+//! disconnects the peers with the costliest charges until an eighth is free to grow.
 //!
 //! Source: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet
 //! switches", 1998.
@@ -56,6 +56,7 @@ impl Budget {
     const FRACTION: usize = 4;
 
     /// Makes a budget all of which existing charges may use. `limit` is in bytes; 0: no limit.
+    #[cfg(test)]
     pub(crate) fn new(limit: usize) -> Arc<Self> {
         let limit = if limit == 0 { usize::MAX } else { limit };
         Self::with_growth_limit(limit, limit)
@@ -103,9 +104,10 @@ impl Budget {
         self.short.notified().await;
     }
 
-    /// Returns whether an eighth of the memory for growth is free.
-    pub(crate) fn has_room(&self) -> bool {
-        self.held() <= self.growth_limit - self.growth_limit / 8
+    /// Returns how many bytes have to be given back until an eighth of the memory for growth is
+    /// free.
+    pub(crate) fn excess(&self) -> usize {
+        self.held().saturating_sub(self.growth_limit - self.growth_limit / 8)
     }
 
     fn take(&self, has: usize, more: usize, limit: usize) -> Result<(), NoMemory> {
@@ -219,9 +221,9 @@ mod tests {
         let budget = Budget::with_reserve(LIMIT);
         let mut greedy = fill_many(&budget, 200);
         assert!(is_short(&budget));
-        assert!(!budget.has_room());
+        assert!(budget.excess() > 0);
         greedy.sort_by_key(Charge::bytes);
-        while !budget.has_room() {
+        while budget.excess() > 0 {
             greedy.pop();
         }
         let mut modest = budget.charge(1024).unwrap();

@@ -210,11 +210,21 @@ impl<S: WriteHalf> Link<S> {
         }
     }
 
-    /// Ends the link if it is blocked, to make room for other outboxes.
-    pub(crate) fn crowd_out(&mut self, buffers: &mut WorkerBuffers) {
-        if matches!(self.flow, Flow::Blocked(_)) {
+    /// Ends the link if it is blocked, to make room for other outboxes. Returns how many bytes that
+    /// gives back.
+    pub(crate) fn crowd_out(&mut self, buffers: &mut WorkerBuffers) -> usize {
+        let bytes = self.charged();
+        if bytes > 0 {
+            self.end_crowded_out(buffers);
+        }
+        bytes
+    }
+
+    /// Ends the link, so that its owner gives up the connection and all its memory.
+    pub(crate) fn end_crowded_out(&mut self, buffers: &mut WorkerBuffers) {
+        if !matches!(self.flow, Flow::Ended(_)) {
             self.end(Lost::CrowdedOut, buffers);
-            self.wake_if_needed();
+            self.wake_owner();
         }
     }
 

@@ -1,7 +1,8 @@
 //! A connected peer, which all workers share.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustls::ServerConnection;
 use serde::Serialize;
@@ -18,6 +19,11 @@ use crate::labels::TransportKind;
 pub(crate) struct Peer {
     connected_at: Instant,
     transport: TransportKind,
+    /// How many bytes of memory its incomplete frame holds; 0 without one. Only its connection sets
+    /// this.
+    partial_bytes: AtomicU32,
+    /// When that frame began, in seconds since the server's start.
+    partial_begun: AtomicU32,
     /// Frames and their bytes that were read from it. Only its connection adds to them.
     frames_in: AtomicU64,
     bytes_in: AtomicU64,
@@ -49,6 +55,8 @@ impl Peer {
         Self {
             connected_at,
             transport,
+            partial_bytes: AtomicU32::new(0),
+            partial_begun: AtomicU32::new(0),
             frames_in: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             link: Mutex::new(Link::new(socket, tls, framing)),
@@ -64,6 +72,23 @@ impl Peer {
     pub(crate) fn count_in(&self, frames: u64, bytes: u64) {
         self.frames_in.store(self.frames_in.load(Relaxed) + frames, Relaxed);
         self.bytes_in.store(self.bytes_in.load(Relaxed) + bytes, Relaxed);
+    }
+
+    /// Records how many bytes of memory its incomplete frame holds, and when that frame began.
+    pub(crate) fn set_partial(&self, bytes: usize, begun_at: Instant) {
+        let begun = begun_at.elapsed_since_epoch().as_secs();
+        self.partial_begun.store(begun as u32, Relaxed);
+        self.partial_bytes.store(bytes as u32, Relaxed);
+    }
+
+    /// Returns how many bytes of memory its incomplete frame holds.
+    pub(crate) fn partial_bytes(&self) -> usize {
+        self.partial_bytes.load(Relaxed) as usize
+    }
+
+    /// Returns when its incomplete frame began, to the second.
+    pub(crate) fn partial_begun(&self) -> Instant {
+        Instant::since_epoch(Duration::from_secs(self.partial_begun.load(Relaxed).into()))
     }
 
     /// Describes this peer, which has that id.

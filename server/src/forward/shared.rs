@@ -38,7 +38,7 @@ impl Shared {
             registry: Arc::new(Registry::new()),
             metrics: Metrics::default(),
             outboxes: Budget::with_reserve(outbox_total),
-            partial_frames: Budget::new(outbox_total),
+            partial_frames: Budget::with_reserve(outbox_total),
             shutdown: Shutdown::new(clock),
         }
     }

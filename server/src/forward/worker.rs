@@ -200,15 +200,31 @@ impl Worker {
         }
     }
 
-    /// Starts to disconnect the peers with the fullest outboxes whenever the outboxes' budget is
-    /// short. One worker does this for all.
+    /// Starts to disconnect the peers that cost most whenever a budget is short: those with the
+    /// fullest outboxes, and those whose incomplete frames hold most memory for longest. One worker
+    /// does this for all.
     pub(crate) fn start_reclaiming(self: &Rc<Self>) {
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let crowd_out = |peer: &Peer| {
-                worker.with_buffers(|buffers| peer.link().crowd_out(buffers));
+            let Shared { outboxes, registry, .. } = &*worker.shared;
+            let cost = |peer: &Peer| peer.link().charged() as u64;
+            let crowd_out =
+                |peer: &Peer| worker.with_buffers(|buffers| peer.link().crowd_out(buffers));
+            reclaim(outboxes, registry, cost, crowd_out, OUTBOXES_SHORT).await;
+        });
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let Shared { partial_frames, registry, clock, .. } = &*worker.shared;
+            let cost = |peer: &Peer| {
+                let seconds = (clock.now() - peer.partial_begun()).as_secs() + 1;
+                peer.partial_bytes() as u64 * seconds
             };
-            reclaim(&worker.shared.outboxes, &worker.shared.registry, crowd_out).await;
+            // The peer's task gives the memory back.
+            let crowd_out = |peer: &Peer| {
+                worker.with_buffers(|buffers| peer.link().end_crowded_out(buffers));
+                peer.partial_bytes()
+            };
+            reclaim(partial_frames, registry, cost, crowd_out, PARTIAL_FRAMES_SHORT).await;
         });
     }
 
@@ -221,6 +237,12 @@ impl Worker {
         }
     }
 }
+
+const OUTBOXES_SHORT: &str = "the outboxes need more memory than outbox-total allows; \
+                              disconnected the peers with the fullest outboxes";
+
+const PARTIAL_FRAMES_SHORT: &str = "incomplete frames need more memory than outbox-total allows; \
+                                    disconnected the peers whose frames hold most for longest";
 
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);

@@ -70,10 +70,13 @@ impl Inbound {
         &mut self,
         counts: &ReadCounts,
         budget: &Arc<Budget>,
+        peer: &Peer,
     ) -> Result<(), End> {
         let held = self.frames.held();
         if held == 0 {
-            self.partial = None;
+            if self.partial.take().is_some() {
+                peer.set_partial(0, counts.read_at);
+            }
             return Ok(());
         }
         let charged = match &mut self.partial {
@@ -87,10 +90,14 @@ impl Inbound {
                 self.partial = Some(Box::new(PartialFrame { begun_at: counts.read_at, charge }));
             }),
         };
-        charged.map_err(|NoMemory| {
+        if let Err(NoMemory) = charged {
             self.close();
-            End::CrowdedOut
-        })
+            return Err(End::CrowdedOut);
+        }
+        if let Some(partial) = &self.partial {
+            peer.set_partial(held, partial.begun_at);
+        }
+        Ok(())
     }
 
     /// Drops the incomplete frame; no bytes are taken from then on.
