@@ -10,9 +10,10 @@
 //!   worker                 writes each outbox with new frames once, at the end of its turn
 //! ```
 //!
-//! `budget` and `reclaim` keep the memory of all outboxes within a limit, and that of all incomplete
-//! incoming frames. `buffer_pool` lends buffers to outboxes. This wing imports from the ground floor and from no other wing. The state
-//! of all threads is [`shared::Shared`], that of one thread [`worker::Worker`].
+//! `budget` and `reclaim` keep the memory of all outboxes within a limit, and that of all
+//! incomplete incoming frames. `buffer_pool` lends buffers to outboxes. This wing imports from the
+//! ground floor and from no other wing. The state of all threads is [`shared::Shared`], that of one
+//! thread [`worker::Worker`].
 
 pub(crate) mod budget;
 pub(crate) mod buffer_pool;
