@@ -95,13 +95,20 @@ pub(super) fn workers(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected a number from 0 to 1024".to_owned())
 }
 
-/// Parses a network, or an address as a network of one.
+/// Parses a network, or an address as a network of one. Networks of IPv4 addresses that are written
+/// as IPv6 addresses become those of IPv4, because clients' addresses do.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
-    let network = match text.parse::<IpAddr>() {
-        Ok(address) => Ok(IpNet::from(address.to_canonical())),
-        Err(_) => text.parse(),
-    };
-    network.map_err(|_| "expected a network such as 10.0.0.0/8 or 192.0.2.1".to_owned())
+    const EXPECTED: &str = "expected a network such as 10.0.0.0/8 or 192.0.2.1";
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address.to_canonical()));
+    }
+    let network: IpNet = text.parse().map_err(|_| EXPECTED)?;
+    match (network.addr().to_canonical(), network.prefix_len().checked_sub(96)) {
+        (address @ IpAddr::V4(_), Some(len)) if network.addr().is_ipv6() => {
+            IpNet::new(address, len).map_err(|_| EXPECTED.to_owned())
+        }
+        _ => Ok(network),
+    }
 }
 
 /// Parses an origin: scheme, host and perhaps a port, without a path. Returns it as browsers send
@@ -154,6 +161,21 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn networks_of_ipv4_addresses_may_be_written_as_ipv6() {
+        for (written, meant) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("192.0.2.1", "192.0.2.1/32"),
+            ("::ffff:192.0.2.1", "192.0.2.1/32"),
+            ("::ffff:127.0.0.0/104", "127.0.0.0/8"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+            ("2001:db8::/32", "2001:db8::/32"),
+        ] {
+            assert_eq!(network(written).map(|it| it.to_string()).as_deref(), Ok(meant));
+        }
+    }
 
     #[test]
     fn origins_are_as_browsers_send_them() {
