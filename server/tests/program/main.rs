@@ -263,6 +263,29 @@ fn sighup_reads_the_certificate_again() {
 }
 
 #[test]
+fn an_expired_certificate_is_used_with_a_warning() {
+    let folder = tempfile::tempdir().expect("the disk has room");
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let pair = rcgen::KeyPair::generate().expect("there are random numbers");
+    let mut params =
+        rcgen::CertificateParams::new(["localhost".to_owned()]).expect("the name is valid");
+    params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2020, 2, 3);
+    let expired = params.self_signed(&pair).expect("it can be signed");
+    fs::write(&cert, expired.pem()).expect("the disk has room");
+    fs::write(&key, pair.serialize_pem()).expect("the disk has room");
+    let mut server = Running::start(
+        &["--listen", "tls://127.0.0.1:0", "--cert", text(&cert), "--key", text(&key)],
+        1,
+    );
+    let warning = server.log().find_map(|line| line.ok().filter(|line| line.contains("expired=")));
+    let warning = warning.expect("the log goes on");
+    assert!(warning.contains("WARN"), "{warning}");
+    assert!(warning.contains("expired=2020-02-03T00:00:00Z"), "{warning}");
+    assert_eq!(shown_certificates(&server).len(), 1);
+}
+
+#[test]
 fn sighup_reads_the_file_again_and_names_options_that_need_a_restart() {
     let folder = tempfile::tempdir().expect("the disk has room");
     let file = folder.path().join("waddell.toml");

@@ -35,7 +35,9 @@ impl Certificate {
         let stamp = Stamp::of(identity);
         let in_use = RwLock::new(Arc::new(identity.load()?));
         let origin = Origin { identity: identity.clone(), stamp, unread: None };
-        Ok(Self { in_use, origin: Mutex::new(origin) })
+        let certificate = Self { in_use, origin: Mutex::new(origin) };
+        certificate.warn_if_expired(&identity.cert);
+        Ok(certificate)
     }
 
     /// Reads the certificate again, perhaps from other files. If it cannot be used, the one in use
@@ -106,12 +108,24 @@ impl Certificate {
                 let expires = self.expires().map(humantime::format_rfc3339_seconds);
                 let expires = expires.map(tracing::field::display);
                 tracing::info!(cert = %identity.cert.display(), expires, "certificate read again");
+                self.warn_if_expired(&identity.cert);
                 Ok(())
             }
             Err(error) => {
                 metrics.certificates_refused.increment();
                 Err(error)
             }
+        }
+    }
+
+    fn warn_if_expired(&self, cert: &Path) {
+        if let Some(expired) = self.expires().filter(|expires| *expires < SystemTime::now()) {
+            let expired = humantime::format_rfc3339_seconds(expired);
+            tracing::warn!(
+                cert = %cert.display(),
+                %expired,
+                "the certificate has expired, so clients refuse it; renew it"
+            );
         }
     }
 
