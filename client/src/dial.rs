@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 use rustls::pki_types::CertificateDer;
@@ -12,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio_rustls::TlsConnector;
 
 use crate::tls;
-use crate::transport::ws::{HandshakeError, WsStream};
+use crate::transport::ws::WsStream;
 use crate::transport::{BoxedStream, tcp};
 use crate::url::ServerUrl;
 
@@ -27,8 +26,6 @@ pub(crate) struct Dialer {
     custom: Option<CustomDial>,
     /// Trusted certificates. The system's roots are read at the first dial that needs them.
     tls: OnceCell<TlsConnector>,
-    /// Cleared after a handshake in which the server did not know the subprotocol.
-    offer_subprotocol: AtomicBool,
 }
 
 impl Dialer {
@@ -39,7 +36,7 @@ impl Dialer {
     ) -> Self {
         let alpn = alpn(url.as_ref());
         let tls = OnceCell::new_with(pinned.map(|pinned| tls::pinned_connector(pinned, alpn)));
-        Self { url, custom, tls, offer_subprotocol: AtomicBool::new(true) }
+        Self { url, custom, tls }
     }
 
     /// Connects, including TLS and WebSocket. Dropping the future hangs up.
@@ -48,20 +45,9 @@ impl Dialer {
         if !url.scheme().is_websocket() {
             return self.connect_secured(url).await;
         }
-        loop {
-            let stream = self.connect_secured(url).await?;
-            let uri = url.to_string().parse().map_err(io::Error::other)?;
-            let offer = self.offer_subprotocol.load(Ordering::Relaxed);
-            match WsStream::handshake(stream, uri, offer).await {
-                Ok(stream) => return Ok(Box::new(stream)),
-                // A plain bridge to a TCP server does not know the subprotocol. RFC 6455 lets a
-                // server answer without it, but tungstenite then fails: dial again without it.
-                Err(HandshakeError::NoSubprotocol) => {
-                    self.offer_subprotocol.store(false, Ordering::Relaxed);
-                }
-                Err(HandshakeError::Failed(error)) => return Err(error),
-            }
-        }
+        let stream = self.connect_secured(url).await?;
+        let uri = url.to_string().parse().map_err(io::Error::other)?;
+        Ok(Box::new(WsStream::handshake(stream, &uri).await?))
     }
 
     async fn connect_secured(&self, url: &ServerUrl) -> io::Result<BoxedStream> {

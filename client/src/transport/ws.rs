@@ -1,5 +1,7 @@
 //! Byte stream inside WebSocket binary messages.
 
+mod handshake;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,13 +9,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use futures_core::Stream;
 use futures_sink::Sink;
+use http::Uri;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
-use tokio_tungstenite::tungstenite::error::{ProtocolError, SubProtocolError};
-use tokio_tungstenite::tungstenite::http::Uri;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use crate::transport::ByteStream;
 
 /// A WebSocket as a stream of bytes: the payloads of its binary messages, joined.
 ///
@@ -27,35 +29,14 @@ pub(crate) struct WsStream<S> {
     ended: bool,
 }
 
-/// Why a WebSocket handshake failed.
-pub(crate) enum HandshakeError {
-    /// The server does not select the offered subprotocol. RFC 6455 allows that.
-    NoSubprotocol,
-    Failed(io::Error),
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> WsStream<S> {
+impl<S: ByteStream> WsStream<S> {
     /// Requests a WebSocket over a connected stream.
-    pub(crate) async fn handshake(
-        stream: S,
-        uri: Uri,
-        offer_subprotocol: bool,
-    ) -> Result<Self, HandshakeError> {
-        let mut request = ClientRequestBuilder::new(uri);
-        if offer_subprotocol {
-            request = request.with_sub_protocol(SUBPROTOCOL);
-        }
-        match client_async_with_config(request, stream, Some(config())).await {
-            Ok((socket, _response)) => Ok(Self { socket, received: Bytes::new(), ended: false }),
-            Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(
-                SubProtocolError::NoSubProtocol,
-            ))) => Err(HandshakeError::NoSubprotocol),
-            Err(Error::Http(response)) => Err(HandshakeError::Failed(io::Error::other(format!(
-                "the server answered HTTP {} instead of opening a WebSocket; check the path",
-                response.status()
-            )))),
-            Err(error) => Err(HandshakeError::Failed(into_io(error))),
-        }
+    pub(crate) async fn handshake(stream: S, uri: &Uri) -> io::Result<Self> {
+        let (stream, early) = handshake::request(stream, uri).await?;
+        let (early, config) = (early.into(), Some(config()));
+        let socket =
+            WebSocketStream::from_partially_read(stream, early, Role::Client, config).await;
+        Ok(Self { socket, received: Bytes::new(), ended: false })
     }
 }
 
@@ -139,9 +120,6 @@ fn into_io(error: Error) -> io::Error {
         error => io::Error::other(error),
     }
 }
-
-/// Name of waddell's subprotocol in the WebSocket handshake.
-const SUBPROTOCOL: &str = "waddell";
 
 /// tungstenite allocates this buffer at once; its default is 128 KiB.
 const READ_BUFFER: usize = 8 << 10;

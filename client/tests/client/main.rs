@@ -9,3 +9,4 @@ mod manager;
 mod reconnect;
 mod topics;
 mod transports;
+mod upgrade;

@@ -1,0 +1,113 @@
+//! The HTTP request that turns a stream into a WebSocket.
+//!
+//! hyper speaks HTTP: interim answers, headers in any form, and answers in pieces.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, StatusCode, Uri};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::transport::ByteStream;
+
+/// Name of waddell's subprotocol. It is offered, and not required: a plain bridge to a TCP server
+/// does not know it.
+const SUBPROTOCOL: &str = "waddell";
+
+/// Longest head of an answer, in bytes: proxies add headers of their own.
+const MAX_HEAD_LEN: usize = 64 << 10;
+
+/// Requests a WebSocket over a connected stream. Returns the stream, and the bytes that came after
+/// the answer.
+///
+/// Source: RFC 6455, section 4.1.
+pub(super) async fn request<S: ByteStream>(stream: S, uri: &Uri) -> io::Result<(S, Bytes)> {
+    let key = generate_key();
+    let request = Request::get(uri.path_and_query().map_or("/", |target| target.as_str()))
+        .header(header::HOST, uri.authority().map_or("", |authority| authority.as_str()))
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, &key)
+        .header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
+        .body(Empty::<Bytes>::new())
+        .map_err(io::Error::other)?;
+    let (mut sender, mut connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD_LEN)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(into_io)?;
+    let mut answer = pin!(sender.send_request(request));
+    let response = poll_fn(|cx| {
+        // An answer that has arrived counts, whatever comes after it.
+        let served = connection.poll_without_shutdown(cx);
+        match (answer.as_mut().poll(cx), served) {
+            (Poll::Ready(answer), _) => Poll::Ready(answer),
+            (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+            (Poll::Pending, Poll::Ready(Ok(())) | Poll::Pending) => Poll::Pending,
+        }
+    })
+    .await
+    .map_err(into_io)?;
+    check(response.status(), response.headers(), &key).map_err(io::Error::other)?;
+    let parts = connection.into_parts();
+    Ok((parts.io.into_inner(), parts.read_buf))
+}
+
+/// Checks the answer to a request with that key.
+fn check(status: StatusCode, headers: &HeaderMap, key: &str) -> Result<(), String> {
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(format!(
+            "the server answered HTTP {status} instead of opening a WebSocket; check the path"
+        ));
+    }
+    let only = |name: HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none())
+    };
+    let accept = only(header::SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+    let fault = if !has_token(headers, header::UPGRADE, "websocket") {
+        "it has no header `Upgrade: websocket`"
+    } else if !has_token(headers, header::CONNECTION, "upgrade") {
+        "it has no header `Connection: Upgrade`"
+    } else if accept != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
+        "its Sec-WebSocket-Accept does not belong to the request"
+    } else if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
+        "it has an extension that was not offered"
+    } else if headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().any(|it| it != SUBPROTOCOL) {
+        "it has a subprotocol that was not offered"
+    } else {
+        return Ok(());
+    };
+    Err(format!("the answer opens no WebSocket: {fault}"))
+}
+
+/// Returns whether a header whose value is a list, perhaps on several lines, has this item.
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .any(|item| item.trim().eq_ignore_ascii_case(token))
+}
+
+fn into_io(error: hyper::Error) -> io::Error {
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        let text = "the server closed the connection instead of answering";
+        return io::Error::new(io::ErrorKind::UnexpectedEof, text);
+    }
+    if error.is_parse() {
+        let text = "the server does not speak HTTP; is this a tcp:// address?";
+        return io::Error::new(io::ErrorKind::InvalidData, text);
+    }
+    io::Error::other(error)
+}

@@ -1,0 +1,121 @@
+//! Answers to the client's request for a WebSocket, in every form that HTTP allows.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use waddell_client::{Client, ClientConfig};
+
+/// The answer of RFC 6455. ACCEPT stands for the key that belongs to the request.
+const USUAL: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                     Upgrade: websocket\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n";
+
+/// A greeting as a WebSocket message.
+const GREETING: &[u8] = b"\x82\x14\x12\x00IIIIIIIIIIIIIIII\x00\x00";
+
+/// Reads a request, and returns its lines.
+async fn read_request(stream: &mut TcpStream) -> Vec<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn value<'a>(request: &'a [String], name: &str) -> Option<&'a str> {
+    request.iter().find_map(|line| {
+        let (found, value) = line.split_once(": ")?;
+        found.eq_ignore_ascii_case(name).then_some(value)
+    })
+}
+
+/// Serves one client: answers with `answer`, then a greeting, so many bytes at a time.
+async fn serve(answer: String, piece: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let request = read_request(&mut stream).await;
+        assert_eq!(request[0], "GET /ws?room=1 HTTP/1.1");
+        assert_eq!(value(&request, "host"), Some(&*server.to_string()));
+        assert_eq!(value(&request, "sec-websocket-protocol"), Some("waddell"));
+        let key = value(&request, "sec-websocket-key").expect("there is a key");
+        let answer = answer.replace("ACCEPT", &derive_accept_key(key.as_bytes()));
+        let bytes = [answer.as_bytes(), GREETING].concat();
+        for piece in bytes.chunks(piece) {
+            // Fails once the client has refused the answer.
+            if stream.write_all(piece).await.is_err() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    server
+}
+
+fn config(server: SocketAddr) -> ClientConfig {
+    ClientConfig::new(&format!("ws://{server}/ws?room=1")).unwrap().reconnect_attempts(0)
+}
+
+#[tokio::test]
+async fn an_answer_that_opens_a_websocket_is_taken_in_any_form() {
+    for answer in [
+        USUAL.to_owned(),
+        USUAL.replace("Connection: Upgrade", "connection: keep-alive, upgrade"),
+        USUAL.replace("Connection: Upgrade", "Connection: keep-alive\r\nConnection: UPGRADE"),
+        USUAL.replace("websocket\r\n", "WebSocket\r\nSec-WebSocket-Protocol: waddell\r\n"),
+        format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n{USUAL}"),
+        USUAL.replace("\r\n\r\n", &format!("\r\nCookie: {}\r\n\r\n", "a".repeat(20_000))),
+    ] {
+        for piece in [usize::MAX, 1000, 1] {
+            let client = Client::connect(config(serve(answer.clone(), piece).await)).await;
+            let client = client.unwrap_or_else(|error| panic!("{answer}: {error}"));
+            assert_eq!(client.id().unwrap().as_bytes(), b"IIIIIIIIIIIIIIII");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_opens_no_websocket_is_refused_with_the_reason() {
+    for (answer, reason) in [
+        (USUAL.replace("ACCEPT", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "does not belong"),
+        (USUAL.replace("Sec-WebSocket-Accept: ACCEPT\r\n", ""), "does not belong"),
+        (USUAL.replace("Upgrade: websocket", "Upgrade: h2c"), "`Upgrade: websocket`"),
+        (USUAL.replace("Connection: Upgrade", "Connection: close"), "`Connection: Upgrade`"),
+        (
+            USUAL.replace("Upgrade\r\n", "Upgrade\r\nSec-WebSocket-Extensions: a\r\n"),
+            "an extension that was not offered",
+        ),
+        (
+            USUAL.replace("Upgrade\r\n", "Upgrade\r\nSec-WebSocket-Protocol: chat\r\n"),
+            "a subprotocol that was not offered",
+        ),
+        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n".to_owned(), "HTTP 403 Forbidden"),
+        ("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n".to_owned(), "HTTP 302 Found"),
+        ("\x12\0no HTTP at all\r\n".to_owned(), "does not speak HTTP"),
+    ] {
+        for piece in [usize::MAX, 1] {
+            let client = Client::connect(config(serve(answer.clone(), piece).await)).await;
+            let error = client.expect_err(&answer).to_string();
+            assert!(error.contains(reason), "{answer}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_closes_without_an_answer_is_told_apart() {
+    for answer in ["", "HTTP/1.1 101 Switching"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_request(&mut stream).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        let error = Client::connect(config(server)).await.unwrap_err().to_string();
+        assert!(error.contains("closed the connection instead of answering"), "{error}");
+    }
+}
