@@ -122,6 +122,24 @@ fn a_variable_wins_over_the_file_and_a_flag_over_both_under_any_name() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_an_error_and_one_that_nobody_reads_is_none() {
+    for option in ["--version", "--help", "--print-config"] {
+        let closed = {
+            let (reader, writer) = std::io::pipe().expect("there are descriptors");
+            drop(reader);
+            Command::new(PROGRAM).arg(option).stdout(writer).output().expect("the program exists")
+        };
+        assert_eq!((closed.status.code(), &closed.stderr[..]), (Some(0), &b""[..]), "{option}");
+        let full = || fs::File::options().write(true).open("/dev/full").expect("it is on Linux");
+        fails(Command::new(PROGRAM).arg(option).stdout(full()), 1, "cannot print");
+        // Nothing can be said, but the exit code says enough.
+        let mut mute = Command::new(PROGRAM);
+        mute.arg("--no-such-option").stdout(full()).stderr(full());
+        assert_eq!(mute.status().expect("the program exists").code(), Some(2));
+    }
+}
+
+#[test]
 fn a_check_without_errors_prints_nothing() {
     let folder = tempfile::tempdir().expect("the disk has room");
     let (cert, key) = certificate(folder.path());

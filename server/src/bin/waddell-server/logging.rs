@@ -48,7 +48,7 @@ pub(crate) fn start(logging: &Logging) -> io::Result<Logs> {
 pub(crate) fn last_words(format: LogFormat, message: &str) {
     // No thread can be started, so this one waits for the reader.
     let Ok(mut lines) = Lines::start(io::stderr()) else {
-        eprintln!("waddell-server: {message}");
+        let _ = writeln!(io::stderr(), "waddell-server: {message}");
         return;
     };
     match format {

@@ -41,10 +41,8 @@ impl Fatal {
 
 fn main() -> ExitCode {
     let (format, ended) = match Request::from_environment() {
-        Ok(Request::Print(text)) => {
-            print!("{text}");
-            return ExitCode::SUCCESS;
-        }
+        // The format of a log is that of the options, which were not asked for.
+        Ok(Request::Print(text)) => (options::log_format(), print(&text)),
         Ok(Request::Run(options)) => (options.logging.format, run(*options)),
         Err(error) => (options::log_format(), Err(Fatal::configuration(error))),
     };
@@ -54,6 +52,17 @@ fn main() -> ExitCode {
             logging::last_words(format, &message);
             ExitCode::from(code)
         }
+    }
+}
+
+/// Prints on standard output. A reader that has read enough is no error.
+fn print(text: &str) -> Result<(), Fatal> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Fatal::system("cannot print", &error))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -71,7 +80,10 @@ fn run(mut options: Options) -> Result<(), Fatal> {
     if let (Some(name), Some(identity)) = (options.self_signed(), &config.identity) {
         let cert = identity.cert.display();
         match options.logging.format {
-            LogFormat::Text => eprintln!("self-signed certificate for {name}: {cert}"),
+            LogFormat::Text => {
+                // The server serves even if standard error is closed.
+                let _ = writeln!(io::stderr(), "self-signed certificate for {name}: {cert}");
+            }
             // Every line of such a log is one JSON object.
             LogFormat::Json => tracing::info!(name, %cert, "self-signed certificate"),
         }
