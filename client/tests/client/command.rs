@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -68,6 +69,38 @@ async fn listen_prints_its_new_id_after_a_reconnect() {
     fake.cut();
     let line = listener.line().await;
     assert!(line.starts_with("id ") && line != format!("id {}", listener.id), "{line}");
+}
+
+#[tokio::test]
+async fn listen_ends_when_nobody_reads_its_output() {
+    let url = format!("tcp://{}", FakeServer::new().listen().await);
+    let mut listener = Listener::start(&["listen", &url]).await;
+    drop(listener.lines);
+    let ended = tokio::time::timeout(Duration::from_secs(30), listener.child.wait()).await;
+    assert!(ended.expect("it ends without a message").unwrap().success());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn listen_ends_at_an_interrupt_that_comes_while_it_prints() {
+    let url = format!("tcp://{}", FakeServer::new().listen().await);
+    let mut listener = Listener::start(&["listen", &url]).await;
+    let client = Client::connect(&url).await.unwrap();
+    let mut topic = client.topic(TopicId(1));
+    // More than a pipe holds, so the command waits for its reader.
+    for _ in 0..20 {
+        topic.send_to(listener.id, "x".repeat(60_000)).await.unwrap();
+    }
+    topic.send_to(client.id().unwrap(), "all are sent").await.unwrap();
+    topic.recv().await.unwrap();
+    let id = listener.id.to_string();
+    assert_eq!(waddell(&["ping", &url, &id, "--count", "1"]).await.0, 0, "all have arrived");
+    let process = listener.child.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args(["-INT", &process]).status().await.unwrap().success());
+    let read = async { while listener.lines.next_line().await.unwrap().is_some() {} };
+    let ended = async { tokio::join!(listener.child.wait(), read).0.unwrap() };
+    let ended = tokio::time::timeout(Duration::from_secs(30), ended).await;
+    assert!(ended.expect("it ends").success());
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! The `waddell listen` command.
 
 use std::fmt::Write;
+use std::pin::pin;
 
 use clap::Args;
 use tokio::signal::ctrl_c;
 use tokio::sync::mpsc;
 use waddell_client::{MessageIn, PeerId, Topic, TopicId};
 
-use crate::output::{Failure, Output, warn};
+use crate::output::{self, Failure, Output, controls_terminal, warn};
 use crate::ping;
 use crate::server::Server;
 
@@ -53,16 +54,20 @@ impl Listen {
         let mut topic = client.topic(TopicId(self.topic));
         let mut received = 0;
         let mut lost = 0;
+        // Both are looked at first: messages may come without a break.
+        let mut interrupted = pin!(ctrl_c());
+        let mut unread = pin!(output::closed());
         while self.count.is_none_or(|count| received < count) {
             tokio::select! {
                 biased;
+                _ = &mut interrupted => break,
+                () = &mut unread => break,
                 Some(id) = ids.recv() => print_id(output, id)?,
                 message = topic.recv() => {
                     print_message(output, &message?)?;
                     received += 1;
                     warn_of_lost_messages(&topic, &mut lost);
                 }
-                _ = ctrl_c() => break,
             }
         }
         client.close().await;
@@ -110,18 +115,13 @@ fn warn_of_lost_messages(topic: &Topic, reported: &mut u64) {
 fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() || is_bidi_control(character) {
+        if controls_terminal(character) {
             printable.extend(character.escape_default());
         } else {
             printable.push(character);
         }
     }
     printable
-}
-
-/// Returns whether a character makes a terminal reorder the text.
-fn is_bidi_control(character: char) -> bool {
-    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn hex(bytes: &[u8]) -> String {
