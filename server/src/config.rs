@@ -148,7 +148,8 @@ pub struct TrustedProxies {
 /// What `ws`, `wss` and `auto` listeners answer over HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpOptions {
-    /// Origins whose pages may open a WebSocket, such as `https://example.org`. Default: any.
+    /// Origins whose pages may open a WebSocket, as browsers send them: in small letters, and
+    /// without the scheme's own port. An example is `https://example.org`. Default: any.
     pub origins: Vec<String>,
     /// What is served at `/`. Default: the demo page.
     pub www: Www,

@@ -72,7 +72,7 @@ async fn listen_prints_its_new_id_after_a_reconnect() {
 }
 
 #[tokio::test]
-async fn listen_ends_when_nobody_reads_its_output() {
+async fn listen_ends_when_its_output_is_closed() {
     let url = format!("tcp://{}", FakeServer::new().listen().await);
     let mut listener = Listener::start(&["listen", &url]).await;
     drop(listener.lines);

@@ -142,7 +142,7 @@ async fn answer<B>(
         let address = config.logged(source.address());
         let reason = refusal.as_str();
         match refusal {
-            // An operator whose list is too short finds the missing origin here.
+            // The operator may have to add this origin to the list.
             UpgradeRefusal::Origin => {
                 let origin = request.headers().get(header::ORIGIN).map(HeaderValue::to_str);
                 let origin = origin.and_then(Result::ok);

@@ -108,7 +108,7 @@ impl Connection {
         tracing::info!(peer = %Short(id), transport = kind.as_str(), address, "connected");
         let pings = kind.is_websocket().then(|| Pings::new(&config.timeouts, id, now));
         let inbound = Inbound::new(state, config.limits.max_frame_len, pings);
-        // Only on `tcp` did no one look at the first bytes: the server speaks first there.
+        // On `tcp` the server speaks first, so the handshake has not looked at the first bytes.
         let watch = match kind {
             TransportKind::Tcp if config.proxies.send_header => ProxyWatch::new(),
             TransportKind::Tcp | TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => {

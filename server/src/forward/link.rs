@@ -37,7 +37,7 @@ pub(crate) struct Link<S> {
     bytes_out: u64,
 }
 
-/// Who writes next.
+/// The next writer of the outbox.
 ///
 /// ```text
 ///           push               flush, all written
@@ -53,13 +53,13 @@ pub(crate) struct Link<S> {
 /// ```
 #[derive(Debug)]
 enum Flow {
-    /// No one: the outbox is empty.
+    /// None: the outbox is empty.
     Idle,
     /// A worker, at the end of its turn.
     Queued,
     /// The owner, when the socket has room again.
     Blocked(Blocked),
-    /// No one: nothing is written any more.
+    /// None: the connection is lost.
     Ended(Lost),
 }
 
@@ -99,8 +99,8 @@ pub(crate) struct LinkReport {
     pub(crate) bytes_out: u64,
     /// Bytes in its outbox.
     pub(crate) outbox_bytes: usize,
-    /// Who writes next: no one (idle), a worker (queued), the owner once the socket has room
-    /// (blocked), or no one ever again (broken, crowded out).
+    /// The next writer: none (idle), a worker (queued), the owner once the socket has room
+    /// (blocked), or none ever again (broken, crowded out).
     flow: &'static str,
     /// For how long its socket has taken no byte, if it has no room.
     stalled_seconds: Option<u64>,

@@ -103,8 +103,8 @@ impl Peer {
         }
     }
 
-    /// Locks the writing side of its connection. No other lock of the server is
-    /// taken while it is held.
+    /// Locks the writing side of its connection. No other lock of the server is taken while it is
+    /// held.
     pub(crate) fn link(&self) -> MutexGuard<'_, Link<OwnedWriteHalf>> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -41,7 +41,6 @@ impl Fatal {
 
 fn main() -> ExitCode {
     let (format, ended) = match Request::from_environment() {
-        // The format of a log is that of the options, which were not asked for.
         Ok(Request::Print(text)) => (options::log_format(), print(&text)),
         Ok(Request::Run(options)) => (options.logging.format, run(*options)),
         Err(error) => (options::log_format(), Err(Fatal::configuration(error))),

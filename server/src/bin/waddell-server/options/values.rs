@@ -118,7 +118,7 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     let (scheme, authority) = text.split_once("://").ok_or(EXPECTED)?;
     let scheme = scheme.to_ascii_lowercase();
     if authority.contains('*') {
-        return Err("a `*` stands for nothing here: name each origin".to_owned());
+        return Err("wildcards are not supported: name each origin".to_owned());
     }
     if !authority.is_ascii() {
         return Err("write the host as browsers send it, in ASCII: xn--bcher-kva.example for \
