@@ -1,14 +1,14 @@
 //! The handle of a client.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, watch};
 use waddell_core::{PeerId, TopicId};
 
 use crate::config::ClientConfig;
 use crate::driver::{Driver, Shared};
-use crate::error::{ConnectError, NotSent};
+use crate::error::{CloseError, ConnectError, NotSent};
 use crate::handle::Handle;
 use crate::inbox::SharedInbox;
 use crate::queue::queue;
@@ -53,14 +53,16 @@ impl Client {
         let inbox = Arc::new(SharedInbox::new(inbox_config));
         let (state_sender, state) = watch::channel(State::Connecting);
         let close = Arc::new(Notify::new());
+        let closed = Arc::new(OnceLock::new());
         let shared = Shared {
             queue: queue_receiver,
             inbox: Arc::clone(&inbox),
             state: state_sender,
             close: Arc::clone(&close),
+            closed: Arc::clone(&closed),
             on_id,
         };
-        let client = Self { handle: Arc::new(Handle { queue, inbox, state, close }) };
+        let client = Self { handle: Arc::new(Handle { queue, inbox, state, close, closed }) };
         let server = dialer.to_string();
         tokio::spawn(Driver::new(core_config, dialer, shared).run());
 
@@ -128,13 +130,29 @@ impl Client {
 
     /// Closes the client for all its handles, and waits until that is done.
     ///
-    /// A connected client sends the accepted messages first, for at most five seconds. A closed
-    /// client stays as it is.
-    pub async fn close(&self) {
+    /// A connected client sends the accepted messages first, for at most five seconds. Then it
+    /// waits at most five seconds for the server to close its side as well. `Ok` means that it has
+    /// done so: the server, or a proxy before it, has read the messages. It does not mean that
+    /// their recipients have got them.
+    ///
+    /// Closing again returns the same.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`] if the last messages may not have reached the server. The client is closed
+    /// all the same.
+    pub async fn close(&self) -> Result<(), CloseError> {
         self.handle.close.notify_one();
         let mut state = self.handle.state.clone();
         // The driver drops its end once the connection is closed.
         while state.changed().await.is_ok() {}
+        match &*state.borrow() {
+            State::Closed { reason: Closed::ByApplication } => {}
+            State::Closed { reason } => return Err(CloseError::Closed(reason.clone())),
+            State::Connecting | State::Ready { .. } | State::Waiting { .. } => {}
+        }
+        let task_gone = || Err(CloseError::Closed(Closed::TaskGone));
+        self.handle.closed.get().cloned().unwrap_or_else(task_gone)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures_util::FutureExt;
-use futures_util::future::FusedFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, copy, sink, split};
 use tokio::time::timeout;
+use waddell_core::DisconnectReason;
 
+use crate::error::CloseError;
+use crate::state::Disconnected;
 use crate::transport::BoxedStream;
 
 /// One connection to the server.
@@ -64,30 +66,47 @@ impl Connection {
         }
     }
 
-    /// Writes the unsent bytes and closes the stream. Gives up on a server that does not read.
-    pub(crate) async fn finish(self) {
+    /// Writes the unsent bytes, ends the stream, and waits for the server to end its own. `Ok` means
+    /// that it has done so: it has read all bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError::Lost`] if the connection broke, or if the server ended it first.
+    /// [`CloseError::TimedOut`] if the server did not read or did not close in time.
+    pub(crate) async fn finish(self) -> Result<(), CloseError> {
         let Self { mut reader, mut writer, mut unsent, .. } = self;
-        let write = pin!(timeout(FLUSH_TIMEOUT, async {
+        let write = timeout(FLUSH_TIMEOUT, async {
             writer.write_all_buf(&mut unsent).await?;
             writer.flush().await?;
             writer.shutdown().await
-        }));
+        });
         // Keep reading, for two reasons. A server that first writes to this client and then reads
         // would never take the rest. And closing a socket with unread bytes resets the connection,
         // which can destroy bytes that were written.
         let mut sink = sink();
-        let mut read = pin!(copy(&mut reader, &mut sink).fuse());
+        let mut read = pin!(copy(&mut reader, &mut sink));
         tokio::select! {
             biased;
-            written = write => {
-                if matches!(written, Ok(Ok(()))) && !read.is_terminated() {
-                    let _ = timeout(CLOSE_TIMEOUT, read).await;
-                }
+            ended = &mut read => {
+                let closed_first = || io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the server closed the connection first",
+                );
+                return Err(lost(ended.err().unwrap_or_else(closed_first)));
             }
-            // The server is gone.
-            Err(_) = &mut read => {}
+            written = write => written.map_err(|_| CloseError::TimedOut)?.map_err(lost)?,
+        }
+        match timeout(CLOSE_TIMEOUT, read).await {
+            Ok(Ok(_discarded)) => Ok(()),
+            Ok(Err(error)) => Err(lost(error)),
+            Err(_) => Err(CloseError::TimedOut),
         }
     }
+}
+
+fn lost(error: io::Error) -> CloseError {
+    let reason = DisconnectReason::ConnectionLost;
+    CloseError::Lost(Disconnected::new(reason, Some(Arc::new(error))))
 }
 
 /// Size of the read buffer, in bytes.
@@ -100,4 +119,4 @@ const MAX_UNSENT: usize = 64 << 10;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long closing then waits for the server to close as well.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,7 +1,8 @@
 //! The task behind a client: passes events to the state machine and performs its outputs.
 
 use std::io;
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
@@ -10,6 +11,7 @@ use waddell_core::{ClientEvent, ClientState, CloseReason, DisconnectReason, Outp
 
 use crate::connection::Connection;
 use crate::dial::Dialer;
+use crate::error::CloseError;
 use crate::inbox::SharedInbox;
 use crate::queue::{Command, QueueReceiver};
 use crate::state::{Closed, Disconnected, State};
@@ -27,7 +29,11 @@ pub(crate) struct Driver {
     transport: Transport,
     /// The transport's last error.
     error: Option<Arc<io::Error>>,
-    /// Whether the application closes the client: the next hang-up sends the unsent bytes.
+    /// Whether a message was sent on the current connection.
+    has_sent: bool,
+    /// Why the connection was lost on which the last message was sent.
+    lost: Option<Disconnected>,
+    /// Whether a connected client is being closed: the next hang-up sends the unsent bytes.
     closing: bool,
     shared: Shared,
 }
@@ -38,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) inbox: Arc<SharedInbox>,
     pub(crate) state: watch::Sender<State>,
     pub(crate) close: Arc<Notify>,
+    /// How closing the client ended. Set before the state's sender is dropped.
+    pub(crate) closed: Arc<OnceLock<Result<(), CloseError>>>,
     pub(crate) on_id: Option<OnId>,
 }
 
@@ -69,6 +77,8 @@ impl Driver {
             dialer,
             transport: Transport::None,
             error: None,
+            has_sent: false,
+            lost: None,
             closing: false,
             shared,
         }
@@ -82,7 +92,11 @@ impl Driver {
             self.handle_outputs();
         }
         if let Transport::Closing(connection) = self.transport.take() {
-            connection.finish().await;
+            let finished = connection.finish().await;
+            if let Err(error) = &finished {
+                tracing::debug!(server = %self.dialer, %error, "could not close in order");
+            }
+            self.set_closed(finished);
         }
     }
 
@@ -131,12 +145,16 @@ impl Driver {
     }
 
     fn handle_command(&mut self, command: Command) {
+        let is_message = matches!(command, Command::Send(_));
         let result = match command {
             Command::Send(message) => self.core.send(&message),
             Command::KeepAlive => self.core.send_keep_alive(),
         };
         if let Err(error) = result {
             tracing::debug!(%error, "not sent");
+        } else if is_message {
+            self.has_sent = true;
+            self.lost = None;
         }
         self.handle_outputs();
     }
@@ -148,9 +166,27 @@ impl Driver {
             while let Some(command) = self.shared.queue.recv().await {
                 self.handle_command(command);
             }
+            self.closing = true;
         }
-        self.closing = true;
+        let mut messages = 0;
+        while let Some(command) = self.shared.queue.try_recv() {
+            messages += usize::from(matches!(command, Command::Send(_)));
+        }
+        let lost = self.lost.take();
+        match lost {
+            _ if messages > 0 => self.set_closed(Err(CloseError::NotSent { messages })),
+            Some(lost) => self.set_closed(Err(CloseError::Lost(lost))),
+            // How the connection ends is still to be seen.
+            None if self.closing => {}
+            None => self.set_closed(Ok(())),
+        }
         self.core.close();
+    }
+
+    /// Sets how closing the client ended. Only the first call has an effect.
+    fn set_closed(&self, result: Result<(), CloseError>) {
+        // Fails if it is set already.
+        let _ = self.shared.closed.set(result);
     }
 
     fn handle_outputs(&mut self) {
@@ -214,7 +250,11 @@ impl Driver {
     }
 
     fn disconnected(&mut self, reason: DisconnectReason) -> Disconnected {
-        Disconnected::new(reason, self.error.take())
+        let disconnected = Disconnected::new(reason, self.error.take());
+        if mem::take(&mut self.has_sent) {
+            self.lost = Some(disconnected.clone());
+        }
+        disconnected
     }
 
     fn can_send(&self) -> bool {
@@ -229,7 +269,7 @@ impl Driver {
 
 impl Transport {
     fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::None)
+        mem::replace(self, Self::None)
     }
 
     /// Waits for the transport's next event. Nothing is lost when the future is dropped.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use waddell_core::BodyTooLong;
 
-use crate::state::Closed;
+use crate::state::{Closed, Disconnected};
 use crate::tls::CertificateError;
 use crate::url::ParseServerUrlError;
 
@@ -54,6 +54,30 @@ pub enum NotSent {
     #[error("not connected")]
     NotConnected,
     /// The client is closed for good.
+    #[error(transparent)]
+    Closed(Closed),
+}
+
+/// Why the server may not have taken the last messages of a client that was closed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// There was no connection, and so these messages were not sent.
+    #[error("there was no connection, and {messages} messages were not sent")]
+    NotSent {
+        /// How many.
+        messages: usize,
+    },
+    /// The connection on which the last messages were sent was lost, or the server ended it.
+    #[error("it is not known whether the server took the last messages: {0}")]
+    Lost(Disconnected),
+    /// The server did not read the last messages, or did not close its side, in time.
+    #[error(
+        "it is not known whether the server took the last messages: it did not close the \
+         connection in time"
+    )]
+    TimedOut,
+    /// The client had ended for another reason before it was closed.
     #[error(transparent)]
     Closed(Closed),
 }

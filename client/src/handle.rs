@@ -1,9 +1,10 @@
 //! State that all handles of one client share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, watch};
 
+use crate::error::CloseError;
 use crate::inbox::SharedInbox;
 use crate::queue::QueueSender;
 use crate::state::{Closed, State};
@@ -14,6 +15,8 @@ pub(crate) struct Handle {
     pub(crate) inbox: Arc<SharedInbox>,
     pub(crate) state: watch::Receiver<State>,
     pub(crate) close: Arc<Notify>,
+    /// How closing the client ended. Not set if its task ended early.
+    pub(crate) closed: Arc<OnceLock<Result<(), CloseError>>>,
 }
 
 impl Handle {

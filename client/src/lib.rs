@@ -18,7 +18,7 @@
 //!     println!("{} bytes from {}", offer.body.len(), offer.from);
 //!     offers.send_to(offer.from, "got it").await?;
 //! }
-//! client.close().await;
+//! client.close().await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -61,7 +61,7 @@ mod url;
 
 pub use client::Client;
 pub use config::ClientConfig;
-pub use error::{ConnectError, NotSent, SendError};
+pub use error::{CloseError, ConnectError, NotSent, SendError};
 pub use manager::ClientManager;
 pub use state::{Closed, Disconnected, State};
 pub use tls::CertificateError;

@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared, join_all};
 
 use crate::client::Client;
 use crate::config::ClientConfig;
-use crate::error::ConnectError;
+use crate::error::{CloseError, ConnectError};
 use crate::state::Closed;
 
 /// Shares one client among all users of the same server, like waddell's `ClientMgr`.
@@ -88,15 +88,18 @@ impl ClientManager {
 
     /// Closes all clients, and waits until that is done. Calls that wait for a dial return that the
     /// client is closed. The manager can still be used.
-    pub async fn close_all(&self) {
+    ///
+    /// Returns the address and the error of each client that did not close in order.
+    pub async fn close_all(&self) -> Vec<(String, CloseError)> {
         let slots = mem::take(&mut lock(&self.slots).by_address);
-        join_all(slots.into_values().map(|slot| async move {
-            match slot {
-                Slot::Connected(client) => client.close().await,
-                Slot::Dialing { .. } => {}
-            }
-        }))
-        .await;
+        let closing = slots.into_iter().map(|(address, slot)| async move {
+            let error = match slot {
+                Slot::Connected(client) => client.close().await.err(),
+                Slot::Dialing { .. } => None,
+            };
+            error.map(|error| (address, error))
+        });
+        join_all(closing).await.into_iter().flatten().collect()
     }
 
     fn start_dial(&self, address: &str, slots: &mut Slots) -> Shared<Dialing> {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use waddell_core::{DisconnectReason, PeerId};
 
+use crate::transport::ws::WebSocketClosed;
+
 /// State of a client.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -51,6 +53,24 @@ impl Disconnected {
     /// Returns the error of the system, TLS, the WebSocket or the caller's dialer, if any.
     pub fn io_error(&self) -> Option<&io::Error> {
         self.error.as_deref()
+    }
+
+    /// Returns the code of the close frame with which the server ended the WebSocket; `None` if it
+    /// sent none, and over TCP. waddell's codes are in PROTOCOL.md, others in RFC 6455, section
+    /// 7.4.
+    pub fn close_code(&self) -> Option<u16> {
+        self.web_socket_closed().and_then(|closed| closed.code)
+    }
+
+    /// Returns the reason in that close frame, of at most 123 bytes; `None` if it has none. Control
+    /// characters are removed.
+    pub fn close_reason(&self) -> Option<&str> {
+        let reason = self.web_socket_closed().map(|closed| closed.reason.as_str());
+        reason.filter(|reason| !reason.is_empty())
+    }
+
+    fn web_socket_closed(&self) -> Option<&WebSocketClosed> {
+        self.error.as_deref()?.get_ref()?.downcast_ref()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod handshake;
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,7 +13,7 @@ use futures_sink::Sink;
 use http::Uri;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::transport::ByteStream;
@@ -27,6 +28,8 @@ pub(crate) struct WsStream<S> {
     received: Bytes,
     /// Whether the last message has arrived.
     ended: bool,
+    /// Whether this side has sent its close frame.
+    closing: bool,
 }
 
 impl<S: ByteStream> WsStream<S> {
@@ -36,7 +39,7 @@ impl<S: ByteStream> WsStream<S> {
         let (early, config) = (early.into(), Some(config()));
         let socket =
             WebSocketStream::from_partially_read(stream, early, Role::Client, config).await;
-        Ok(Self { socket, received: Bytes::new(), ended: false })
+        Ok(Self { socket, received: Bytes::new(), ended: false, closing: false })
     }
 }
 
@@ -60,7 +63,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsStream<S> {
                 }
                 Some(Ok(Message::Close(frame))) => {
                     self.ended = true;
-                    tracing::debug!(?frame, "the server closed the WebSocket");
+                    let closed = WebSocketClosed::new(frame);
+                    // That is also how a server answers this side's close frame.
+                    if !(self.closing && matches!(closed.code, None | Some(NORMAL))) {
+                        let kind = io::ErrorKind::ConnectionAborted;
+                        return Poll::Ready(Err(io::Error::new(kind, closed)));
+                    }
                 }
                 Some(Err(Error::ConnectionClosed)) | None => self.ended = true,
                 Some(Err(error)) => {
@@ -101,9 +109,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsStream<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.closing = true;
         Pin::new(&mut self.socket).poll_close(cx).map_err(into_io)
     }
 }
+
+/// The server ended the WebSocket with a close frame.
+#[derive(Debug)]
+pub(crate) struct WebSocketClosed {
+    /// `None`: the frame has no code.
+    pub(crate) code: Option<u16>,
+    /// At most 123 bytes; without control characters. Empty if the frame has none.
+    pub(crate) reason: String,
+}
+
+impl WebSocketClosed {
+    fn new(frame: Option<CloseFrame>) -> Self {
+        let reason = frame.as_ref().map_or("", |frame| frame.reason.as_str());
+        let reason = reason.chars().filter(|character| !character.is_control()).collect();
+        Self { code: frame.map(|frame| frame.code.into()), reason }
+    }
+}
+
+impl fmt::Display for WebSocketClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server closed the WebSocket")?;
+        if let Some(code) = self.code {
+            write!(f, " with code {code}")?;
+        }
+        match self.reason.as_str() {
+            "" => Ok(()),
+            reason => write!(f, ": {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for WebSocketClosed {}
 
 fn config() -> WebSocketConfig {
     WebSocketConfig::default()
@@ -120,6 +161,9 @@ fn into_io(error: Error) -> io::Error {
         error => io::Error::other(error),
     }
 }
+
+/// Code of an orderly close.
+const NORMAL: u16 = 1000;
 
 /// tungstenite allocates this buffer at once; its default is 128 KiB.
 const READ_BUFFER: usize = 8 << 10;

@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::io;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use waddell_client::{Client, ClientConfig, Closed, NotSent, SendError, State};
+use waddell_client::{Client, ClientConfig, CloseError, Closed, NotSent, PeerId, SendError, State};
 
 use crate::fake_server::{FakeServer, TOPIC};
+
+const GREETING: &[u8] = b"\x12\x00IIIIIIIIIIIIIIII\x00\x00";
 
 #[tokio::test(start_paused = true)]
 async fn sent_messages_go_out_before_the_connection_closes() {
@@ -23,7 +26,7 @@ async fn sent_messages_go_out_before_the_connection_closes() {
     for number in 0..10_u8 {
         outgoing.send_to(to, vec![number; 50_000]).await.unwrap();
     }
-    alice.close().await;
+    alice.close().await.unwrap();
     let mut arriving = bob.topic(TOPIC);
     for number in 0..10_u8 {
         assert_eq!(arriving.recv().await.unwrap().body, vec![number; 50_000]);
@@ -36,9 +39,9 @@ async fn closing_takes_no_time_and_closes_the_connection() {
     let client = fake.client().await;
     fake.wait_for_connections(1).await;
     let start = Instant::now();
-    client.close().await;
+    client.close().await.unwrap();
     fake.wait_for_connections(0).await;
-    client.close().await;
+    client.close().await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
@@ -49,7 +52,7 @@ async fn every_call_on_a_closed_client_returns_closed() {
     let (mut topic, mut waiting) = (client.topic(TOPIC), client.topic(TOPIC));
     let waiting = tokio::spawn(async move { waiting.recv().await });
     tokio::task::yield_now().await;
-    client.close().await;
+    client.close().await.unwrap();
 
     assert!(matches!(waiting.await.unwrap(), Err(Closed::ByApplication)));
     assert!(matches!(client.state(), State::Closed { reason: Closed::ByApplication }));
@@ -74,7 +77,7 @@ async fn received_messages_can_be_read_after_the_close() {
     topic.send_to(me, "kept").await.unwrap();
     other.send_to(me, "seen").await.unwrap();
     other.recv().await.unwrap();
-    client.close().await;
+    client.close().await.unwrap();
     assert_eq!(topic.next().await.unwrap().body, "kept");
     assert!(topic.next().await.is_none());
 }
@@ -95,14 +98,15 @@ async fn close_ends_a_send_that_waits_for_room() {
     });
     timeout(Duration::from_secs(1), pending::<()>()).await.unwrap_err();
     let start = Instant::now();
-    client.close().await;
+    let error = client.close().await.unwrap_err();
+    assert!(matches!(error, CloseError::TimedOut), "{error:?}");
     assert_eq!(start.elapsed().as_secs(), 5, "the client gives up on a server that does not read");
     let error = sending.await.unwrap();
     assert!(matches!(error, SendError::Closed(Closed::ByApplication)), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn server_that_never_closes_does_not_delay_the_close() {
+async fn server_that_never_closes_delays_the_close_for_five_seconds() {
     let (give, mut take) = mpsc::unbounded_channel();
     let config = ClientConfig::from_dialer(move || {
         let (near, far) = duplex(4096);
@@ -111,7 +115,7 @@ async fn server_that_never_closes_does_not_delay_the_close() {
     });
     let serving = tokio::spawn(async move {
         let mut server: DuplexStream = take.recv().await.unwrap();
-        server.write_all(b"\x12\x00IIIIIIIIIIIIIIII\x00\x00").await.unwrap();
+        server.write_all(GREETING).await.unwrap();
         let mut received = Vec::new();
         server.read_to_end(&mut received).await.unwrap();
         // Keeps its end open.
@@ -120,10 +124,75 @@ async fn server_that_never_closes_does_not_delay_the_close() {
     let client = Client::connect(config).await.unwrap();
     client.topic(TOPIC).send_to(client.id().unwrap(), "bye").await.unwrap();
     let start = Instant::now();
-    client.close().await;
-    assert_eq!(start.elapsed().as_secs(), 1);
+    for _again in 0..2 {
+        let error = client.close().await.unwrap_err();
+        assert!(matches!(error, CloseError::TimedOut), "{error:?}");
+        assert_eq!(start.elapsed().as_secs(), 5);
+    }
     let (_server, received) = serving.await.unwrap();
     assert_eq!(received, b"\x15\x00IIIIIIIIIIIIIIII\x07\x00bye");
+}
+
+/// A client whose first connection the test holds. Later dials never end.
+async fn client_and_server() -> (Client, DuplexStream) {
+    let (near, mut far) = duplex(4096);
+    let stream = Mutex::new(Some(near));
+    let config = ClientConfig::from_dialer(move || {
+        let stream = stream.lock().unwrap().take();
+        async move {
+            match stream {
+                Some(stream) => Ok(stream),
+                None => pending::<io::Result<DuplexStream>>().await,
+            }
+        }
+    });
+    let connecting = Client::connect(config.connect_timeout(None));
+    let (client, written) = tokio::join!(connecting, far.write_all(GREETING));
+    written.unwrap();
+    (client.unwrap(), far)
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_reports_a_server_that_ends_the_connection_first() {
+    let (client, mut server) = client_and_server().await;
+    let topic = client.topic(TOPIC);
+    for _message in 0..2 {
+        topic.send_to(client.id().unwrap(), vec![0; 4000]).await.unwrap();
+    }
+    let closing = tokio::spawn(async move { client.close().await });
+    // The second message does not fit into the stream before the first is read.
+    server.read_exact(&mut [0; 1000]).await.unwrap();
+    server.shutdown().await.unwrap();
+    let error = closing.await.unwrap().unwrap_err();
+    assert!(matches!(error, CloseError::Lost(_)), "{error:?}");
+    let expected = "it is not known whether the server took the last messages: the connection was \
+                    lost: the server closed the connection first";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_reports_that_the_connection_with_the_last_message_was_lost() {
+    let (client, mut server) = client_and_server().await;
+    client.topic(TOPIC).send_to(client.id().unwrap(), "x").await.unwrap();
+    server.read_exact(&mut [0; 21]).await.unwrap();
+    drop(server);
+    let mut states = client.watch();
+    drop(states.wait_for(|state| matches!(state, State::Connecting)).await.unwrap());
+    let error = client.close().await.unwrap_err();
+    assert!(matches!(error, CloseError::Lost(_)), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_counts_the_messages_that_were_not_sent() {
+    let (client, server) = client_and_server().await;
+    drop(server);
+    let (topic, mut states) = (client.topic(TOPIC), client.watch());
+    drop(states.wait_for(|state| matches!(state, State::Connecting)).await.unwrap());
+    for _message in 0..3 {
+        topic.send_to(PeerId::NIL, "x").await.unwrap();
+    }
+    let error = client.close().await.unwrap_err();
+    assert!(matches!(error, CloseError::NotSent { messages: 3 }), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,7 +200,7 @@ async fn closing_while_dialing_again_drops_the_dial() {
     let fake = FakeServer::new();
     let (alive, mut gone) = mpsc::channel::<()>(1);
     let mut streams = vec![fake.dial()];
-    let streams = std::sync::Mutex::new(std::mem::take(&mut streams));
+    let streams = Mutex::new(std::mem::take(&mut streams));
     let config = ClientConfig::from_dialer(move || {
         let (stream, alive) = (streams.lock().unwrap().pop(), alive.clone());
         async move {
@@ -147,7 +216,7 @@ async fn closing_while_dialing_again_drops_the_dial() {
     let mut states = client.watch();
     drop(states.wait_for(|state| matches!(state, State::Connecting)).await.unwrap());
     let start = Instant::now();
-    client.close().await;
+    client.close().await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(gone.recv().await, None, "the dial and the dialer are dropped");
 }
@@ -182,4 +251,6 @@ fn client_reports_that_its_runtime_is_gone() {
     let runtime = Builder::new_current_thread().build().unwrap();
     let error = runtime.block_on(topic.recv()).unwrap_err();
     assert!(matches!(error, Closed::TaskGone), "{error:?}");
+    let error = runtime.block_on(client.close()).unwrap_err();
+    assert!(matches!(error, CloseError::Closed(Closed::TaskGone)), "{error:?}");
 }

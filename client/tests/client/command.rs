@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
 use waddell_client::{Client, MAX_BODY_LEN, PeerId, TopicId};
 
@@ -101,6 +102,30 @@ async fn listen_ends_at_an_interrupt_that_comes_while_it_prints() {
     let ended = async { tokio::join!(listener.child.wait(), read).0.unwrap() };
     let ended = tokio::time::timeout(Duration::from_secs(30), ended).await;
     assert!(ended.expect("it ends").success());
+}
+
+#[tokio::test]
+async fn send_fails_if_the_server_ends_the_connection_instead_of_taking_the_message() {
+    for with_reset in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("tcp://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                stream.write_all(b"\x12\x00IIIIIIIIIIIIIIII\x00\x00").await.unwrap();
+                stream.read_exact(&mut [0; 20]).await.unwrap();
+                if !with_reset {
+                    // A socket with unread bytes is reset when it is closed.
+                    stream.shutdown().await.unwrap();
+                    stream.read_to_end(&mut Vec::new()).await.unwrap();
+                }
+            }
+        });
+        let peer = "3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11";
+        let (code, output, error) = waddell(&["send", &url, peer, "hello"]).await;
+        assert_eq!((code, output.as_str()), (1, ""), "{error}");
+        let expected = "it is not known whether the server took the last messages";
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[tokio::test]

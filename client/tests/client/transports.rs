@@ -17,8 +17,10 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, accept_async, accept_hdr_async};
-use waddell_client::{Client, ClientConfig, MAX_BODY_LEN};
+use waddell_client::{Client, ClientConfig, CloseError, MAX_BODY_LEN, State};
 
 use crate::fake_server::{FakeServer, TOPIC, next_id};
 
@@ -123,8 +125,10 @@ async fn websocket_pings_are_answered_and_split_frames_are_joined() {
     assert_eq!(client.id().unwrap().as_bytes(), b"IIIIIIIIIIIIIIII");
     assert_eq!(client.topic(TOPIC).recv().await.unwrap().body, "hi");
 
-    tokio::spawn(async move { client.close().await });
+    let closing = tokio::spawn(async move { client.close().await });
     assert!(matches!(socket.next().await.unwrap().unwrap(), Message::Close(_)));
+    assert!(socket.next().await.is_none());
+    closing.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -147,6 +151,37 @@ async fn close_frame_and_text_message_end_the_connection() {
     }
     socket.send(Message::text("hello")).await.unwrap();
     sockets.recv().await.expect("the client has dialed again");
+}
+
+#[tokio::test]
+async fn the_server_s_close_code_and_reason_reach_the_user() {
+    let (server, mut sockets) = accept_ws().await;
+    let greeting = Bytes::from_static(b"\x12\x00IIIIIIIIIIIIIIII\x00\x00");
+    let connecting =
+        tokio::spawn(async move { Client::connect(&format!("ws://{server}")).await.unwrap() });
+    let mut socket = sockets.recv().await.unwrap();
+    socket.send(Message::Binary(greeting.clone())).await.unwrap();
+    let client = connecting.await.unwrap();
+    client.topic(TOPIC).send_to(client.id().unwrap(), "x").await.unwrap();
+    assert!(matches!(socket.next().await.unwrap().unwrap(), Message::Binary(_)));
+    let code = CloseCode::Size;
+    let reason = "no frame\u{1b}[2J has more than 100 bytes".into();
+    socket.close(Some(CloseFrame { code, reason })).await.unwrap();
+    // The client dials again, but the last message is lost with the first connection.
+    let mut again = sockets.recv().await.unwrap();
+    again.send(Message::Binary(greeting)).await.unwrap();
+    drop(client.watch().wait_for(|state| matches!(state, State::Ready { .. })).await.unwrap());
+
+    let closing = tokio::spawn(async move { client.close().await });
+    assert!(matches!(again.next().await.unwrap().unwrap(), Message::Close(_)));
+    assert!(again.next().await.is_none());
+    let error = closing.await.unwrap().unwrap_err();
+    let CloseError::Lost(lost) = error else { panic!("{error:?}") };
+    assert_eq!(lost.close_code(), Some(1009));
+    assert_eq!(lost.close_reason(), Some("no frame[2J has more than 100 bytes"));
+    let text = "the connection was lost: the server closed the WebSocket with code 1009: \
+                no frame[2J has more than 100 bytes";
+    assert_eq!(lost.to_string(), text);
 }
 
 #[tokio::test]

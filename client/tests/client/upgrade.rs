@@ -94,6 +94,24 @@ async fn an_answer_that_opens_no_websocket_is_refused_with_the_reason() {
             "a subprotocol that was not offered",
         ),
         ("HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n".to_owned(), "HTTP 403 Forbidden"),
+        (
+            "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: 16\r\n\r\n no\x1b[2J origin\r\nx"
+                .to_owned(),
+            "HTTP 403 Forbidden instead of opening a WebSocket: no[2J origin",
+        ),
+        (
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n\
+             Transfer-Encoding: chunked\r\n\r\n5\r\nfull:\r\n6\r\n later\r\n0\r\n\r\n"
+                .to_owned(),
+            "WebSocket: full: later",
+        ),
+        (
+            "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n\
+             <p>no</p>"
+                .to_owned(),
+            "WebSocket; check the path",
+        ),
         ("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n".to_owned(), "HTTP 302 Found"),
         ("\x12\0no HTTP at all\r\n".to_owned(), "does not speak HTTP"),
     ] {
@@ -102,6 +120,33 @@ async fn an_answer_that_opens_no_websocket_is_refused_with_the_reason() {
             let error = client.expect_err(&answer).to_string();
             assert!(error.contains(reason), "{answer}: {error}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_without_the_end_of_its_reason_is_told_with_what_there_is() {
+    let head = "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 99999\r\n";
+    let long = "a".repeat(5000);
+    for (body, then_closes, reason) in [
+        ("", true, "; check the path"),
+        ("half a rea", true, ": half a rea"),
+        ("half a rea", false, ": half a rea"),
+        (&long, false, &format!(": {}", "a".repeat(1024))),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        let answer = format!("{head}\r\n{body}");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_request(&mut stream).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            if !then_closes {
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+        });
+        let error = Client::connect(config(server)).await.unwrap_err().to_string();
+        let expected = format!("HTTP 403 Forbidden instead of opening a WebSocket{reason}");
+        assert!(error.ends_with(&expected), "{error}");
     }
 }
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value};
 #[cfg(unix)]
 use tokio::{io::Interest, net::unix::pipe::Sender};
-use waddell_client::{Closed, ConnectError, SendError};
+use waddell_client::{CloseError, Closed, ConnectError, SendError};
 
 /// Writes results as text or as JSON.
 #[derive(Clone, Copy)]
@@ -54,12 +54,25 @@ fn without_controls(json: &str) -> String {
 
 /// Returns whether a character may control a terminal, or make it reorder the text. All of these
 /// are in the Basic Multilingual Plane.
-pub(crate) fn controls_terminal(character: char) -> bool {
+fn controls_terminal(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
         )
+}
+
+/// Escapes control characters: the text stays on one line, and cannot control the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if controls_terminal(character) {
+            printable.extend(character.escape_default());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
 }
 
 /// Completes when the reader of standard output has closed it. That never happens to a file or a
@@ -136,6 +149,12 @@ impl From<SendError> for Failure {
     }
 }
 
+impl From<CloseError> for Failure {
+    fn from(error: CloseError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 impl From<Closed> for Failure {
     fn from(closed: Closed) -> Self {
         Self::Failed(closed.to_string())
@@ -145,12 +164,18 @@ impl From<Closed> for Failure {
 /// Prints a warning or an error to standard error.
 pub(crate) fn warn(text: impl fmt::Display) {
     // If standard error is closed, there is no other place for it.
-    let _ = writeln!(io::stderr(), "waddell: {text}");
+    // The text may have words of the server.
+    let _ = writeln!(io::stderr(), "waddell: {}", printable(&text.to_string()));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_shown_and_not_obeyed() {
+        assert_eq!(printable("a\n\u{1b}[2Jb\u{202e}é"), "a\\n\\u{1b}[2Jb\\u{202e}é");
+    }
 
     #[test]
     fn json_contains_no_character_that_a_terminal_obeys() {

@@ -71,7 +71,8 @@ impl Ping {
                 }
             }
         }
-        client.close().await;
+        // What the answers tell, they have told.
+        let _ = client.close().await;
         print_summary(output, sent, times)
     }
 

@@ -1,17 +1,20 @@
 //! The `waddell send` command.
 
 use std::io::{Read, stdin};
+use std::time::Duration;
 
 use clap::Args;
-use waddell_client::{MAX_BODY_LEN, PeerId, TopicId};
+use tokio::time::sleep;
+use waddell_client::{Client, MAX_BODY_LEN, PeerId, State, TopicId};
 
 use crate::output::Failure;
+use crate::ping;
 use crate::server::{Server, parse_peer};
 
 /// Sends one message to a peer.
 ///
-/// Success means that the message was sent to the server, not that it arrived. The server does not
-/// report whether a peer has that id.
+/// Success means that the server took the message: it closed the connection in order after it. It
+/// does not mean that the message arrived. The server does not report whether a peer has that id.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Send {
@@ -46,7 +49,10 @@ impl Send {
         let topic = client.topic(TopicId(self.topic));
         let id = client.id();
         topic.send_to(self.peer, body).await?;
-        client.close().await;
+        if let Some(id) = id {
+            handled(&client, id).await;
+        }
+        client.close().await?;
         let (peer, topic) = (self.peer, self.topic);
         self.server.output().line(
             format_args!("sent {size} bytes to {peer} on topic {topic}"),
@@ -60,6 +66,37 @@ impl Send {
         )
     }
 }
+
+/// Waits until the server has handled the frames that were sent so far, or has ended the connection.
+///
+/// It handles frames in their order. So a message to this client itself comes back after it has
+/// handled those before. Without this, the close would cross with the server's refusal of a frame,
+/// and over TCP the two would look the same.
+async fn handled(client: &Client, id: PeerId) {
+    let mut topic = client.topic(ping::TOPIC);
+    let mut states = client.watch();
+    let echo = async {
+        topic.send_to(id, ECHO).await.ok();
+        while let Ok(message) = topic.recv().await {
+            if message.from == id && message.body == ECHO {
+                return;
+            }
+        }
+    };
+    let is_other = |state: &State| !matches!(state, State::Ready { id: now } if *now == id);
+    tokio::select! {
+        () = echo => {}
+        _lost = states.wait_for(is_other) => {}
+        // A server that does not bring it back may still close in order.
+        () = sleep(ECHO_TIMEOUT) => {}
+    }
+}
+
+/// Body of a message to this client itself.
+const ECHO: &[u8] = b"waddell send";
+
+/// Longest time to wait for that message.
+const ECHO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads standard input, but at most one byte more than a message can carry.
 fn read_stdin() -> Result<Vec<u8>, Failure> {

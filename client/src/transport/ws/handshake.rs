@@ -6,13 +6,17 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, StatusCode, Uri};
-use http_body_util::Empty;
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -24,6 +28,12 @@ const SUBPROTOCOL: &str = "waddell";
 
 /// Longest head of an answer, in bytes: proxies add headers of their own.
 const MAX_HEAD_LEN: usize = 64 << 10;
+
+/// Longest body of a refusal that is read, in bytes.
+const MAX_REASON_LEN: usize = 1 << 10;
+
+/// Longest time to wait for the body of a refusal.
+const REASON_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Requests a WebSocket over a connected stream. Returns the stream, and the bytes that came after
 /// the answer.
@@ -57,18 +67,60 @@ pub(super) async fn request<S: ByteStream>(stream: S, uri: &Uri) -> io::Result<(
     })
     .await
     .map_err(into_io)?;
-    check(response.status(), response.headers(), &key).map_err(io::Error::other)?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(io::Error::other(refusal(response, connection).await));
+    }
+    check(response.headers(), &key).map_err(io::Error::other)?;
     let parts = connection.into_parts();
     Ok((parts.io.into_inner(), parts.read_buf))
 }
 
-/// Checks the answer to a request with that key.
-fn check(status: StatusCode, headers: &HeaderMap, key: &str) -> Result<(), String> {
-    if status != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(format!(
-            "the server answered HTTP {status} instead of opening a WebSocket; check the path"
-        ));
+/// Describes an answer that opens no WebSocket, with the server's reason if there is one.
+async fn refusal<S: ByteStream>(
+    response: Response<Incoming>,
+    connection: http1::Connection<TokioIo<S>, Empty<Bytes>>,
+) -> String {
+    let status = response.status();
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    // Pages for people come from proxies and other servers, and say less than the status.
+    let is_text = content_type.is_some_and(|it| it.as_bytes().starts_with(b"text/plain"));
+    let reason = if is_text { reason(response.into_body(), connection).await } else { None };
+    let answered = format!("the server answered HTTP {status} instead of opening a WebSocket");
+    match reason {
+        Some(reason) => format!("{answered}: {reason}"),
+        None => format!("{answered}; check the path"),
     }
+}
+
+/// Reads the beginning of a body, without control characters; `None` if there is no text.
+async fn reason<S: ByteStream>(
+    mut body: Incoming,
+    connection: http1::Connection<TokioIo<S>, Empty<Bytes>>,
+) -> Option<String> {
+    let mut text = Vec::new();
+    let read = async {
+        while text.len() < MAX_REASON_LEN
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            text.extend(frame.into_data().unwrap_or_default());
+        }
+    };
+    // The connection brings the body, and may end while the last of it is still to be read.
+    let read = async {
+        if let Either::Right((_ended, read)) = select(pin!(read), pin!(connection)).await {
+            read.await;
+        }
+    };
+    // If it breaks or takes too long, the text so far is the reason.
+    let _ = timeout(REASON_TIMEOUT, read).await;
+    text.truncate(MAX_REASON_LEN);
+    let text = String::from_utf8_lossy(&text);
+    let text: String = text.trim().chars().filter(|character| !character.is_control()).collect();
+    (!text.is_empty()).then_some(text)
+}
+
+/// Checks the answer to a request with that key, except for its status.
+fn check(headers: &HeaderMap, key: &str) -> Result<(), String> {
     let only = |name: HeaderName| {
         let mut values = headers.get_all(name).iter();
         values.next().filter(|_| values.next().is_none())

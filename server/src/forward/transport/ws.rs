@@ -106,7 +106,8 @@ impl Close {
         Self::new(1008, reason)
     }
     /// The peer sent a message or a frame that is too long.
-    pub(crate) const TOO_BIG: Self = Self::new(1009, "longer than the server accepts");
+    pub(crate) const TOO_BIG: Self =
+        Self::new(1009, "a message or a frame is longer than this server accepts");
 
     const fn protocol(reason: &'static str) -> Self {
         Self::new(1002, reason)
