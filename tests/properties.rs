@@ -196,11 +196,18 @@ fn config() -> impl Strategy<Value = ClientConfig> {
         select(vec![None, Some(0), Some(1), Some(10_000), Some(u64::MAX)])
             .prop_map(|ms| ms.map(Duration::from_millis))
     };
-    (attempts, durations(), durations(), any::<u64>()).prop_map(
-        |(reconnect_attempts, connect_timeout, keep_alive_interval, jitter_seed)| ClientConfig {
+    (attempts, durations(), durations(), durations(), any::<u64>()).prop_map(
+        |(
             reconnect_attempts,
             connect_timeout,
             keep_alive_interval,
+            silence_timeout,
+            jitter_seed,
+        )| ClientConfig {
+            reconnect_attempts,
+            connect_timeout,
+            keep_alive_interval,
+            silence_timeout,
             jitter_seed,
         },
     )

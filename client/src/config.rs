@@ -37,6 +37,7 @@ pub struct ClientConfig {
     reconnect_attempts: u32,
     connect_timeout: Option<Duration>,
     keep_alive_interval: Option<Duration>,
+    silence_timeout: Option<Duration>,
     pub(crate) inbox: InboxConfig,
     pub(crate) outgoing_capacity: usize,
     pub(crate) on_id: Option<OnId>,
@@ -120,6 +121,18 @@ impl ClientConfig {
         self
     }
 
+    /// Longest time without a byte from the server before the connection counts as lost: the server
+    /// is stopped, or the network is gone. Half of it after the last byte, the client sends itself
+    /// a message of 33 bytes on topic 0xFFFE. The application does not see that message.
+    /// `None`: no limit. Default 60 s; at least a millisecond.
+    ///
+    /// Choose more if the client sends so much over a slow network that a message needs as long.
+    #[must_use]
+    pub fn silence_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.silence_timeout = timeout.into();
+        self
+    }
+
     /// Limits of received messages that wait for the application. Default 1 MiB for each open
     /// topic, and 1 MiB for all other topics together.
     #[must_use]
@@ -149,7 +162,8 @@ impl ClientConfig {
         waddell_core::ClientConfig {
             reconnect_attempts: self.reconnect_attempts,
             connect_timeout: self.connect_timeout,
-            keep_alive_interval: self.keep_alive_interval.map(|it| it.max(MIN_KEEP_ALIVE)),
+            keep_alive_interval: self.keep_alive_interval.map(|it| it.max(MIN_INTERVAL)),
+            silence_timeout: self.silence_timeout.map(|it| it.max(MIN_INTERVAL)),
             jitter_seed: seed,
         }
     }
@@ -171,6 +185,7 @@ impl ClientConfig {
             reconnect_attempts: core.reconnect_attempts,
             connect_timeout: core.connect_timeout,
             keep_alive_interval: core.keep_alive_interval,
+            silence_timeout: Some(DEFAULT_SILENCE_TIMEOUT),
             inbox: InboxConfig::default(),
             outgoing_capacity: DEFAULT_OUTGOING_CAPACITY,
             on_id: None,
@@ -209,6 +224,7 @@ impl fmt::Debug for ClientConfig {
             .field("reconnect_attempts", &self.reconnect_attempts)
             .field("connect_timeout", &self.connect_timeout)
             .field("keep_alive_interval", &self.keep_alive_interval)
+            .field("silence_timeout", &self.silence_timeout)
             .field("inbox", &self.inbox)
             .field("outgoing_capacity", &self.outgoing_capacity)
             .finish_non_exhaustive()
@@ -218,5 +234,8 @@ impl fmt::Debug for ClientConfig {
 /// Sixteen of the largest messages, like the server's outbox for a peer.
 const DEFAULT_OUTGOING_CAPACITY: usize = 1 << 20;
 
-/// With an interval of zero the client would do nothing but send keep-alives.
-const MIN_KEEP_ALIVE: Duration = Duration::from_millis(1);
+/// Long enough for a network that changes, short enough for a person who waits.
+const DEFAULT_SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// With an interval of zero the client would do nothing but send keep-alives or probes.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);

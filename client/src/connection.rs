@@ -66,8 +66,8 @@ impl Connection {
         }
     }
 
-    /// Writes the unsent bytes, ends the stream, and waits for the server to end its own. `Ok` means
-    /// that it has done so: it has read all bytes.
+    /// Writes the unsent bytes, ends the stream, and waits for the server to end its own. `Ok`
+    /// means that it has done so: it has read all bytes.
     ///
     /// # Errors
     ///

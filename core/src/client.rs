@@ -19,7 +19,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::frame::FrameDecoder;
-use crate::id::PeerId;
+use crate::id::{PeerId, TopicId};
 use crate::message::{BodyTooLong, KEEP_ALIVE_FRAME, MessageIn, MessageOut};
 use crate::time::Instant;
 
@@ -37,6 +37,12 @@ pub struct ClientConfig {
     /// [`Client::send_keep_alive`] sends them. Zero means `None`, because a driver would do
     /// nothing but send them.
     pub keep_alive_interval: Option<Duration>,
+    /// Longest time without a byte from the server before the connection counts as lost. `None`,
+    /// the default: no limit. Zero means `None`, as above.
+    ///
+    /// After half of it the client sends a probe: a message to itself on topic 0xFFFE, which every
+    /// server returns, and which the application does not see.
+    pub silence_timeout: Option<Duration>,
     /// Seed of the random part of waiting times. Must differ between clients: take it from the
     /// system's entropy.
     pub jitter_seed: u64,
@@ -55,6 +61,7 @@ impl Default for ClientConfig {
             reconnect_attempts: 10,
             connect_timeout: Some(Duration::from_secs(10)),
             keep_alive_interval: None,
+            silence_timeout: None,
             jitter_seed: 0,
         }
     }
@@ -82,7 +89,7 @@ pub struct Client {
 enum State {
     Dialing { attempt: u32, deadline: Option<Instant> },
     AwaitingId { attempt: u32, deadline: Option<Instant> },
-    Ready { id: PeerId, since: Instant, keep_alive_at: Option<Instant> },
+    Ready { id: PeerId, since: Instant, keep_alive_at: Option<Instant>, silence: Silence },
     Waiting { attempt: u32, until: Instant },
     Closed,
 }
@@ -111,6 +118,9 @@ impl Client {
 
     /// Reports bytes that arrived on the transport, in pieces of any size. Overwrites them.
     pub fn handle_bytes(&mut self, mut input: &mut [u8], now: Instant) {
+        if let State::Ready { silence, .. } = &mut self.state {
+            *silence = Silence::begin(&self.config, now);
+        }
         while matches!(self.state, State::AwaitingId { .. } | State::Ready { .. }) {
             // The decoder takes every length, so its error cannot occur.
             let Ok(Some(frame)) = self.decoder.next_frame(&mut input) else { return };
@@ -145,9 +155,19 @@ impl Client {
                 self.outputs.push_back(Output::HangUp);
                 self.lose(DisconnectReason::TimedOut, now);
             }
-            State::Ready { keep_alive_at, .. } => {
-                *keep_alive_at = self.config.next_keep_alive(now);
-                self.outputs.push_back(Output::Transmit(Bytes::from_static(KEEP_ALIVE_FRAME)));
+            State::Ready { id, keep_alive_at, silence, .. } => {
+                if keep_alive_at.is_some_and(|at| now >= at) {
+                    *keep_alive_at = self.config.next_keep_alive(now);
+                    self.outputs.push_back(Output::Transmit(Bytes::from_static(KEEP_ALIVE_FRAME)));
+                }
+                match silence.handle_timeout(&self.config, now) {
+                    Verdict::Wait => {}
+                    Verdict::Probe => self.outputs.push_back(Output::Transmit(probe(*id))),
+                    Verdict::Lost => {
+                        self.outputs.push_back(Output::HangUp);
+                        self.lose(DisconnectReason::Silent, now);
+                    }
+                }
             }
             State::Waiting { attempt, .. } => {
                 let attempt = *attempt;
@@ -210,7 +230,9 @@ impl Client {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Dialing { deadline, .. } | State::AwaitingId { deadline, .. } => deadline,
-            State::Ready { keep_alive_at, .. } => keep_alive_at,
+            State::Ready { keep_alive_at, silence, .. } => {
+                keep_alive_at.into_iter().chain(silence.until).min()
+            }
             State::Waiting { until, .. } => Some(until),
             State::Closed => None,
         }
@@ -242,9 +264,11 @@ impl Client {
             State::AwaitingId { .. } => {
                 let id = message.from;
                 let keep_alive_at = self.config.next_keep_alive(now);
-                self.state = State::Ready { id, since: now, keep_alive_at };
+                let silence = Silence::begin(&self.config, now);
+                self.state = State::Ready { id, since: now, keep_alive_at, silence };
                 self.outputs.push_back(Output::Event(ClientEvent::Connected { id }));
             }
+            State::Ready { id, .. } if is_probe(&message, id) => {}
             State::Ready { .. } => {
                 self.outputs.push_back(Output::Event(ClientEvent::Message(message)));
             }
@@ -363,6 +387,8 @@ pub enum DisconnectReason {
     TimedOut,
     /// The server sent a frame shorter than a header, which no waddell server does.
     ServerMisbehaved,
+    /// The server sent nothing for [`ClientConfig::silence_timeout`], not even the probe.
+    Silent,
 }
 
 impl fmt::Display for DisconnectReason {
@@ -374,6 +400,7 @@ impl fmt::Display for DisconnectReason {
             Self::ServerMisbehaved => {
                 "the server sent a frame shorter than a header; is it a waddell server?"
             }
+            Self::Silent => "the server did not answer",
         })
     }
 }
@@ -430,6 +457,55 @@ impl From<BodyTooLong> for SendError {
     }
 }
 
+/// A time in which the server sends nothing.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    /// When to send a probe or, if there is one on its way, to give up. `None`: never.
+    until: Option<Instant>,
+    probed: bool,
+}
+
+/// What to do about a silent server.
+enum Verdict {
+    Wait,
+    Probe,
+    Lost,
+}
+
+impl Silence {
+    /// Begins after a byte has arrived.
+    fn begin(config: &ClientConfig, now: Instant) -> Self {
+        let half = config.silence_timeout.map(|timeout| timeout / 2);
+        let until = half.filter(|half| !half.is_zero()).and_then(|half| now.checked_add(half));
+        Self { until, probed: false }
+    }
+
+    fn handle_timeout(&mut self, config: &ClientConfig, now: Instant) -> Verdict {
+        let Some(until) = self.until.filter(|until| now >= *until) else { return Verdict::Wait };
+        let next = Self::begin(config, now);
+        // If the clock is far ahead, it was this program that stood still: the answer may have
+        // arrived, and is not read yet.
+        let on_time = next.until.is_none_or(|next| now - until < next - now);
+        if self.probed && on_time {
+            return Verdict::Lost;
+        }
+        *self = Self { probed: true, ..next };
+        Verdict::Probe
+    }
+}
+
+/// Returns the frame of a message to `id` itself, which the server returns.
+fn probe(id: PeerId) -> Bytes {
+    let message = MessageOut::new(id, PROBE_TOPIC, PROBE_BODY);
+    let mut frame = Vec::with_capacity(message.frame_len());
+    message.encode(&mut frame).expect("the body fits");
+    frame.into()
+}
+
+fn is_probe(message: &MessageIn, id: PeerId) -> bool {
+    message.from == id && message.topic == PROBE_TOPIC && message.body == PROBE_BODY
+}
+
 /// Pseudo-random numbers (SplitMix64) that spread the dials of clients of the same server.
 #[derive(Debug)]
 struct Jitter(u64);
@@ -446,6 +522,11 @@ impl Jitter {
         delay + delay * (z & 0xffff) as u32 / 0x2_0000
     }
 }
+
+/// Topic of messages that test connections. See PROTOCOL.md.
+const PROBE_TOPIC: TopicId = TopicId(0xfffe);
+
+const PROBE_BODY: &[u8] = b"waddell probe";
 
 /// Each failed dial adds this to the wait before the next. Source: waddell `client.go`.
 const RETRY_STEP: Duration = Duration::from_millis(100);

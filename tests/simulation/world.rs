@@ -236,6 +236,7 @@ impl World {
             connect_timeout: Some(Duration::from_secs(self.rng.between(3..=10) as u64)),
             // A server with an idle timeout disconnects clients without keep-alives; they return.
             keep_alive_interval: self.rng.chance(70).then_some(Duration::from_secs(25)),
+            silence_timeout: self.rng.chance(50).then_some(Duration::from_secs(60)),
             jitter_seed: self.rng.next_u64(),
         };
         self.clients.push(Peer {

@@ -237,6 +237,7 @@ pub fn client(config: ClientConfig, calls: &[Call]) {
         transport: Transport::None,
         stream: Vec::new(),
         id: None,
+        probed: false,
         closed: false,
     };
     assert_eq!(driver.drain(), [Did::Dial]);
@@ -254,6 +255,8 @@ struct Driver {
     /// Bytes of an unfinished frame that arrived on the transport.
     stream: Vec<u8>,
     id: Option<PeerId>,
+    /// Whether a probe was sent after the last byte.
+    probed: bool,
     closed: bool,
 }
 
@@ -358,6 +361,7 @@ impl Driver {
     fn receive(&mut self, bytes: &[u8]) {
         let mut expected = Vec::new();
         if self.transport == Transport::Connected {
+            self.probed = false;
             self.stream.extend_from_slice(bytes);
             let (frames, rest) = split_frames(&self.stream);
             let mut greeted = self.id.is_some();
@@ -390,18 +394,33 @@ impl Driver {
             let waiting = self.transport == Transport::None;
             let greeted = self.id.is_some();
             self.client.handle_timeout(self.now);
-            let expected = match (due, waiting, greeted) {
-                (false, _, _) => vec![],
-                (true, true, _) => vec![Did::Dial],
-                (true, false, true) => vec![Did::Transmit(KEEP_ALIVE_FRAME.to_vec())],
-                (true, false, false) => vec![Did::HangUp, Did::Lost],
-            };
-            assert_eq!(self.drain(), expected);
+            let done = self.drain();
+            match (due, waiting, greeted) {
+                (false, _, _) => assert_eq!(done, []),
+                (true, true, _) => assert_eq!(done, [Did::Dial]),
+                (true, false, true) => self.check_ready_timeout(&done),
+                (true, false, false) => assert_eq!(done, [Did::HangUp, Did::Lost]),
+            }
             if self.client.poll_timeout().is_none_or(|at| at > self.now) {
                 return;
             }
         }
         panic!("the client asks for a wake-up at {:?} for ever", self.now);
+    }
+
+    /// Checks what a greeted client did at a timeout: it sent a keep-alive, a probe or both, or it
+    /// gave up after a probe.
+    fn check_ready_timeout(&mut self, done: &[Did]) {
+        let keep_alive = Did::Transmit(KEEP_ALIVE_FRAME.to_vec());
+        match done.strip_prefix(&[keep_alive]).unwrap_or(done) {
+            [] => assert!(!done.is_empty(), "it was due"),
+            [Did::Transmit(frame)] => {
+                assert!(frame.ends_with(b"\xfe\xffwaddell probe"), "{frame:?}");
+                self.probed = true;
+            }
+            [Did::HangUp, Did::Lost] => assert!(self.probed, "the server was not asked"),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn check_sent(&mut self, result: Result<(), SendError>, frame: Vec<u8>) {
@@ -483,7 +502,9 @@ impl Driver {
             ClientState::Waiting => true,
             ClientState::Connecting => config.connect_timeout.is_some_and(can_be_due),
             ClientState::Ready => {
-                config.keep_alive_interval.is_some_and(|it| !it.is_zero() && can_be_due(it))
+                let keep_alive = config.keep_alive_interval.filter(|it| !it.is_zero());
+                let probe = config.silence_timeout.map(|it| it / 2).filter(|it| !it.is_zero());
+                keep_alive.into_iter().chain(probe).any(can_be_due)
             }
         };
         assert_eq!(self.client.poll_timeout().is_some(), has_timeout, "{state:?}");

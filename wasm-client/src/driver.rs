@@ -58,6 +58,7 @@ impl Driver {
             reconnect_attempts: reconnect_attempts as u32,
             connect_timeout: connect_timeout_ms.is_finite().then(|| from_ms(connect_timeout_ms)),
             keep_alive_interval: keep_alive_ms.is_finite().then(|| from_ms(keep_alive_ms)),
+            silence_timeout: None,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
         };
         Rc::new_cyclic(|me: &Weak<Self>| {
@@ -337,7 +338,7 @@ impl fmt::Debug for Driver {
 fn code_of(reason: DisconnectReason) -> &'static str {
     match reason {
         DisconnectReason::DialFailed => "dial-failed",
-        DisconnectReason::TimedOut => "timed-out",
+        DisconnectReason::TimedOut | DisconnectReason::Silent => "timed-out",
         DisconnectReason::ServerMisbehaved => "server-misbehaved",
         DisconnectReason::ConnectionLost => "connection-lost",
     }

@@ -102,6 +102,28 @@ async fn short_frame_is_answered_with_a_new_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn silent_server_is_noticed_and_a_quiet_one_is_kept() {
+    let fake = FakeServer::new();
+    let client = fake.client().await;
+    let mut states = client.watch();
+    states.mark_unchanged();
+    timeout(Duration::from_secs(3600), states.changed()).await.expect_err("it answers probes");
+    fake.stall(true);
+    let start = Instant::now();
+    next_id(&client, client.id().unwrap()).await;
+    assert!((30..=90).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    client.close().await.unwrap_err();
+
+    let config = fake.config().silence_timeout(None);
+    fake.stall(false);
+    let client = Client::connect(config).await.unwrap();
+    fake.stall(true);
+    let mut states = client.watch();
+    states.mark_unchanged();
+    timeout(Duration::from_secs(3600), states.changed()).await.expect_err("no limit");
+}
+
+#[tokio::test(start_paused = true)]
 async fn keep_alives_go_out_at_their_interval() {
     let fake = FakeServer::new();
     let config = fake.config().keep_alive_interval(Duration::from_secs(25));

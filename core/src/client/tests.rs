@@ -312,6 +312,89 @@ fn stable_connection_that_is_lost_is_dialed_again_at_once_even_without_attempts(
     assert_eq!(drain(&mut client), ["Dial"]);
 }
 
+fn silent_client() -> Client {
+    let silence_timeout = Some(Duration::from_secs(60));
+    let config = ClientConfig { silence_timeout, keep_alive_interval: None, ..config() };
+    let mut client = Client::new(config, at(0.0));
+    greet(&mut client, at(0.0));
+    drain(&mut client);
+    client
+}
+
+#[test]
+fn silent_server_is_probed_and_then_counts_as_lost() {
+    let mut client = silent_client();
+    client.handle_timeout(at(29.0));
+    assert_eq!(drain(&mut client), [""; 0]);
+    assert_eq!(client.poll_timeout(), Some(at(30.0)));
+    client.handle_timeout(at(30.0));
+    assert_eq!(drain(&mut client), ["Transmit[33]"]);
+    assert_eq!(client.poll_timeout(), Some(at(60.0)));
+    client.handle_timeout(at(60.0));
+    assert_eq!(drain(&mut client), ["HangUp", "Disconnected(Silent)"]);
+}
+
+#[test]
+fn any_byte_ends_the_silence_and_the_answer_to_a_probe_stays_here() {
+    let mut client = silent_client();
+    client.handle_timeout(at(30.0));
+    let Some(Output::Transmit(probe)) = client.poll_output() else { panic!("there is a probe") };
+    // The server returns a frame to oneself as it came.
+    client.handle_bytes(&mut probe.to_vec(), at(31.0));
+    assert_eq!(drain(&mut client), [""; 0]);
+    assert_eq!(client.poll_timeout(), Some(at(61.0)));
+    client.handle_timeout(at(61.0));
+    assert_eq!(drain(&mut client), ["Transmit[33]"]);
+    client.handle_bytes(&mut frame(9, b"never whole")[..1], at(80.0));
+    assert_eq!(client.poll_timeout(), Some(at(110.0)));
+    assert_eq!(client.state(), ClientState::Ready);
+}
+
+#[test]
+fn probe_of_another_peer_is_a_message() {
+    let mut client = silent_client();
+    client.handle_timeout(at(30.0));
+    let Some(Output::Transmit(probe)) = client.poll_output() else { panic!("there is a probe") };
+    let mut forged = probe.to_vec();
+    forged[2] ^= 1;
+    client.handle_bytes(&mut forged, at(31.0));
+    assert_eq!(drain(&mut client), ["Message"]);
+}
+
+#[test]
+fn client_that_stood_still_itself_asks_again() {
+    let mut client = silent_client();
+    for now in [30.0, 3600.0, 7200.0] {
+        client.handle_timeout(at(now));
+        assert_eq!(drain(&mut client), ["Transmit[33]"]);
+        assert_eq!(client.poll_timeout(), Some(at(now + 30.0)));
+    }
+    client.handle_timeout(at(7231.0));
+    assert_eq!(drain(&mut client), ["HangUp", "Disconnected(Silent)"]);
+}
+
+#[test]
+fn keep_alives_do_not_wait_for_probes_nor_probes_for_keep_alives() {
+    let config = ClientConfig {
+        silence_timeout: Some(Duration::from_secs(60)),
+        keep_alive_interval: Some(Duration::from_secs(20)),
+        ..config()
+    };
+    let mut client = Client::new(config, at(0.0));
+    greet(&mut client, at(0.0));
+    drain(&mut client);
+    for (now, outputs) in [
+        (20.0, &["Transmit[3]"][..]),
+        (30.0, &["Transmit[33]"]),
+        (40.0, &["Transmit[3]"]),
+        (60.0, &["Transmit[3]", "HangUp", "Disconnected(Silent)"]),
+    ] {
+        assert_eq!(client.poll_timeout(), Some(at(now)));
+        client.handle_timeout(at(now));
+        assert_eq!(drain(&mut client), outputs);
+    }
+}
+
 #[test]
 fn server_that_greets_and_hangs_up_is_dialed_ever_more_slowly() {
     let mut client = Client::new(config(), at(0.0));

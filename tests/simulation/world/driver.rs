@@ -125,6 +125,7 @@ impl World {
                     DisconnectReason::ConnectionLost => "connection_lost",
                     DisconnectReason::TimedOut => "timed_out",
                     DisconnectReason::ServerMisbehaved => "server_misbehaved",
+                    DisconnectReason::Silent => "silent",
                 });
                 assert!(retry_at >= self.now);
                 assert_eq!(self.clients[index].connection, None, "{reason}");
