@@ -34,6 +34,7 @@
 //!   forward    from a frame to its recipient: connections, registry, outboxes, memory budgets
 //!   (ground)   config, listen_url            every option
 //!              clock, ids                    time; peer ids
+//!              files                         the operator's files, which may hang
 //!              metrics, counter, histogram   what is counted and measured
 //!              labels                        the values of labels in metrics
 //!              admission                     how many connections may be open
@@ -91,6 +92,7 @@ mod clock;
 mod config;
 mod counter;
 mod entry;
+mod files;
 mod forward;
 mod histogram;
 mod ids;
@@ -111,6 +113,7 @@ pub use config::{
 pub use entry::descriptors::raise_descriptor_limit;
 pub use entry::inherited::Inherited;
 pub use entry::tls::{PemKind, TlsError, self_signed};
+pub use files::read_file;
 pub use ipnet::IpNet;
 pub use listen_url::{ListenUrl, ParseListenUrlError, ParseSchemeError, Scheme};
 pub use metrics::MetricsSnapshot;

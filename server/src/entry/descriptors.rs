@@ -4,6 +4,8 @@ use std::fs;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::config::Limits;
+
 /// Raises this process's limit of file descriptors to the highest that the system allows.
 ///
 /// If the system refuses, the limit stays. Programs call this before they start a server: a library
@@ -27,8 +29,17 @@ pub(crate) fn max_by_descriptors() -> usize {
     max_within(limit, in_use())
 }
 
-/// Warns if there are too few descriptors for `max_connections`.
-pub(crate) fn warn_of_too_few(max_connections: usize, max_by_descriptors: usize) {
+/// Warns of limits for which there are too few descriptors.
+pub(crate) fn warn_of_too_few(limits: &Limits, max_by_descriptors: usize) {
+    let Limits { max_connections, max_connections_per_address, .. } = *limits;
+    if max_connections_per_address >= max_by_descriptors {
+        tracing::warn!(
+            max_connections_per_address,
+            max_by_descriptors,
+            "max-connections-per-address cannot be reached: one address can take all file \
+             descriptors; allow more with `ulimit -n` or LimitNOFILE=, or lower it"
+        );
+    }
     if max_connections > max_by_descriptors {
         tracing::warn!(
             max_connections,

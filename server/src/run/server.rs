@@ -143,7 +143,7 @@ impl Server {
         // After the start of the workers, which use descriptors themselves.
         let max_by_descriptors = descriptors::max_by_descriptors();
         entrance.admissions.set_max_by_descriptors(max_by_descriptors);
-        descriptors::warn_of_too_few(config.limits.max_connections, max_by_descriptors);
+        descriptors::warn_of_too_few(&config.limits, max_by_descriptors);
         let dispatcher = Arc::new(Dispatcher::new(workers.handles()));
         let (stop_accepting, stopped) = watch::channel(false);
         let (starting, started) = oneshot::channel();
@@ -323,7 +323,7 @@ impl ServerHandle {
         let Limits { max_connections, max_connections_per_address, accept_rate, .. } = next.limits;
         let admissions = &entrance.admissions;
         admissions.set_limits(max_connections, max_connections_per_address);
-        descriptors::warn_of_too_few(max_connections, admissions.max_by_descriptors());
+        descriptors::warn_of_too_few(&next.limits, admissions.max_by_descriptors());
         entrance.accept_rate.set_limit(accept_rate, shared.clock.now());
         shared.set_config(next);
         Ok(kept)

@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+mod files;
 mod late;
 mod logs;
 mod memory;
@@ -138,6 +140,30 @@ fn output_that_cannot_be_written_is_an_error_but_a_closed_pipe_is_none() {
         let mut mute = Command::new(PROGRAM);
         mute.arg("--no-such-option").stdout(full()).stderr(full());
         assert_eq!(mute.status().expect("the program exists").code(), Some(2));
+    }
+}
+
+#[test]
+fn a_check_warns_of_what_is_probably_not_meant() {
+    let folder = tempfile::tempdir().expect("the disk has room");
+    let (cert, key) = expired_certificate(folder.path());
+    let mut command = Command::new(PROGRAM);
+    command.args(["--check", "--cert", text(&cert), "--key", text(&key)]);
+    let output = command.env("WADDELL_LISTNE", "tcp://:1").output().expect("the program exists");
+    assert_eq!(output.status.code(), Some(0));
+    let stderr = String::from_utf8(output.stderr).expect("it is text");
+    let lines: Vec<_> = stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{stderr}");
+    assert!(lines[0].ends_with("WADDELL_LISTNE is no option; did you mean WADDELL_LISTEN?"));
+    assert!(lines[1].contains("expired at 2020-02-03T00:00:00Z"), "{stderr}");
+}
+
+#[test]
+fn too_few_descriptors_are_an_error_and_no_panic() {
+    for count in ["5", "6", "7", "8"] {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n $0; exec \"$@\"", count, PROGRAM]);
+        fails(command.arg("--listen=tcp://127.0.0.1:0"), 1, "Too many open files");
     }
 }
 
@@ -282,10 +308,9 @@ fn sighup_reads_the_certificate_again() {
     until(|| shown_certificates(&server).first().is_some_and(|shown| new.contains(shown)));
 }
 
-#[test]
-fn an_expired_certificate_is_used_with_a_warning() {
-    let folder = tempfile::tempdir().expect("the disk has room");
-    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+/// Makes a certificate that expired in 2020.
+fn expired_certificate(folder: &Path) -> (PathBuf, PathBuf) {
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     let pair = rcgen::KeyPair::generate().expect("there are random numbers");
     let mut params =
         rcgen::CertificateParams::new(["localhost".to_owned()]).expect("the name is valid");
@@ -294,6 +319,13 @@ fn an_expired_certificate_is_used_with_a_warning() {
     let expired = params.self_signed(&pair).expect("it can be signed");
     fs::write(&cert, expired.pem()).expect("the disk has room");
     fs::write(&key, pair.serialize_pem()).expect("the disk has room");
+    (cert, key)
+}
+
+#[test]
+fn an_expired_certificate_is_used_with_a_warning() {
+    let folder = tempfile::tempdir().expect("the disk has room");
+    let (cert, key) = expired_certificate(folder.path());
     let mut server = Running::start(
         &["--listen", "tls://127.0.0.1:0", "--cert", text(&cert), "--key", text(&key)],
         1,
@@ -388,6 +420,7 @@ fn connections_beyond_the_last_descriptor_are_refused() {
         log.find_map(|line| line.ok().filter(|line| line.contains(words)))
             .expect("the line is logged")
     };
+    assert!(logged("max-connections-per-address cannot be reached").contains("one address"));
     assert!(logged("max-connections cannot be reached").contains("ulimit -n"));
     let mut first = server.connect(0);
     let id = greeting(&mut first);

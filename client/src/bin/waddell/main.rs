@@ -10,6 +10,9 @@ mod ping;
 mod send;
 mod server;
 
+use std::io;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -35,7 +38,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = Runtime::new().map_err(Failure::from).and_then(|runtime| {
+    let runtime = check_descriptors().and_then(|()| Runtime::new());
+    let result = runtime.map_err(Failure::from).and_then(|runtime| {
         runtime.block_on(async {
             match cli.command {
                 Command::Listen(listen) => listen.run().await,
@@ -49,6 +53,20 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// Checks that the process can open some files. The runtime needs a few for its signals, and panics
+/// without them.
+#[cfg(unix)]
+fn check_descriptors() -> io::Result<()> {
+    let pairs: io::Result<Vec<_>> = (0..4).map(|_| UnixStream::pair()).collect();
+    pairs.map(drop)
+}
+
+/// This system's signals need none.
+#[cfg(not(unix))]
+fn check_descriptors() -> io::Result<()> {
+    Ok(())
 }
 
 const EXAMPLES: &str = "\

@@ -67,7 +67,8 @@ impl Send {
     }
 }
 
-/// Waits until the server has handled the frames that were sent so far, or has ended the connection.
+/// Waits until the server has handled the frames that were sent so far, or has ended the
+/// connection.
 ///
 /// It handles frames in their order. So a message to this client itself comes back after it has
 /// handled those before. Without this, the close would cross with the server's refusal of a frame,

@@ -4,7 +4,9 @@ mod logging;
 mod options;
 mod systemd;
 
+use std::env;
 use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use waddell_server::{
 };
 
 use logging::Logs;
-use options::{LogFormat, Options, Request};
+use options::{LogFormat, Options, Request, warnings};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -70,10 +72,17 @@ fn run(mut options: Options) -> Result<(), Fatal> {
     let sockets = systemd::sockets().map_err(Fatal::configuration)?;
     options.inherited = sockets.iter().filter_map(Inherited::url).collect();
     let config = options.to_config().map_err(Fatal::configuration)?;
+    let warnings =
+        warnings::of_variables(env::vars_os().filter_map(|(name, _)| name.into_string().ok()));
     if options.check {
+        for warning in warnings.into_iter().chain(warnings::of_certificate(&config)) {
+            // The exit code does not depend on it.
+            let _ = writeln!(io::stderr(), "waddell-server: warning: {warning}");
+        }
         return Ok(());
     }
     raise_descriptor_limit();
+    check_descriptors().map_err(|error| Fatal::system("cannot start", &error))?;
     let logs = logging::start(&options.logging)
         .map_err(|error| Fatal::system("cannot start the log", &error))?;
     if let (Some(name), Some(identity)) = (options.self_signed(), &config.identity) {
@@ -87,7 +96,17 @@ fn run(mut options: Options) -> Result<(), Fatal> {
             LogFormat::Json => tracing::info!(name, %cert, "self-signed certificate"),
         }
     }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     serve(config, sockets, Process { inherited: options.inherited, logs })
+}
+
+/// Checks that the process can open some files. The runtime needs a few for its signals, and panics
+/// without them.
+fn check_descriptors() -> io::Result<()> {
+    let pairs: io::Result<Vec<_>> = (0..4).map(|_| UnixStream::pair()).collect();
+    pairs.map(drop)
 }
 
 /// State of the process that a reload needs.

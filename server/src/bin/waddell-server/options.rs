@@ -18,6 +18,7 @@ mod tcp;
 mod tests;
 mod timeouts;
 mod values;
+pub(crate) mod warnings;
 
 use std::env;
 use std::ffi::OsString;
@@ -97,7 +98,7 @@ Examples:
 Variables and the file:
   Every option is also an environment variable, such as WADDELL_LISTEN. Every option except
   --config, --check and --print-config is also a key of the file, such as
-  listen = [\"tcp://0.0.0.0:62443\"].
+  listen = [\"tcp://0.0.0.0:62443\"]. A path in the file is relative to the folder of the file.
   Flags win over variables, and variables win over the file. This also holds for options with the
   same meaning: --addr and --listen, --certfile and --cert, --self-signed and a certificate.
   Times are written 10s, 500ms or 2m. Sizes are written 65536, 64KiB or 1MiB.

@@ -1,6 +1,5 @@
 //! The certificate in use, and its replacement.
 
-use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -11,6 +10,7 @@ use rustls::sign::CertifiedKey;
 use super::error::TlsError;
 use super::expiry::not_after;
 use crate::config::Identity;
+use crate::files;
 use crate::metrics::Metrics;
 
 /// The certificate in use. Existing connections keep the one that they began with.
@@ -131,7 +131,7 @@ impl Certificate {
 
     /// Returns when the certificate in use expires; `None` if its validity cannot be read.
     pub(crate) fn expires(&self) -> Option<SystemTime> {
-        not_after(self.in_use().end_entity_cert().ok()?)
+        expires(&self.in_use())
     }
 
     /// Returns when the certificate in use expires, in seconds since 1970.
@@ -153,6 +153,11 @@ impl ResolvesServerCert for Certificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.in_use())
     }
+}
+
+/// Returns when a certificate expires; `None` if its validity cannot be read.
+pub(super) fn expires(certificate: &CertifiedKey) -> Option<SystemTime> {
+    not_after(certificate.end_entity_cert().ok()?)
 }
 
 /// Returns why files could not be read; `None` if they were read but cannot be used.
@@ -187,7 +192,7 @@ impl FileStamp {
     fn of(path: &Path) -> Option<Self> {
         #[cfg(unix)]
         use std::os::unix::fs::MetadataExt;
-        let metadata = fs::metadata(path).ok()?;
+        let metadata = files::metadata(path).ok()?;
         Some(Self {
             len: metadata.len(),
             modified: metadata.modified().ok(),
@@ -199,6 +204,7 @@ impl FileStamp {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io;
 
     use super::*;

@@ -1,22 +1,25 @@
 //! Loads a certificate and its key from PEM files.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 
+use super::certificate::expires;
 use super::error::TlsError;
 use super::pem;
 use crate::config::Identity;
 
 impl Identity {
-    /// Checks that certificate and key can be read and belong together.
+    /// Checks that certificate and key can be read and belong together. Returns when the
+    /// certificate expires; `None` if its validity cannot be read.
     ///
     /// # Errors
     ///
     /// [`TlsError`] says what is wrong.
-    pub fn check(&self) -> Result<(), TlsError> {
-        self.load().map(drop)
+    pub fn check(&self) -> Result<Option<SystemTime>, TlsError> {
+        self.load().map(|loaded| expires(&loaded))
     }
 
     pub(super) fn load(&self) -> Result<CertifiedKey, TlsError> {

@@ -3,13 +3,13 @@
 //! No error contains anything from a file: it may be a key. The texts of the PEM parser's errors
 //! do, so they are not passed on.
 
-use std::fs;
 use std::path::Path;
 
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::error::{PemKind, TlsError};
+use crate::files::read_file;
 
 /// Reads all certificates of a file: at least one.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -35,7 +35,7 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErro
 /// would not find the first block after it.
 fn read(kind: PemKind, path: &Path) -> Result<Vec<u8>, TlsError> {
     const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-    let mut text = fs::read(path).map_err(|source| {
+    let mut text = read_file(path).map_err(|source| {
         let path = path.to_owned();
         TlsError::Read { kind, path, source }
     })?;
@@ -100,6 +100,8 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tempfile::TempDir;
 
     use super::*;

@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::path::{self, PathBuf};
 
 use clap::{ArgMatches, CommandFactory};
 use toml::Value;
+use waddell_server::Www;
 
 use super::Options;
 use super::error::OptionsError;
@@ -27,6 +29,15 @@ pub(super) fn to_toml(options: &Options, matches: &ArgMatches) -> Result<String,
                 let urls = config.listen.iter().map(|url| Value::String(url.to_string()));
                 Some(Value::Array(urls.collect()))
             }
+            "origin" => {
+                let origins = config.http.origins.iter().cloned().map(Value::String);
+                (!config.http.origins.is_empty()).then(|| Value::Array(origins.collect()))
+            }
+            "www" => match &config.http.www {
+                Www::Demo => None,
+                Www::Off => Some(Value::String("off".to_owned())),
+                Www::Folder(folder) => path(name, Some(folder))?,
+            },
             "cert" => path(name, options.listening.cert())?,
             "key" => path(name, options.listening.key())?,
             "self-signed" => {
@@ -49,8 +60,11 @@ pub(super) fn to_toml(options: &Options, matches: &ArgMatches) -> Result<String,
     Ok(text)
 }
 
-fn path(name: &str, path: Option<&std::path::PathBuf>) -> Result<Option<Value>, OptionsError> {
-    path.map(|path| written(name, path.as_os_str())).transpose()
+/// Returns a path with the same meaning in any folder.
+fn path(name: &str, path: Option<&PathBuf>) -> Result<Option<Value>, OptionsError> {
+    // Fails for an empty path, and where the working directory is gone.
+    let absolute = |path| path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+    path.map(|path| written(name, absolute(path).as_os_str())).transpose()
 }
 
 /// Returns a value as an operator would write it: numbers, true and false without quotes.

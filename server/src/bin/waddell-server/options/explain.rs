@@ -27,11 +27,23 @@ pub(crate) fn explain(error: &BindError) -> String {
 
 /// Returns why a certificate or a key cannot be used, and the option that is to blame.
 pub(super) fn explain_tls(error: &TlsError) -> String {
-    let option = match error.kind() {
-        Some(PemKind::PrivateKey) => "--key",
-        Some(PemKind::Certificate) | None => "--cert",
-    };
-    format!("{option}: {error}")
+    match (error, error.kind()) {
+        (_, Some(PemKind::PrivateKey)) => format!("--key: {error}"),
+        (_, Some(PemKind::Certificate)) | (TlsError::Unusable { .. }, None) => {
+            format!("--cert: {error}")
+        }
+        // No option is to blame.
+        _ => error.to_string(),
+    }
+}
+
+/// Returns the name that is most like `written`, if one is alike at all. Of several, it is the
+/// first.
+pub(super) fn closest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let alike = names.map(|name| (strsim::jaro(written, name), name));
+    // Source of the bound: clap, for flags.
+    let alike = alike.filter(|(likeness, _)| *likeness > 0.7);
+    alike.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, name)| name)
 }
 
 /// Returns clap's error and its tip, if there is one, without the usage and in one line.

@@ -1,21 +1,27 @@
-//! The TOML file. Its keys are the names of the flags, its values become their defaults.
+//! The TOML file. Its keys are the names of the flags, its values become their defaults. A path in
+//! it is relative to its folder.
 
-use std::fs;
+use std::ffi::OsString;
+use std::io;
 use std::path::Path;
 
-use clap::{Arg, Command};
+use clap::{Arg, Command, ValueHint};
+use waddell_server::read_file;
 
 use super::error::OptionsError;
+use super::explain::closest;
 
 /// Reads a file, and makes its values the defaults of the flags.
 pub(super) fn with_file(mut command: Command, file: &Path) -> Result<Command, OptionsError> {
     let place = format!("--config {}", file.display());
-    let text =
-        fs::read_to_string(file).map_err(|error| OptionsError(format!("{place}: {error}")))?;
+    let text = read_file(file)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other))
+        .map_err(|error| OptionsError(format!("{place}: {error}")))?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count()) + 1;
         OptionsError(format!("{place}, line {line}: {}", error.message()))
     })?;
+    let folder = file.parent().unwrap_or(Path::new(""));
     for (key, value) in table {
         if COMMAND_LINE.contains(&key.as_str()) {
             return Err(OptionsError(format!(
@@ -29,7 +35,7 @@ pub(super) fn with_file(mut command: Command, file: &Path) -> Result<Command, Op
                 let all = command.get_arguments().filter_map(Arg::get_long);
                 all.filter(|name| !COMMAND_LINE.contains(name))
             };
-            let hint = closest(&key, names())
+            let hint = closest(&key.replace('_', "-"), names())
                 .map_or(String::new(), |name| format!("; did you mean {name:?}?"));
             return Err(OptionsError(format!("{place}: unknown key {key:?}{hint}")));
         };
@@ -38,7 +44,15 @@ pub(super) fn with_file(mut command: Command, file: &Path) -> Result<Command, Op
                 "{place}: {key}: expected text, a number, true, false or a list of them"
             ))
         })?;
-        command = command.mut_arg(id, |arg| arg.default_values(values));
+        command = command.mut_arg(id, |arg| {
+            let is_path = arg.get_value_hint() == ValueHint::AnyPath;
+            let values = values.into_iter().map(|value| match (key.as_str(), value.as_str()) {
+                ("www", "off") => value.into(),
+                _ if is_path => folder.join(value).into_os_string(),
+                _ => value.into(),
+            });
+            arg.default_values(values.collect::<Vec<OsString>>())
+        });
     }
     Ok(command)
 }
@@ -60,12 +74,4 @@ fn values(value: &toml::Value) -> Option<Vec<String>> {
         toml::Value::Array(list) => list.iter().map(one).collect(),
         other => Some(vec![one(other)?]),
     }
-}
-
-/// Returns the name that has the longest beginning, of three letters at least, in common with
-/// `written`.
-fn closest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let written = written.replace('_', "-");
-    let shared = |name: &str| name.chars().zip(written.chars()).take_while(|(a, b)| a == b).count();
-    names.max_by_key(|name| shared(name)).filter(|name| shared(name) >= 3)
 }

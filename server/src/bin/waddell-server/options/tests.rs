@@ -43,6 +43,41 @@ fn the_table_of_options_is_consistent() {
     }
 }
 
+#[test]
+fn paths_in_a_file_are_relative_to_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = waddell_server::self_signed("localhost", folder.path()).unwrap();
+    fs::create_dir(folder.path().join("pages")).unwrap();
+    let toml = folder.path().join("waddell.toml");
+    let text = "cert = 'localhost.cert.pem'\nkey = './localhost.key.pem'\nwww = 'pages'\n";
+    fs::write(&toml, text).unwrap();
+    let arguments = ["--config", toml.to_str().unwrap()];
+    let with_file = config(&arguments).unwrap();
+    assert_eq!(with_file.identity, Some(identity));
+    assert_eq!(with_file.http.www, waddell_server::Www::Folder(folder.path().join("pages")));
+
+    // What is printed means the same in another folder.
+    let printed = options(&[&arguments[..], &["--print-config"]].concat()).unwrap_err();
+    let elsewhere = file(&printed);
+    assert_eq!(config(&["--config", elsewhere.path().to_str().unwrap()]).unwrap(), with_file);
+
+    fs::write(&toml, "www = 'off'").unwrap();
+    assert_eq!(config(&arguments).unwrap().http.www, waddell_server::Www::Off);
+    let absolute = format!("www = {:?}", folder.path());
+    fs::write(&toml, absolute).unwrap();
+    assert_eq!(
+        config(&arguments).unwrap().http.www,
+        waddell_server::Www::Folder(folder.path().to_owned())
+    );
+}
+
+#[test]
+fn origins_are_printed_as_they_are_compared() {
+    let origins = ["--origin", "HTTPS://Example.org:443", "--print-config"];
+    let printed = options(&origins).unwrap_err();
+    assert!(printed.contains("origin = [\"https://example.org\"]\n"), "{printed}");
+}
+
 /// Fails if the library has a default for an option that has none here, or one that cannot be
 /// written as text.
 #[test]

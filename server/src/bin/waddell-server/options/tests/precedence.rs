@@ -40,8 +40,8 @@ fn a_flag_for_an_address_wins_over_the_file_under_either_name() {
 
 #[test]
 fn a_flag_for_a_certificate_wins_over_the_file_under_either_name() {
-    let new_names = "cert = 'file.pem'\nkey = 'file.key'";
-    let old_names = "certfile = 'file.pem'\npkfile = 'file.key'";
+    let new_names = "cert = '/file.pem'\nkey = '/file.key'";
+    let old_names = "certfile = '/file.pem'\npkfile = '/file.key'";
     for in_file in [new_names, old_names] {
         for flags in [
             ["-certfile", "flag.pem", "-pkfile", "flag.key"],
@@ -50,9 +50,12 @@ fn a_flag_for_a_certificate_wins_over_the_file_under_either_name() {
         ] {
             assert_eq!(chosen(in_file, &flags), expected("flag.pem", "flag.key", ""), "{flags:?}");
         }
-        assert_eq!(chosen(in_file, &["-pkfile", "flag.key"]), expected("file.pem", "flag.key", ""));
-        assert_eq!(chosen(in_file, &["--cert", "flag.pem"]), expected("flag.pem", "file.key", ""));
-        assert_eq!(chosen(in_file, &[]), expected("file.pem", "file.key", ""));
+        assert_eq!(
+            chosen(in_file, &["-pkfile", "flag.key"]),
+            expected("/file.pem", "flag.key", "")
+        );
+        assert_eq!(chosen(in_file, &["--cert", "flag.pem"]), expected("flag.pem", "/file.key", ""));
+        assert_eq!(chosen(in_file, &[]), expected("/file.pem", "/file.key", ""));
     }
 }
 
