@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
+use waddell_core::KEEP_ALIVE_FRAME;
 use waddell_server::{RateLimit, ServerConfig};
 use waddell_tests::transport::Via;
 
@@ -203,5 +204,30 @@ async fn a_peer_is_kept_to_its_rate_and_loses_nothing() {
         }
         // 60 less the burst of 10 and the few more of one read, at 100 per second.
         assert!(start.elapsed() > Duration::from_millis(400), "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_tls_adds_count_towards_the_rate() {
+    let server = TestServer::start_with(|config| {
+        config.limits.rate_limit = Some(RateLimit {
+            frames_per_second: None,
+            bytes_per_second: NonZeroU32::new(10 << 10),
+            burst: Duration::from_secs(1),
+        });
+    });
+    let frames = KEEP_ALIVE_FRAME.repeat(1000);
+    for (via, paused) in [(Via::Tcp, false), (Via::Tls, true)] {
+        let mut peer = Peer::connect(&server, via).await;
+        // Over TLS each byte is a record of 23 bytes.
+        for byte in &frames {
+            peer.send_bytes(&[*byte]).await;
+        }
+        if paused {
+            until(|| server.metrics().peers_paused > 0).await;
+        } else {
+            until(|| server.metrics().keep_alives == 1000).await;
+            assert_eq!(server.metrics().peers_paused, 0);
+        }
     }
 }

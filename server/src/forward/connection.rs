@@ -6,6 +6,7 @@ mod finish;
 mod inbound;
 mod io;
 mod pings;
+mod records;
 mod timer;
 
 use std::future::Future;
@@ -23,6 +24,7 @@ use finish::Finish;
 use inbound::Inbound;
 use io::Io;
 use pings::Pings;
+use records::Records;
 
 use crate::admission::Admission;
 use crate::config::Timeouts;
@@ -61,6 +63,8 @@ struct Connection {
     watch: ProxyWatch,
     /// The shutdown waits for this connection's last read before it closes any peer.
     owes_last_read: bool,
+    /// What TLS adds to the bytes.
+    records: Records,
     /// Set once there is a reason to end.
     finish: Option<Box<Finish>>,
     _admission: Admission,
@@ -120,6 +124,7 @@ impl Connection {
             inbound,
             watch,
             owes_last_read: true,
+            records: Records::default(),
             finish: None,
             _admission: admission,
         };
@@ -352,14 +357,18 @@ impl Connection {
             return self.inbound.take(wire, self.io.peer(), &self.io.worker, counts);
         }
         let mut wire = &*wire;
+        self.records.encrypted(wire.len());
         loop {
             let decrypted = self.decrypt(&mut wire, plain)?;
             let (bytes, _) = plain.split_at_mut(decrypted.len);
+            self.records.decrypted(bytes.len());
             self.inbound.take(bytes, self.io.peer(), &self.io.worker, counts)?;
             if decrypted.closed {
                 return Err(End::Closed(None));
             }
             if decrypted.len == 0 && wire.is_empty() {
+                let overhead = self.records.take_overhead();
+                self.inbound.state.charge(0, overhead, counts.read_at);
                 return Ok(());
             }
         }
