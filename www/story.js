@@ -1,8 +1,12 @@
 // The live view: figures, states and a list of events.
 
 import { find, formatBytes, formatMilliseconds, make } from "./dom.js";
+import { Feed } from "./feed.js";
+import { safeText } from "./text.js";
 
 const MAX_EVENTS = 300;
+/** Longest piece of an event's text. The browser's own errors quote what the other side sent. */
+const MAX_LENGTH = 250;
 const SPARK_POINTS = 30;
 const ARROWS = { out: "↑", in: "↓", note: "·" };
 const ARROW_WORDS = { out: "sent", in: "received", note: "note" };
@@ -43,6 +47,8 @@ class Figure {
 export const signalFigure = new Figure("signal");
 export const directFigure = new Figure("direct");
 
+const events = new Feed(find("event-list"), { limit: MAX_EVENTS, newestFirst: true });
+
 /** Sets one of the states: "server", "signaling", "ice", "call". */
 export function showState(name, value) {
   find(`state-${name}`).textContent = value;
@@ -50,10 +56,10 @@ export function showState(name, value) {
 
 /**
  * Adds an event at the top of the list. `path` is "signal", "direct" or "page", and `direction` is
- * "out", "in" or "note".
+ * "out", "in" or "note". Each piece of `what` keeps its own direction of writing.
  */
 export function logEvent(path, direction, what, bytes) {
-  const list = find("event-list");
+  const pieces = [what].flat().map((text) => make("bdi", "", safeText(text, MAX_LENGTH)));
   const arrow = make("span", "arrow", ARROWS[direction]);
   arrow.setAttribute("role", "img");
   arrow.setAttribute("aria-label", ARROW_WORDS[direction]);
@@ -62,11 +68,10 @@ export function logEvent(path, direction, what, bytes) {
     path,
     make("time", "", clock()),
     arrow,
-    make("span", "what", what),
+    make("span", "what", ...pieces),
     make("span", "bytes", bytes === undefined ? "" : formatBytes(bytes)),
   );
-  list.prepend(item);
-  while (list.childElementCount > MAX_EVENTS) list.lastElementChild.remove();
+  events.add(item);
 }
 
 function clock() {
