@@ -1,17 +1,25 @@
 // The conversation: chat messages and files, in one list.
 
 import { MAX_CHAT_LENGTH } from "./call.js";
-import { announce, find, formatBytes, make } from "./dom.js";
-import { Transfers } from "./transfer.js";
+import { Card } from "./card.js";
+import { find, make } from "./dom.js";
+import { Feed } from "./feed.js";
+import { Files } from "./files.js";
+import { Room } from "./room.js";
+import { safeText } from "./text.js";
+
+/** Entries of the log. An older one is removed, unless the user can still do something with it. */
+const MAX_ENTRIES = 300;
 
 /**
  * Events: `bytes` (detail: direction, bytes) for each piece of a file, `file` (detail: direction,
- * what, bytes) when a file begins or ends.
+ * name, event, bytes) when a file is offered, when it ends, and when it is refused.
  */
 export class Conversation extends EventTarget {
   #call;
-  #transfers;
-  #log = find("log");
+  #files;
+  #room = new Room();
+  #log = new Feed(find("log"), { limit: MAX_ENTRIES });
   #text = find("text");
 
   constructor() {
@@ -47,17 +55,19 @@ export class Conversation extends EventTarget {
   /** Enables the composer for a call that has just connected. */
   open(call) {
     this.#call = call;
-    this.#transfers = new Transfers(call.files, call.maxMessageSize);
-    this.#transfers.addEventListener("transfer", ({ detail }) =>
-      this.#addTransfer(this.#transfers, detail),
+    const files = (this.#files = new Files(call.files, call.maxMessageSize, this.#room));
+    files.addEventListener("transfer", ({ detail }) => this.#addTransfer(files, detail));
+    files.addEventListener("bytes", ({ detail }) => this.#emit("bytes", detail));
+    files.addEventListener("refused", ({ detail }) =>
+      this.#emit("file", { direction: "in", name: detail, event: "refused" }),
     );
-    this.#transfers.addEventListener("bytes", ({ detail }) => this.#emit("bytes", detail));
     this.#enable(true);
   }
 
-  /** Disables the composer. The messages stay. */
+  /** Disables the composer and ends all transfers. The messages and the received files stay. */
   close() {
     this.#call = undefined;
+    this.#files?.close();
     this.#enable(false);
   }
 
@@ -66,94 +76,49 @@ export class Conversation extends EventTarget {
   }
 
   note(text) {
-    this.#append(make("p", "note", text));
+    this.#log.add(make("p", "note", text));
   }
 
   receive(text) {
-    this.#append(this.#bubble(text, "in", "They"));
+    this.#log.add(bubble(safeText(text, MAX_CHAT_LENGTH), "in", "They"));
   }
 
   get isEmpty() {
-    return !this.#log.childElementCount;
+    return this.#log.isEmpty;
   }
 
   #sendText() {
     const text = this.#text.value.trim().slice(0, MAX_CHAT_LENGTH);
     if (!text || !this.#call?.chat(text)) return;
-    this.#append(this.#bubble(text, "out", "You"));
+    this.#log.add(bubble(text, "out", "You"), { shows: true });
     this.#text.value = "";
     this.#fitText();
   }
 
   #sendFiles(files) {
-    for (const file of files) this.#transfers?.send(file);
+    if (!this.#call) return;
+    for (const file of files) this.#files.send(file);
   }
 
-  #bubble(text, direction, who) {
-    return make("p", `bubble ${direction}`, make("span", "hidden", `${who}: `), text);
-  }
-
-  #addTransfer(transfers, transfer) {
-    const name = make("span", "file-name", transfer.name);
-    name.title = transfer.name;
-    const size = make("span", "file-size");
-    const bar = make("progress", "");
-    bar.max = Math.max(transfer.size, 1);
-    bar.setAttribute("aria-label", `Progress of ${transfer.name}`);
-    const status = make("p", "file-status");
-    const sum = make("p", "file-sum");
-    sum.hidden = true;
-    const cancel = make("button", "quiet", "Cancel");
-    cancel.type = "button";
-    cancel.setAttribute("aria-label", `Cancel ${transfer.name}`);
-    cancel.addEventListener("click", () => transfers.cancel(transfer));
-    const item = make(
-      "div",
-      `file ${transfer.outgoing ? "out" : "in"}`,
-      make("div", "file-head", name, size),
-      bar,
-      make("div", "file-foot", status, cancel),
-      sum,
-    );
-    item.setAttribute("role", "group");
-    item.setAttribute("aria-label", transfer.name);
-    // Screen readers announce the start and the end, not the progress.
-    item.setAttribute("aria-live", "off");
-    const report = (what, bytes) => {
-      const direction = transfer.outgoing ? "out" : "in";
-      this.#emit("file", { direction, what: `file ${transfer.name}${what}`, bytes });
-    };
-    announce(`${transfer.outgoing ? "Sending" : "Receiving"} ${transfer.name}`);
-    report("", transfer.size);
-
-    const update = () => {
-      item.dataset.state = transfer.state;
-      status.textContent = describe(transfer);
-      size.textContent = [formatBytes(transfer.size), ...speed(transfer)].join(" · ");
-      bar.value = transfer.size ? transfer.bytes : Number(transfer.isOver);
-      bar.hidden = transfer.isOver;
-      if (!transfer.isOver) return;
-      announce(`${transfer.name}: ${describe(transfer)}`);
-      report(`: ${transfer.state}`);
-      if (transfer.state === "done") {
-        const digest = make("code", "", transfer.sha256);
-        digest.title = transfer.sha256;
-        sum.append("SHA-256 ", digest);
-        sum.hidden = false;
-      }
-      if (transfer.blob) cancel.replaceWith(saveLink(transfer));
-      else cancel.remove();
-    };
-    transfer.addEventListener("change", update);
-    update();
-    this.#append(item);
-  }
-
-  #append(item) {
-    const log = this.#log;
-    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-    log.append(item);
-    if (atEnd || item.matches(".out")) log.scrollTop = log.scrollHeight;
+  #addTransfer(files, transfer) {
+    const { name, size, outgoing } = transfer;
+    const direction = outgoing ? "out" : "in";
+    const card = new Card(transfer, {
+      accept: () => files.accept(transfer),
+      decline: () => files.decline(transfer),
+      cancel: () => files.cancel(transfer),
+      remove: () => {
+        card.discard();
+        this.#room.free(transfer);
+        this.#log.remove(card.element);
+        find("log").focus();
+      },
+    });
+    this.#emit("file", { direction, name, event: "offered", bytes: size });
+    transfer.addEventListener("change", () => {
+      if (transfer.isOver) this.#emit("file", { direction, name, event: transfer.state });
+    });
+    this.#log.add(card.element, { isKept: () => card.isOpen, shows: outgoing });
   }
 
   #handleDrag(event) {
@@ -178,35 +143,7 @@ export class Conversation extends EventTarget {
   }
 }
 
-function describe({ state, outgoing, bytes, size, reason }) {
-  switch (state) {
-    case "waiting":
-      return "Waiting for its turn";
-    case "active":
-      return `${outgoing ? "Sending" : "Receiving"} · ${percent({ bytes, size })} %`;
-    case "checking":
-      return "Waiting for the other side's checksum";
-    case "done":
-      return outgoing ? "Delivered, checksums match" : "Received, checksums match";
-    default:
-      return reason;
-  }
-}
-
-function percent({ bytes, size }) {
-  return size ? Math.floor((100 * bytes) / size) : 100;
-}
-
-/** Returns the average speed of a transfer, or nothing within its first 0.2 s. */
-function speed({ bytes, startedAt, endedAt }) {
-  const seconds = ((endedAt ?? performance.now()) - startedAt) / 1000;
-  return seconds > 0.2 ? [`${formatBytes(Math.round(bytes / seconds))}/s`] : [];
-}
-
-function saveLink(transfer) {
-  const link = make("a", "button primary", "Save");
-  link.href = URL.createObjectURL(transfer.blob);
-  link.download = transfer.name;
-  link.setAttribute("aria-label", `Save ${transfer.name}`);
-  return link;
+function bubble(text, direction, who) {
+  const speaker = make("span", "hidden", `${who}: `);
+  return make("p", `bubble ${direction}`, speaker, make("bdi", "", text));
 }

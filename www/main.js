@@ -57,8 +57,8 @@ function start() {
   );
   switchboard.addEventListener("call", ({ detail }) => handleCall(detail));
   conversation.addEventListener("bytes", ({ detail }) => handleDirectBytes(detail));
-  conversation.addEventListener("file", ({ detail: { direction, what, bytes } }) =>
-    logEvent("direct", direction, what, bytes),
+  conversation.addEventListener("file", ({ detail: { direction, name, event, bytes } }) =>
+    logEvent("direct", direction, ["file ", name, `: ${event}`], bytes),
   );
   showServer();
 

@@ -223,6 +223,11 @@ export async function hears(page, text) {
   await page.locator(".bubble.in", { hasText: text }).waitFor();
 }
 
+/** Waits until a page offers a file to its user, and accepts it. */
+export async function accept(page, name) {
+  await page.getByRole("button", { name: `Accept ${name}`, exact: true }).click();
+}
+
 /** Writes random bytes to a file, which is removed after the tests. */
 export function makeFile(name, size) {
   const bytes = randomBytes(size);

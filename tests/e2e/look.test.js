@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import axe from "axe-core";
 import {
+  accept,
   artifacts,
   hears,
   idOf,
@@ -58,12 +59,16 @@ for (const [width, size] of Object.entries(WIDTHS)) {
       await say(first, "It did. And look: nothing of this passes the server any more.");
       await hears(second, "It did.");
       await second.setInputFiles("#files", makeFile("emperor-penguins.jpg", 3_400_000).path);
+      await first.locator(".file", { hasText: "emperor-penguins.jpg" }).waitFor();
+      await look(first, "offered");
+      await accept(first, "emperor-penguins.jpg");
       await first.waitForSelector('.file.in[data-state="done"]');
       await first.waitForFunction(() =>
         document.querySelector("#direct-path").textContent.includes("host"),
       );
       await look(first, "connected");
       await second.setInputFiles("#files", makeFile("march-of-the-waddle.mp4", 48_000_000).path);
+      await accept(first, "march-of-the-waddle.mp4");
       await first.waitForFunction(() => {
         const progress = document.querySelector(".file:not([data-state=done]) progress");
         return progress?.value > 8e6;
@@ -89,7 +94,10 @@ for (const [width, size] of Object.entries(WIDTHS)) {
 
 test("the page fits the narrowest phones", async () => {
   const options = { viewport: { width: 320, height: 568 } };
-  const [first] = await openPair(browser, server, options);
+  const [first, second] = await openPair(browser, server, options);
+  await assertFits(first);
+  await second.setInputFiles("#files", makeFile(`${"W".repeat(190)}.jpg`, 1_234_567).path);
+  await first.locator('.file[data-state="offered"]').waitFor();
   await assertFits(first);
   await say(first, "M".repeat(400));
   await assertFits(first);
