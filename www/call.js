@@ -7,7 +7,10 @@
 //      |                      |                  |               |
 //      +----------------------+------- ended ----+---------------+
 
+import { Allowance } from "./allowance.js";
+import { readMessage, sendMessage } from "./message.js";
 import { isPolite, Peer } from "./peer.js";
+import { randomToken } from "./signal.js";
 
 const ANSWER_WITHIN_MS = 10_000;
 const CONNECT_WITHIN_MS = 20_000;
@@ -15,19 +18,33 @@ const CONNECT_WITHIN_MS = 20_000;
 const RESTART_ICE_AFTER_MS = 3_000;
 const RECOVER_WITHIN_MS = 25_000;
 const PING_EVERY_MS = 1_000;
+/** Calls that may come in. Each makes a connection, of which a browser has some hundreds. */
+const INCOMING = { most: 10, everyMs: 2_000 };
+/** Pings that are answered. */
+const PONGS = { most: 10, everyMs: 200 };
+/** New ids of the other side that are followed. */
+const MOVES = { most: 10, everyMs: 5_000 };
+/** Claims of a new id that are answered. Each is a signal to the claimed id. */
+const CLAIMS = { most: 5, everyMs: 5_000 };
+/** How often one call starts again because an id has changed. */
+const MAX_REDIALS = 20;
+/** Signals that are kept until there is a new id. */
+const MAX_UNSENT = 200;
 
 /** Longest chat message, in UTF-16 code units. */
 export const MAX_CHAT_LENGTH = 4_000;
 
 /**
- * Holds at most one call. A signal belongs to that call, starts a new one, or is refused.
+ * Holds at most one call. A signal belongs to that call, starts a new one, or is refused. A call of
+ * another peer does not replace the current one.
  *
- * Event: `call` (detail: the new Call).
+ * Events: `call` (detail: the new Call), `missed` (detail: the id of a peer that called meanwhile).
  */
 export class Switchboard extends EventTarget {
   current;
   #signaling;
   #config;
+  #incoming = new Allowance(INCOMING);
 
   constructor(signaling, config) {
     super();
@@ -53,9 +70,10 @@ export class Switchboard extends EventTarget {
   #handleSignal({ from, signal }) {
     const call = this.current;
     if (call?.isLive && signal.call === call.token) {
+      const { remoteId } = call;
       call.handleSignal(from, signal);
-      if (signal.kind === "moved") this.#redial(call);
-    } else if (signal.kind === "description" && signal.opens === true) {
+      if (call.remoteId !== remoteId) this.#redial(call);
+    } else if (signal.kind === "description" && signal.opens) {
       this.#handleIncoming(from, signal);
     } else if (signal.kind === "description") {
       // The other side does not know that this call has ended.
@@ -64,18 +82,17 @@ export class Switchboard extends EventTarget {
   }
 
   #handleIncoming(from, signal) {
-    const call = this.current;
-    const isBusy = call?.isLive && ["connecting", "connected"].includes(call.state);
-    if (isBusy && call.remoteId !== from) {
+    const call = this.current?.isLive ? this.current : undefined;
+    const isOther = call && call.remoteId !== from;
+    if (isOther || !this.#incoming.take()) {
       this.#signaling.send(from, { call: signal.call, kind: "busy" });
+      if (isOther) this.dispatchEvent(new CustomEvent("missed", { detail: from }));
       return;
     }
-    const isCalling = call?.isLive && call.state === "calling";
-    if (isCalling && call.remoteId === from && call.token < signal.call) {
+    if (call?.state === "calling" && call.token < signal.call) {
       return; // Both dialed at once: on both sides the smaller token is the call.
     }
-    if (call?.isLive && call.remoteId === from) call.drop();
-    else call?.hangUp("replaced");
+    call?.drop();
     this.#start({ token: signal.call, remoteId: from, opens: false }).handleSignal(from, signal);
   }
 
@@ -88,10 +105,11 @@ export class Switchboard extends EventTarget {
 
   /** Starts an unfinished call again after an id changed: signals for the old id are lost. */
   #redial(call) {
-    if (call === this.current && call.opens && ["calling", "connecting"].includes(call.state)) {
-      call.drop();
-      this.#start({ token: randomToken(), remoteId: call.remoteId, opens: true });
-    }
+    const isUnfinished = call.opens && ["calling", "connecting"].includes(call.state);
+    if (call !== this.current || !isUnfinished || call.redials === MAX_REDIALS) return;
+    call.drop();
+    const { remoteId, redials } = call;
+    this.#start({ token: randomToken(), remoteId, opens: true, redials: redials + 1 });
   }
 }
 
@@ -110,20 +128,27 @@ class Call extends EventTarget {
 
   #signaling;
   #peer;
+  /** A new id that the other side has claimed over the channel, until the server confirms it. */
+  #claimedId;
   /** Whether a signal of the other side has arrived. */
   #wasAnswered = false;
   #unsent = [];
   #deadline;
   #restart;
   #pinging;
-  #ping = { number: 0, sentAt: 0 };
+  #ping = { number: 0, sentAt: 0, isAnswered: false };
+  #pongs = new Allowance(PONGS);
+  #moves = new Allowance(MOVES);
+  #claims = new Allowance(CLAIMS);
 
-  constructor({ signaling, token, remoteId, opens, config }) {
+  constructor({ signaling, token, remoteId, opens, config, redials = 0 }) {
     super();
     this.token = token;
+    /** The other side's id. The server stamped it: the other side cannot choose it. */
     this.remoteId = remoteId;
     /** Whether this side called. */
     this.opens = opens;
+    this.redials = redials;
     this.#signaling = signaling;
     this.#peer = new Peer({
       polite: isPolite(signaling.id, remoteId),
@@ -168,7 +193,9 @@ class Call extends EventTarget {
 
   /** Sends a chat message. Returns false if there is no channel to send it over. */
   chat(text) {
-    return this.#talk({ kind: "chat", text });
+    const bytes = this.#talk({ kind: "chat", text });
+    if (bytes) this.#emit("bytes", { direction: "out", bytes });
+    return bytes > 0;
   }
 
   hangUp(reason = "hung-up") {
@@ -185,8 +212,6 @@ class Call extends EventTarget {
   }
 
   handleSignal(from, signal) {
-    if (this.remoteId !== from) this.#handleMoved(from);
-    if (!this.isLive) return;
     this.#wasAnswered = true;
     switch (signal.kind) {
       case "description":
@@ -199,6 +224,9 @@ class Call extends EventTarget {
       case "candidate":
         this.#peer.handleSignal({ candidate: signal.candidate });
         break;
+      case "moved":
+        if (this.#believes(signal) && this.#moves.take()) this.#handleMoved(from);
+        break;
       case "bye":
         this.#end("left");
         break;
@@ -208,18 +236,45 @@ class Call extends EventTarget {
     }
   }
 
-  /** Sends this page's new id to the other side, over the channel and through the server. */
+  /**
+   * Sends this page's new id to the other side: through the server, which stamps it, and over the
+   * channel in case the other side has a new id, too.
+   */
   handleOwnId() {
     this.#talk({ kind: "id", id: this.#signaling.id });
+    this.#sendMoved();
     if (this.opens && !this.#wasAnswered) return;
-    const unsent = this.#unsent.splice(0);
-    this.#signal({ kind: "moved" });
-    for (const signal of unsent) this.#signal(signal);
+    for (const signal of this.#unsent.splice(0)) this.#signal(signal);
+  }
+
+  /** Shows the other side this page's id, stamped by the server. Without a connection, does not. */
+  #sendMoved() {
+    const signal = { call: this.token, kind: "moved", proof: this.#proof() };
+    this.#signaling.send(this.#claimedId ?? this.remoteId, signal);
   }
 
   #handleMoved(id) {
+    this.#claimedId = undefined;
+    if (id === this.remoteId) return;
     this.remoteId = id;
     this.#emit("moved", id);
+  }
+
+  /**
+   * Returns what both ends of a direct connection know to be the same, and the ends of no other
+   * connection: the fingerprints of their certificates. Undefined while there is no connection.
+   */
+  #proof() {
+    if (!["connected", "interrupted"].includes(this.state)) return undefined;
+    return this.fingerprints?.toSorted().join(" ");
+  }
+
+  /**
+   * Returns whether a `moved` comes from the other end of this connection. The token does not show
+   * that: the other side may have given it to a third page, and have claimed this page's id there.
+   */
+  #believes({ proof }) {
+    return proof === this.#proof();
   }
 
   #handleOpen() {
@@ -260,27 +315,28 @@ class Call extends EventTarget {
   }
 
   #handleTalk(data) {
-    let message;
-    try {
-      message = JSON.parse(data);
-    } catch {
-      return; // Not a message of this page: the other side may send anything.
-    }
+    const message = readMessage(data);
     switch (message?.kind) {
       case "chat":
         if (typeof message.text !== "string") return;
         this.#emit("bytes", { direction: "in", bytes: data.length });
-        this.#emit("chat", message.text.slice(0, MAX_CHAT_LENGTH));
+        this.#emit("chat", message.text);
         break;
       case "ping":
+        if (!Number.isSafeInteger(message.number) || !this.#pongs.take()) return;
         this.#talk({ kind: "pong", number: message.number });
         break;
       case "pong":
-        if (message.number !== this.#ping.number) return;
+        if (message.number !== this.#ping.number || this.#ping.isAnswered) return;
+        this.#ping.isAnswered = true;
         this.#emit("rtt", performance.now() - this.#ping.sentAt);
         break;
       case "id":
-        if (isPeerId(message.id) && message.id !== this.remoteId) this.#handleMoved(message.id);
+        // The other side may claim any id. So the page shows none before that id has sent a
+        // signal through the server. The claim is only where to send this page's own.
+        if (!isPeerId(message.id) || !this.#proof() || !this.#claims.take()) return;
+        this.#claimedId = message.id;
+        this.#sendMoved();
         break;
       case "bye":
         this.#end("left");
@@ -289,24 +345,21 @@ class Call extends EventTarget {
   }
 
   #sendPing() {
-    this.#ping = { number: this.#ping.number + 1, sentAt: performance.now() };
-    this.#talk({ kind: "ping", number: this.#ping.number });
+    const number = this.#ping.number + 1;
+    this.#ping = { number, sentAt: performance.now(), isAnswered: false };
+    this.#talk({ kind: "ping", number });
   }
 
   #talk(message) {
-    const { talk } = this.#peer.channels;
-    if (talk.readyState !== "open") return false;
-    const text = JSON.stringify(message);
-    talk.send(text);
-    if (message.kind === "chat") this.#emit("bytes", { direction: "out", bytes: text.length });
-    return true;
+    return sendMessage(this.#peer.channels.talk, message);
   }
 
   /** Sends a signal through the server. Without a connection, keeps it until there is a new id. */
   #signal(signal) {
     const whole = { call: this.token, ...signal };
     if (this.opens && !this.#wasAnswered) whole.opens = true;
-    if (!this.#signaling.send(this.remoteId, whole)) this.#unsent.push(signal);
+    if (this.#signaling.send(this.remoteId, whole) || this.#unsent.length >= MAX_UNSENT) return;
+    this.#unsent.push(signal);
   }
 
   #endIn(milliseconds, reason) {
@@ -337,9 +390,4 @@ class Call extends EventTarget {
 /** Returns whether a text is a peer id in the server's form. */
 export function isPeerId(text) {
   return typeof text === "string" && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text);
-}
-
-function randomToken() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

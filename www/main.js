@@ -56,6 +56,7 @@ function start() {
     logEvent("signal", "in", `unreadable message from ${shortId(detail.from)}`, detail.bytes),
   );
   switchboard.addEventListener("call", ({ detail }) => handleCall(detail));
+  switchboard.addEventListener("missed", () => notify("missed", "missed"));
   conversation.addEventListener("bytes", ({ detail }) => handleDirectBytes(detail));
   conversation.addEventListener("file", ({ detail: { direction, name, event, bytes } }) =>
     logEvent("direct", direction, ["file ", name, `: ${event}`], bytes),

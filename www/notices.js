@@ -77,6 +77,11 @@ const TEXTS = {
       "id, ask for a fresh link.",
     action: "Call again",
   },
+  missed: {
+    title: "Another page called",
+    text: "The page told them that you are busy. Their id is in the list of events.",
+    mild: true,
+  },
   left: {
     title: "The other side has left",
     text: "Messages and files stay here until you close the page.",
@@ -86,7 +91,7 @@ const TEXTS = {
 
 const shown = new Map();
 
-/** Shows a notice in a place ("server" or "call"), in place of the notice there. */
+/** Shows a notice in a place ("server", "call" or "missed"), in place of the notice there. */
 export function notify(place, name, action) {
   const known = shown.get(place);
   if (known?.name === name) return;
@@ -106,7 +111,7 @@ export function notify(place, name, action) {
     });
     buttons.append(button);
   }
-  if (place === "call") {
+  if (place !== "server") {
     const close = make("button", "quiet", "Dismiss");
     close.type = "button";
     close.addEventListener("click", () => dismiss(place));

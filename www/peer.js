@@ -23,6 +23,10 @@ export class Peer extends EventTarget {
   #ignoringOffer = false;
   /** Settles once all earlier signals are handled. */
   #handled = Promise.resolve();
+  /** Number of signals that are not handled yet. */
+  #waiting = 0;
+  /** Number of the other side's candidates since its last description. */
+  #candidates = 0;
   #gatheringBegun;
 
   /**
@@ -56,8 +60,13 @@ export class Peer extends EventTarget {
     }
   }
 
-  /** Handles a signal from the other side's `send`. Never throws. */
+  /**
+   * Handles a signal from the other side's `send`. Never throws. Drops signals beyond what a
+   * connection needs.
+   */
   handleSignal(signal) {
+    if (this.#waiting === MAX_WAITING) return this.#handled;
+    this.#waiting++;
     // In order: a candidate has to wait until its description is applied.
     this.#handled = this.#handled.then(() => this.#handle(signal));
     return this.#handled;
@@ -69,6 +78,8 @@ export class Peer extends EventTarget {
       else if (candidate) await this.#handleCandidate(candidate);
     } catch (error) {
       this.#emit("error", error);
+    } finally {
+      this.#waiting--;
     }
   }
 
@@ -144,11 +155,14 @@ export class Peer extends EventTarget {
     // it begins. So wait until it has begun.
     if (collision) await Promise.race([this.#gatheringBegun, sleep(GATHERING_LIMIT)]);
 
+    this.#candidates = 0;
     await connection.setRemoteDescription(description);
     if (description.type === "offer") await this.#describe();
   }
 
   async #handleCandidate(candidate) {
+    if (this.#candidates === MAX_CANDIDATES) return;
+    this.#candidates++;
     try {
       await this.#connection.addIceCandidate(candidate);
     } catch (error) {
@@ -163,6 +177,10 @@ export class Peer extends EventTarget {
   }
 }
 
+/** Most signals that wait until earlier ones are handled. */
+const MAX_WAITING = 256;
+/** Most candidates of one description. The browser checks each of them against each of its own. */
+const MAX_CANDIDATES = 100;
 /** Longest wait for an offer's first candidate before the offer is taken back, in milliseconds. */
 const GATHERING_LIMIT = 1000;
 

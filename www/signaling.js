@@ -1,7 +1,9 @@
 // Messages through the server: signals to other peers, and echoes to this page itself, which
 // measure the round trip.
 
-/** Topic of signals, which are JSON objects in UTF-8. */
+import { readSignal } from "./signal.js";
+
+/** Topic of signals. */
 const SIGNALS = 1;
 /** Topic of echoes: messages that a peer sends to itself. */
 const ECHOES = 2;
@@ -70,13 +72,8 @@ export class Signaling extends EventTarget {
   }
 
   #handleSignal({ from, body }) {
-    let signal;
-    try {
-      signal = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
-    } catch {
-      // Fall through: any peer may send anything.
-    }
-    if (typeof signal?.kind !== "string" || typeof signal.call !== "string") {
+    const signal = readSignal(body);
+    if (!signal) {
       this.#emit("unreadable", { from, bytes: body.length + FRAME_OVERHEAD });
       return;
     }

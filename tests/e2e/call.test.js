@@ -263,11 +263,12 @@ test("messages of other programs are shown as unreadable, and do no harm", async
     topic.send(id, new Uint8Array([0xff, 0xfe, 0x00]));
     topic.send(id, "null");
     topic.send(id, "{}");
-    const description = { type: "offer", sdp: "v=0" };
+    const call = "0".repeat(32);
+    const description = { type: "offer", sdp: "v=0\r\nm=application" };
     for (const signal of [
-      { call: "x", kind: "description", opens: true, description },
-      { call: "x", kind: "candidate", candidate: { candidate: "nonsense" } },
-      { call: "x", kind: "bye" },
+      { call, kind: "description", opens: true, description },
+      { call, kind: "candidate", candidate: { candidate: "nonsense" } },
+      { call, kind: "bye" },
     ]) {
       topic.send(id, JSON.stringify(signal));
     }

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { accept, hears, say, suite } from "./harness.js";
-import { openVictim, told } from "./stranger.js";
+import { accept, hears, idOf, inCall, linkOf, say, suite } from "./harness.js";
+import { openStranger, openVictim, told } from "./stranger.js";
 
 const GIB = 1 << 30;
 /** Most entries of the page's log, and of its list of events. */
@@ -217,6 +217,173 @@ test("a file's name is shown and saved without folders and hidden characters", a
   assert.equal(await page.locator(".file-name").textContent(), "gpj.song.exe");
 });
 
+test("pings are answered at a bounded rate, and with their own number alone", async () => {
+  const [page, stranger] = await openVictim(browser, server);
+  const begin = Date.now();
+  await stranger.evaluate(() => {
+    window.stranger.say({ kind: "ping", number: "n".repeat(10_000) });
+    for (let number = 0; number < 3_000; number++) window.stranger.say({ kind: "ping", number });
+    window.stranger.say({ kind: "chat", text: "No more pings" });
+  });
+  await hears(page, "No more pings");
+  const seconds = (Date.now() - begin) / 1000;
+  await say(page, "No more pongs");
+  const pongs = await stranger.evaluate(async () => {
+    const { talk } = window.stranger;
+    const isLast = ({ text }) => text === "No more pongs";
+    while (!talk.some(isLast)) await new Promise((done) => setTimeout(done));
+    return talk.filter(({ kind }) => kind === "pong").map(({ number }) => number);
+  });
+  assert.ok(pongs.length >= 10 && pongs.length <= 11 + 5 * seconds, `${pongs.length} pongs`);
+  assert.ok(pongs.every(Number.isInteger));
+});
+
+test("an id that is claimed over the channel is not shown", async () => {
+  const [page, stranger] = await openVictim(browser, server);
+  const known = await browser.open(server.page);
+  const ids = { page: await idOf(page), known: await idOf(known) };
+  const strangerId = await stranger.evaluate(() => window.stranger.id);
+  await stranger.evaluate((id) => window.stranger.say({ kind: "id", id }), ids.known);
+  const from = (id) => new RegExp(`^moved from ${id.slice(0, 8)}`);
+  await known.locator(".what", { hasText: from(ids.page) }).waitFor();
+  assert.equal(await page.locator("#remote-id").innerText(), strangerId);
+  assert.equal(await known.locator("#talk").isVisible(), false);
+
+  // The known page is called with the same token, and told that the stranger's new id is that of
+  // the first page. So it sends a signal with the token of that page's call.
+  await stranger.evaluate(async (ids) => {
+    await window.stranger.call(ids.known);
+    window.stranger.say({ kind: "id", id: ids.page });
+  }, ids);
+  await page.locator(".what", { hasText: from(ids.known) }).waitFor();
+  assert.equal(await page.locator("#remote-id").innerText(), strangerId);
+  assert.equal(await page.locator("#talk").getAttribute("data-state"), "connected");
+});
+
+test("a stranger's call replaces neither a call being made nor one that is open", async () => {
+  const silent = await openStranger(browser, server);
+  const other = await openStranger(browser, server);
+  const silentId = await silent.evaluate(() => window.stranger.id);
+  const page = await browser.open(`${server.page}#peer=${silentId}`);
+  await inCall(page, "calling");
+  const isBusy = (id) =>
+    other.evaluate(async (id) => {
+      window.stranger.signals.length = 0;
+      window.stranger.call(id);
+      const isAnswer = ({ kind }) => kind === "busy" || kind === "description";
+      for (;;) {
+        const answer = window.stranger.signals.find(isAnswer);
+        if (answer) return answer.kind === "busy";
+        await new Promise((done) => setTimeout(done));
+      }
+    }, id);
+  assert.ok(await isBusy(await idOf(page)));
+  await page.getByRole("status").filter({ hasText: "Another page called" }).waitFor();
+  assert.equal(await page.locator("#talk").getAttribute("data-state"), "calling");
+  assert.equal(await page.locator("#remote-id").innerText(), silentId);
+
+  const [victim] = await openVictim(browser, server);
+  assert.ok(await isBusy(await idOf(victim)));
+  await victim.getByRole("button", { name: "Dismiss" }).click();
+  assert.equal(await victim.locator("#talk").getAttribute("data-state"), "connected");
+});
+
+test("descriptions with more than data, and floods of candidates, cost no more", async () => {
+  const prepare = (page) => page.addInitScript(countConnections);
+  const page = await browser.open(server.page, { prepare });
+  const stranger = await openStranger(browser, server);
+  await stranger.evaluate(async (id) => {
+    const { signal, token } = window.stranger;
+    const open = (sdp) => {
+      const description = { type: "offer", sdp };
+      signal(id, { call: token, kind: "description", opens: true, description });
+    };
+    const connection = new RTCPeerConnection();
+    for (let i = 0; i < 3; i++) connection.addTransceiver("video");
+    await connection.setLocalDescription();
+    open(connection.localDescription.sdp);
+    open(`v=0\r\nm=application\r\n${"a=x\r\n".repeat(7_000)}`);
+    const sole = new RTCPeerConnection();
+    sole.createDataChannel("talk", { negotiated: true, id: 0 });
+    await sole.setLocalDescription();
+    open(sole.localDescription.sdp);
+    const answers = async (count) => {
+      const isAnswer = ({ kind }) => kind === "description";
+      while (window.stranger.signals.filter(isAnswer).length < count) {
+        await new Promise((done) => setTimeout(done));
+      }
+    };
+    await answers(1);
+    for (let port = 1; port <= 1_000; port++) {
+      const candidate = `candidate:1 1 udp 1 127.0.0.1 ${port} typ host`;
+      const whole = { candidate, sdpMid: "0", sdpMLineIndex: 0 };
+      signal(id, { call: token, kind: "candidate", candidate: whole });
+    }
+    // One of these offers is not lost in the flood. Its answer comes after the candidates.
+    const offers = setInterval(() => open(sole.localDescription.sdp), 100);
+    await answers(2);
+    clearInterval(offers);
+    signal(id, { call: token, kind: "bye" });
+  }, await idOf(page));
+  await inCall(page, "ended");
+  const { descriptions, candidates } = await page.evaluate(() => window.counted);
+  assert.ok(descriptions.every((sdp) => !sdp.includes("m=video") && sdp.length < 32_768));
+  assert.ok(candidates > 0 && candidates <= 100, `${candidates} candidates`);
+  const friend = await browser.open(await linkOf(page));
+  await inCall(friend, "connected");
+});
+
+test("a flood of calls makes a bounded number of connections", async () => {
+  const prepare = (page) => page.addInitScript(countConnections);
+  const page = await browser.open(server.page, { prepare });
+  const id = await idOf(page);
+  const stranger = await openStranger(browser, server);
+  const begin = Date.now();
+  await stranger.evaluate(async (id) => {
+    const sole = new RTCPeerConnection();
+    sole.createDataChannel("talk", { negotiated: true, id: 0 });
+    await sole.setLocalDescription();
+    for (let number = 0; number < 700; number++) {
+      const call = String(number).padStart(32, "0");
+      const description = sole.localDescription;
+      window.stranger.signal(id, { call, kind: "description", opens: true, description });
+    }
+    const isBusy = ({ kind }) => kind === "busy";
+    while (window.stranger.signals.filter(isBusy).length < 600) {
+      await new Promise((done) => setTimeout(done));
+    }
+  }, id);
+  const seconds = (Date.now() - begin) / 1000;
+  const { connections } = await page.evaluate(() => window.counted);
+  // One is made at the start of the page.
+  assert.ok(connections >= 11 && connections <= 12 + seconds / 2, `${connections} connections`);
+});
+
+test("a callee that keeps changing its id does not keep the page calling", async () => {
+  const prepare = async (page) => {
+    await page.addInitScript(countConnections);
+    await page.clock.install();
+  };
+  const stranger = await openStranger(browser, server);
+  const ids = await stranger.evaluate(async () => {
+    const clients = [];
+    for (let i = 0; i < 2; i++) clients.push(await window.stranger.Client.connect("/ws"));
+    for (const [i, client] of clients.entries()) {
+      client.topic(1).addEventListener("message", ({ detail: { from, body } }) => {
+        const { call, kind } = JSON.parse(new TextDecoder().decode(body));
+        if (kind !== "description") return;
+        clients[1 - i].topic(1).send(from, JSON.stringify({ call, kind: "moved" }));
+      });
+    }
+    return clients.map(({ id }) => id);
+  });
+  const page = await browser.open(`${server.page}#peer=${ids[0]}`, { prepare });
+  await page.waitForFunction(() => window.counted.connections >= 22);
+  await page.clock.fastForward(10_000);
+  await page.getByRole("alert").filter({ hasText: "Nobody answered" }).waitFor();
+  assert.equal(await page.evaluate(() => window.counted.connections), 22);
+});
+
 /** Runs in the page: counts how often the log's layout is read, and the frames. */
 function countLayouts() {
   const counted = (window.counted = { layouts: 0, frames: 0 });
@@ -242,6 +409,25 @@ function countBlobParts() {
     constructor(parts, options) {
       super(parts, options);
       blobs.push({ parts: parts.length, type: this.type });
+    }
+  };
+}
+
+/** Runs in the page: counts connections, and what they are given. */
+function countConnections() {
+  const counted = (window.counted = { connections: 0, descriptions: [], candidates: 0 });
+  window.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(...args) {
+      super(...args);
+      counted.connections++;
+    }
+    setRemoteDescription(description) {
+      counted.descriptions.push(description.sdp);
+      return super.setRemoteDescription(description);
+    }
+    addIceCandidate(candidate) {
+      counted.candidates++;
+      return super.addIceCandidate(candidate);
     }
   };
 }

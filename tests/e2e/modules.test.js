@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { isPolite } from "../../www/peer.js";
+import { readSignal } from "../../www/signal.js";
 import { Sha256 } from "../../www/sha256.js";
 import { safeName, safeText } from "../../www/text.js";
 
@@ -58,4 +59,44 @@ test("chat keeps its lines and no hidden characters, and is cut between characte
   assert.equal(safeText("a\n\tb\u202ec\u2067\u0000\u0085\ufeff", 100), "a\n\tbc");
   assert.equal(safeText("👩‍👩‍👧 שלום", 100), "👩‍👩‍👧 שלום");
   assert.equal(safeText("aa🐧", 3), "aa");
+});
+
+test("signals are those of a call for data, and of a bounded length", () => {
+  const call = "0123456789abcdef".repeat(2);
+  const read = (value) => readSignal(Buffer.from(JSON.stringify(value)));
+  const sdp = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
+  const offer = { call, kind: "description", opens: true, description: { type: "offer", sdp } };
+  assert.deepEqual(read(offer), offer);
+  assert.equal(read({ ...offer, opens: "yes" }).opens, false);
+  for (const description of [
+    { type: "offer", sdp: `${sdp}m=video 9 UDP/TLS/RTP/SAVPF 96\r\n` },
+    { type: "offer", sdp: `${sdp}m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n` },
+    { type: "offer", sdp: "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n" },
+    { type: "offer", sdp: "v=0\r\n" },
+    { type: "offer", sdp: sdp + "a=x\r\n".repeat(7_000) },
+    { type: "offer", sdp: 7 },
+    { type: "rollback", sdp },
+    { sdp },
+    null,
+    "offer",
+  ]) {
+    assert.equal(read({ ...offer, description }), undefined, JSON.stringify(description));
+  }
+
+  const candidate = { candidate: "candidate:1 1 udp 1 192.0.2.1 9 typ host", sdpMid: "0" };
+  assert.deepEqual(read({ call, kind: "candidate", candidate }).candidate, candidate);
+  for (const other of [{ candidate: "c".repeat(2_000) }, { candidate: 7 }, null, 7]) {
+    assert.equal(read({ call, kind: "candidate", candidate: other }), undefined);
+  }
+
+  assert.deepEqual(read({ call, kind: "bye", extra: "x".repeat(9_000) }), { call, kind: "bye" });
+  for (const other of ["x", call.toUpperCase(), `${call}0`, 7, null, undefined]) {
+    assert.equal(read({ call: other, kind: "bye" }), undefined);
+  }
+  for (const kind of ["constructor", "", 7, null, undefined]) {
+    assert.equal(read({ call, kind }), undefined);
+  }
+  for (const body of [[], [0xff], Buffer.from("{"), Buffer.from("null"), Buffer.from("[[]]")]) {
+    assert.equal(readSignal(Uint8Array.from(body)), undefined);
+  }
 });
