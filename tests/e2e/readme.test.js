@@ -27,14 +27,37 @@ const here = example
 await writeFile(join(www, "example.js"), here);
 
 test("the README's example opens a data channel between two pages", async () => {
-  const first = await browser.open(server.page, { expect: /SyntaxError/ });
+  const prepare = (page) => page.addInitScript(listConnections);
+  const expect = /SyntaxError|OperationError|TypeError/;
+  const first = await browser.open(server.page, { prepare, expect });
   await first.waitForFunction(() => /I am \S+\./.test(document.body.innerText));
   const [, id] = /I am (\S+)\./.exec(await first.innerText("body"));
   // The first page warns of bytes that are not JSON, and goes on.
   const rubbish = runClient("send", server.tcp.href, id, "--topic", "1", "not JSON");
   assert.equal(await rubbish.exit, 0);
+  // No connection is left of offers that are none. There are as many as it has connections for.
+  const description = { type: "offer", sdp: "none" };
+  for (const signal of [...Array(20).fill({ description }), null, { candidate: {} }]) {
+    const sent = runClient("send", server.tcp.href, id, "--topic", "1", JSON.stringify(signal));
+    assert.equal(await sent.exit, 0);
+  }
+  await first.waitForFunction(() => window.connections.length === 20);
+  await first.waitForFunction(() =>
+    window.connections.every(({ signalingState }) => signalingState === "closed"),
+  );
   const second = await browser.open(`${server.page}#${id}`);
   const greeted = (other) => document.body.innerText.includes(`hello from ${other}`);
   await second.waitForFunction(greeted, id);
   await first.waitForFunction(() => /hello from \S+/.test(document.body.innerText));
 });
+
+/** Runs in the page: lists the connections that it makes. */
+function listConnections() {
+  const connections = (window.connections = []);
+  window.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor() {
+      super();
+      connections.push(this);
+    }
+  };
+}
