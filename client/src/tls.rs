@@ -1,5 +1,7 @@
 //! TLS that trusts one pinned certificate, or the system's roots.
 
+mod explain;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -80,7 +82,7 @@ pub(crate) async fn handshake<S: ByteStream>(
     stream: S,
 ) -> io::Result<TlsStream<S>> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    connector.connect(name, stream).await.map_err(explain)
+    connector.connect(name, stream).await.map_err(explain::explain)
 }
 
 fn builder(provider: Arc<CryptoProvider>) -> ConfigBuilder<ClientConfig, WantsVerifier> {
@@ -92,21 +94,6 @@ fn builder(provider: Arc<CryptoProvider>) -> ConfigBuilder<ClientConfig, WantsVe
 fn connector(mut config: ClientConfig, alpn: Vec<Vec<u8>>) -> TlsConnector {
     config.alpn_protocols = alpn;
     TlsConnector::from(Arc::new(config))
-}
-
-/// Adds advice to common errors.
-fn explain(error: io::Error) -> io::Error {
-    let advice = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(OtherError(
-            why,
-        )))) if why.is::<NotThePinnedCertificate>() => {
-            return io::Error::new(error.kind(), NotThePinnedCertificate);
-        }
-        Some(rustls::Error::InvalidCertificate(_)) => "to trust a self-signed certificate, pin it",
-        Some(rustls::Error::InvalidMessage(_)) => "the server does not speak TLS on this port",
-        Some(_) | None => return error,
-    };
-    io::Error::new(error.kind(), format!("{error}; {advice}"))
 }
 
 /// Compares the server's own certificate with the pinned one. It does not check names, dates,
