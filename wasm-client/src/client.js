@@ -1,28 +1,10 @@
-// The public classes: Client, Topic and WaddellError, with their events and promises.
+// The public classes Client and Topic, with their events and promises.
 //
 // The protocol, the socket and the timer are in Rust (driver.rs). The classes below call a
 // `Driver`, and the `Driver` calls the methods of the handler that `Client` gives it.
 
-/** An `Error` with a `code`; every error of this package is one. */
-export class WaddellError extends Error {
-  constructor(code, message, options) {
-    super(message, options);
-    this.code = code;
-  }
-}
-WaddellError.prototype.name = "WaddellError";
-
-let newDriver; // set when the wasm module starts
-
-export function provide(factory) {
-  newDriver = factory;
-}
-
-export function received(from, topic, body) {
-  return { from, topic, body };
-}
-
-export function ignore() {}
+import init from "./init.js";
+import { Driver, WaddellError } from "./wasm.js";
 
 // Only this module can call the constructors.
 const HERE = Symbol();
@@ -41,14 +23,10 @@ export class Client extends EventTarget {
   #removeListeners; // those on the page and the signal
 
   static async connect(url, options = {}) {
-    if (!newDriver) {
-      throw new WaddellError(
-        "not-initialized",
-        "the wasm module is not initialized: first `await init()`, the default export",
-      );
-    }
     const settings = parseOptions(url, options);
-    if (settings.signal?.aborted) throw abortedBy(settings.signal);
+    const { signal } = settings;
+    if (signal) await unlessAborted(signal, init);
+    else await init();
     return new Promise((resolve, reject) => new Client(HERE, settings, { resolve, reject }));
   }
 
@@ -58,7 +36,7 @@ export class Client extends EventTarget {
     this.#settings = settings;
     this.#connecting = connecting;
     this.#removeListeners = this.#addListeners(settings.signal);
-    this.#driver = newDriver(
+    this.#driver = new Driver(
       {
         dial: () => this.#dial(),
         connected: (id) => this.#connected(id),
@@ -391,6 +369,20 @@ function parseOptions(url, options) {
     WebSocket,
     signal,
   };
+}
+
+/** Calls `start`, and rejects if the signal is aborted before its promise is settled. */
+async function unlessAborted(signal, start) {
+  if (signal.aborted) throw abortedBy(signal);
+  let abort;
+  const aborted = new Promise((_, reject) => (abort = () => reject(abortedBy(signal))));
+  signal.addEventListener("abort", abort);
+  try {
+    await Promise.race([start(), aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+  if (signal.aborted) throw abortedBy(signal);
 }
 
 function abortedBy(signal) {

@@ -1,7 +1,10 @@
 //! The waddell client for JavaScript: browsers, workers and Node.
 //!
 //! ```text
-//!   client.js    the public classes: Client, Topic, WaddellError
+//!   waddell.js   the package's module, and a map of the other JavaScript files
+//!   client.js    the public classes Client and Topic
+//!   init.js      starts the WebAssembly module
+//!   imports.js   what Rust imports; the public class WaddellError
 //!   lib.rs       bindings between JavaScript and Rust
 //!   driver.rs    the core's client and inbox, driven by a socket and a timer
 //!   socket.rs    one WebSocket and its callbacks
@@ -29,17 +32,10 @@ use crate::driver::{Config, Driver};
 #[global_allocator]
 static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 
-#[wasm_bindgen(typescript_custom_section)]
-const TYPES: &str = include_str!("types.d.ts");
-
-#[wasm_bindgen(module = "/src/client.js")]
+#[wasm_bindgen(module = "/src/imports.js")]
 extern "C" {
-    // Classes of `client.js` that the package exports. They are declared as functions, which are
-    // never called, because wasm-bindgen has no `skip_typescript` for classes.
-    #[wasm_bindgen(js_name = Client, reexport, skip_typescript)]
-    fn client_class();
-    #[wasm_bindgen(js_name = Topic, reexport, skip_typescript)]
-    fn topic_class();
+    // Exports the class from the bindings. It is declared as a function, which is never called,
+    // because wasm-bindgen has no `reexport` for classes.
     #[wasm_bindgen(js_name = WaddellError, reexport, skip_typescript)]
     fn waddell_error_class();
 
@@ -52,12 +48,9 @@ extern "C" {
     /// Makes an application's message object.
     fn received(from: &str, topic: u16, body: Uint8Array) -> JsValue;
 
-    /// Sets the function with which `Client.connect` makes drivers.
-    fn provide(new_driver: JsValue);
-
     /// A `Client`'s callbacks for its driver. The driver calls them without holding a borrow, so
     /// each may call the driver again.
-    pub(crate) type Handler;
+    pub type Handler;
 
     #[wasm_bindgen(method, catch)]
     pub(crate) fn dial(this: &Handler) -> Result<WebSocket, JsValue>;
@@ -81,34 +74,30 @@ extern "C" {
     pub(crate) fn closed(this: &Handler, error: Option<WaddellError>) -> Result<(), JsValue>;
 }
 
-/// Runs once when the module is instantiated.
-#[wasm_bindgen(start, private)]
-fn start() {
-    let new_driver = |handler, reconnect_attempts, connect_timeout_ms, keep_alive_ms, max| {
-        let config = Config {
-            reconnect_attempts,
-            connect_timeout_ms,
-            keep_alive_ms,
-            max_buffered_amount: max,
-        };
-        DriverHandle(Driver::new(handler, config))
-    };
-    provide(
-        Closure::<dyn Fn(Handler, f64, f64, f64, f64) -> DriverHandle>::new(new_driver)
-            .into_js_value(),
-    );
-}
-
 /// A handle of a driver for `client.js`.
 ///
 /// Every method takes `&self`, and none holds a borrow while JavaScript runs. So listeners may call
 /// any of them at any time.
-#[wasm_bindgen(js_name = Driver, private, skip_typescript)]
+#[wasm_bindgen(js_name = Driver, skip_typescript)]
 #[derive(Debug)]
 pub struct DriverHandle(Rc<Driver>);
 
 #[wasm_bindgen(js_class = Driver)]
 impl DriverHandle {
+    /// Makes a driver from options that `client.js` has checked.
+    #[wasm_bindgen(constructor)]
+    pub fn new(
+        handler: Handler,
+        reconnect_attempts: f64,
+        connect_timeout_ms: f64,
+        keep_alive_ms: f64,
+        max_buffered_amount: f64,
+    ) -> Self {
+        let config =
+            Config { reconnect_attempts, connect_timeout_ms, keep_alive_ms, max_buffered_amount };
+        Self(Driver::new(handler, config))
+    }
+
     /// Dials for the first time.
     pub fn start(&self) {
         self.0.drain();

@@ -4,7 +4,7 @@ use js_sys::Function;
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, MessageEvent, WebSocket};
 
-#[wasm_bindgen(module = "/src/client.js")]
+#[wasm_bindgen(module = "/src/imports.js")]
 extern "C" {
     /// Callback for error events, which does nothing: a close event follows each. Without a
     /// listener for errors, Node's `ws` package ends the process.

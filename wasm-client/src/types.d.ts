@@ -1,4 +1,36 @@
-/// <reference lib="esnext.disposable" />
+// Declared by TypeScript 5.2 and later in the library `esnext.disposable`.
+declare global {
+    interface SymbolConstructor {
+        readonly dispose: unique symbol;
+    }
+    interface Disposable {
+        [Symbol.dispose](): void;
+    }
+}
+
+/**
+ * Starts the WebAssembly module, as {@link Client.connect} does by itself. Call it to do that
+ * earlier, or from another address. The first call counts. Rejects with a {@link WaddellError}:
+ *
+ * - `load-failed`: the module cannot be fetched, or may not run here. The next call tries again.
+ * - `invalid-option`: the argument is something else.
+ */
+export default function init(options?: InitOptions): Promise<InitOutput>;
+
+/** Options of {@link init}. */
+export interface InitOptions {
+    /** The address, bytes or module of the file `waddell/waddell_bg.wasm`. */
+    module_or_path: InitInput | Promise<InitInput>;
+}
+
+/** What {@link InitOptions.module_or_path} can be. */
+export type InitInput = string | URL | Request | Response | BufferSource | WebAssembly.Module;
+
+/** The WebAssembly module's exports. */
+export interface InitOutput {
+    /** Its memory, whose size is that of all clients together. */
+    readonly memory: WebAssembly.Memory;
+}
 
 /**
  * A client of a waddell server, which reconnects until it is closed.
@@ -15,7 +47,7 @@ export class Client extends EventTarget {
      * Resolves when the client has received its first id. Rejects with a {@link WaddellError}:
      *
      * - `invalid-url`, `invalid-option`, `no-websocket`: an argument is wrong or missing.
-     * - `not-initialized`: `init` was not awaited.
+     * - `load-failed`: the WebAssembly module cannot be fetched, or may not run here.
      * - `websocket-refused`: the WebSocket constructor refused the address.
      * - `connect-failed`: the `reconnectAttempts` are used up.
      * - `aborted`: the signal was aborted first.
@@ -177,8 +209,11 @@ export interface Message {
     /** The number of its topic. */
     topic: number;
     /** The body. */
-    body: Uint8Array<ArrayBuffer>;
+    body: Bytes;
 }
+
+/** `Uint8Array<ArrayBuffer>`; plain `Uint8Array` before TypeScript 5.7. */
+export type Bytes = ReturnType<Uint8ArrayConstructor["of"]>;
 
 /** Bytes; a string is sent as UTF-8. */
 export type BodyPart = string | ArrayBufferLike | ArrayBufferView;
@@ -201,9 +236,9 @@ export type ErrorCode =
     | "invalid-peer-id"
     | "invalid-topic"
     | "invalid-url"
+    | "load-failed"
     | "no-websocket"
     | "not-connected"
-    | "not-initialized"
     | "server-misbehaved"
     | "timed-out"
     | "websocket-refused";

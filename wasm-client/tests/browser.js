@@ -17,14 +17,14 @@ const POLICY =
   "worker-src 'self'";
 
 /** Serves `files` (path -> text), for other paths those of `folder`, and waddell on `/ws`. */
-export async function serveFiles(folder, files = {}) {
+export async function serveFiles(folder, files = {}, policy = POLICY) {
   const http = createServer(async (request, response) => {
     const path = normalize(new URL(request.url, "http://host").pathname);
     const name = path === "/" ? "/index.html" : path;
     try {
       const body = files[name] ?? (await readFile(join(folder, name)));
       const type = TYPES[name.split(".").pop()] ?? "application/octet-stream";
-      response.writeHead(200, { "content-type": type, "content-security-policy": POLICY });
+      response.writeHead(200, { "content-type": type, "content-security-policy": policy });
       response.end(body);
     } catch {
       response.writeHead(404).end();

@@ -9,12 +9,12 @@ import { frame, PEER, pkg, vectors } from "./support.js";
 after(closeBrowser);
 
 /** Runs `body` with a page whose module script is `script`. */
-async function withPage(script, body, files = {}) {
+async function withPage(script, body, { policy, ...files } = {}) {
   const server = await serveFiles(pkg, {
     "/index.html": '<!doctype html><script type="module" src="/main.js"></script>',
     "/main.js": script,
     ...files,
-  });
+  }, policy);
   try {
     const opened = await open(server.url);
     await body(opened, server);
@@ -25,8 +25,6 @@ async function withPage(script, body, files = {}) {
 }
 
 const ECHO = `
-  import init, { Client } from "/web/waddell.js";
-  await init();
   const client = await Client.connect("/ws");
   const topic = client.topic(1);
   topic.send(client.id, ["grü", new TextEncoder().encode("ße")]);
@@ -37,33 +35,79 @@ const ECHO = `
   client.close();
 `;
 
-test("a plain page sends and receives", () =>
-  withPage(`const done = (text) => (document.title = text); ${ECHO}`, async (opened) => {
-    assert.equal(await result(opened), "grüße");
-    assert.deepEqual(opened.errors, []);
-  }));
+for (const folder of ["inline", "web"]) {
+  const IMPORT = `import init, { Client } from "/${folder}/waddell.js";`;
 
-test("a worker sends and receives", () =>
+  test(`a plain page sends and receives (${folder})`, () =>
+    withPage(
+      `${IMPORT} const done = (text) => (document.title = text); ${ECHO}`,
+      async (opened) => {
+        assert.equal(await result(opened), "grüße");
+        assert.deepEqual(opened.errors, []);
+      },
+    ));
+
+  test(`a worker sends and receives (${folder})`, () =>
+    withPage(
+      `const worker = new Worker("/worker.js", { type: "module" });
+       worker.onmessage = ({ data }) => (document.title = data);`,
+      async (opened) => {
+        assert.equal(await result(opened), "grüße");
+        assert.deepEqual(opened.errors, []);
+      },
+      { "/worker.js": `${IMPORT} const done = (text) => postMessage(text); ${ECHO}` },
+    ));
+
+  test(`init and connect start one module, in any order (${folder})`, () =>
+    withPage(
+      `${IMPORT}
+       const [one, client, two] = await Promise.all([init(), Client.connect("/ws"), init()]);
+       client.topic(1).send(client.id, "x");
+       for await (const { body } of client.topic(1)) break;
+       document.title = [one === two, two === (await init()), client.state];`,
+      async (opened) => assert.equal(await result(opened), "true,true,open"),
+    ));
+}
+
+test("the wasm file may be at another address", () =>
   withPage(
-    `const worker = new Worker("/worker.js", { type: "module" });
-     worker.onmessage = ({ data }) => (document.title = data);`,
-    async (opened) => {
-      assert.equal(await result(opened), "grüße");
-      assert.deepEqual(opened.errors, []);
-    },
-    { "/worker.js": `const done = (text) => postMessage(text); ${ECHO}` },
+    `import init, { Client } from "/inline/waddell.js";
+     const wrong = await init("/web/wasm_bg.wasm").catch((error) => error);
+     const missing = await init({ module_or_path: "/missing" }).catch((error) => error);
+     await init({ module_or_path: "/web/wasm_bg.wasm" });
+     const client = await Client.connect("/ws");
+     document.title = [wrong.code, missing.code, client.state];`,
+    async (opened) => assert.equal(await result(opened), "invalid-option,load-failed,open"),
   ));
 
-test("before init the error is not-initialized", () =>
+test("a page whose policy forbids WebAssembly is told so, and the next attempt tries again", () =>
+  withPage(
+    `import { Client } from "/inline/waddell.js";
+     const first = await Client.connect("/ws").catch((error) => error);
+     const second = await Client.connect("/ws").catch((error) => error);
+     document.title = [first.code, second !== first, first.message];`,
+    async (opened) => {
+      const title = await result(opened);
+      assert.match(title, /^load-failed,true,.*Content Security Policy/);
+    },
+    { policy: "default-src 'none'; script-src 'self'; connect-src 'self'" },
+  ));
+
+test("an aborted signal ends connect, even while the wasm file is on its way", () =>
   withPage(
     `import { Client } from "/web/waddell.js";
-     Client.connect("/ws").catch((error) => (document.title = error.code));`,
-    async (opened) => assert.equal(await result(opened), "not-initialized"),
+     const controller = new AbortController();
+     globalThis.fetch = () => {
+       controller.abort();
+       return new Promise(() => {});
+     };
+     const { signal } = controller;
+     document.title = await Client.connect("/ws", { signal }).catch(({ code }) => code);`,
+    async (opened) => assert.equal(await result(opened), "aborted"),
   ));
 
 const CONNECTED = `
-  import init, { Client } from "/web/waddell.js";
-  await init();
+  import { Client } from "/web/waddell.js";
   globalThis.client = await Client.connect("/ws", { reconnectAttempts: Infinity });
   document.title = "connected";
 `;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, test } from "node:test";
 
-import { Topic, WaddellError } from "../pkg/node.js";
+import { Topic, WaddellError } from "../pkg/inline/waddell.js";
 import {
   Client,
   connect,

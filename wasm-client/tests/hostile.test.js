@@ -150,7 +150,7 @@ test("giant messages pass through without growing the module's memory", () =>
       socket.send(Buffer.concat([giant, frame(PEER, 1, "end")]));
     },
     async (server) => {
-      const { default: init } = await import("../pkg/node.js");
+      const { default: init } = await import("../pkg/inline/waddell.js");
       const { memory } = await init();
       const client = await connect(server);
       assert.equal(text((await read(client.topic(1), 1))[0]), "end");
@@ -196,7 +196,7 @@ test("events of a socket that was hung up reach no client", async () => {
       };
     }
   }
-  const { Client } = await import("../pkg/node.js");
+  const { Client } = await import("../pkg/inline/waddell.js");
   const controller = new AbortController();
   const connecting = Client.connect("ws://host/", {
     WebSocket: Stale,
@@ -238,7 +238,7 @@ test("a socket that reports within its own calls is understood", async () => {
       this.onclose?.({});
     }
   }
-  const { Client } = await import("../pkg/node.js");
+  const { Client } = await import("../pkg/inline/waddell.js");
   const connecting = Client.connect("ws://host/", {
     WebSocket: Eager,
     reconnectAttempts: 0,

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
-import init from "../pkg/node.js";
+import init from "../pkg/inline/waddell.js";
 import { connect, frame, PEER, read, text, withServer } from "./support.js";
 
 setFlagsFromString("--expose-gc");

@@ -1,11 +1,12 @@
 // A program that `tsc --strict` must accept, and mistakes that it must refuse.
 
 import init, { Client, Topic, WaddellError } from "waddell";
-import type { Body, ClientState, ConnectOptions, ErrorCode, Message } from "waddell";
+import type { Body, Bytes, ClientState, ConnectOptions, ErrorCode, Message } from "waddell";
 import { Client as BundledClient } from "waddell/bundler";
 import { WebSocket } from "ws";
 
 await init();
+await init({ module_or_path: new URL("https://host/waddell_bg.wasm") });
 
 const options: ConnectOptions = {
   reconnectAttempts: Infinity,
@@ -35,10 +36,14 @@ try {
   topic.addEventListener("message", (event) => event.detail.body.byteLength);
   for await (const { from, topic: number, body } of topic) {
     const message: Message = { from, topic: number, body };
-    void message;
+    const bytes: Bytes = body;
+    // Parameters of functions that take no view of a SharedArrayBuffer.
+    const digest = await crypto.subtle.digest("SHA-256", body);
+    void [message, bytes, new Blob([body]), digest];
   }
   topic.lost.toFixed();
   client.close();
+  client[Symbol.dispose]();
   void [state, target];
 
   // @ts-expect-error a topic is a number
@@ -51,6 +56,8 @@ try {
   client.addEventListener("id", (event: number) => event);
   // @ts-expect-error there is no such option
   await Client.connect("wss://host/ws", { reconnect: true });
+  // @ts-expect-error the source of the module is a property
+  await init("waddell_bg.wasm");
   // @ts-expect-error the id is read-only
   client.id = "mine";
   // @ts-expect-error only connect makes clients

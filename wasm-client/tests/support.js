@@ -12,9 +12,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { WebSocket, WebSocketServer } from "ws";
 
-import init, { Client } from "../pkg/node.js";
-
-await init();
+import { Client } from "../pkg/inline/waddell.js";
 
 export const pkg = resolve(import.meta.dirname, "../pkg");
 export const PEER = "00010203-0405-4607-8809-0a0b0c0d0e0f";

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //!   wasm-client/pkg/
-//!     package.json  README.md  LICENSE  auto.js  node.js
-//!     web/        waddell.js  waddell_bg.wasm  ...     wasm-pack's target `web`: pages, Node
-//!     bundler/    waddell.js  waddell_bg.js    ...     wasm-pack's target `bundler`
+//!     package.json  README.md  LICENSE
+//!     inline/     contains the wasm file as text: bundlers, Node, pages
+//!     web/        fetches the wasm file: pages, and those of the server
+//!     bundler/    imports the wasm file: bundlers that can do that
+//!       waddell.js  waddell.d.ts  client.js  init.js     from `src/`, the same in each folder
+//!       load.js                                          from `npm/`, one for each folder
+//!       wasm.js  wasm_bg.wasm  snippets/                 from wasm-pack, except for `src/`
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -20,7 +24,7 @@ use crate::install;
 ///
 /// # Errors
 ///
-/// If a tool fails, or the package is larger than [`MAX_GZIP_LEN`].
+/// If a tool fails, or a folder of the package is larger than [`MAX_GZIP_LEN`].
 pub(crate) fn build() -> Result<PathBuf> {
     install::wasm_target()?;
     let tools = tools()?;
@@ -28,11 +32,17 @@ pub(crate) fn build() -> Result<PathBuf> {
     let staging = target_dir().join("npm");
     remove_dir(&staging)?;
     for target in ["web", "bundler"] {
-        wasm_pack(&tools, target, &staging.join(target))?;
+        let folder = staging.join(target);
+        wasm_pack(&tools, target, &folder)?;
+        add_sources(target, &folder)?;
     }
-    minify(&staging.join("web"))?;
+    add_inline(&staging.join("web"), &staging.join("inline"))?;
+    // Applications import `inline`, and the server's pages `web`.
+    for folder in ["inline", "web"] {
+        minify(&staging.join(folder))?;
+        check_size(folder, &staging.join(folder))?;
+    }
     add_static_files(&staging)?;
-    check_size(&staging.join("web"))?;
 
     let package = root().join("wasm-client/pkg");
     for entry in entries(&package)? {
@@ -75,11 +85,11 @@ fn wasm_pack(tools: &[PathBuf], target: &str, out_dir: &Path) -> Result<()> {
     let wasm_pack = tools.first().context("the tools have a folder")?.join(exe("wasm-pack"));
     // Without `no-install` it would download missing tools.
     let mut build = program(wasm_pack, ["build", "wasm-client", "--mode", "no-install"]);
-    build.args(["--profile", "wasm", "--target", target, "--out-name", "waddell", "--out-dir"]);
+    build.args(["--profile", "wasm", "--target", target, "--out-name", "wasm", "--no-typescript"]);
     // The module contains the paths of source files for panics: shorten them.
     let remap = cargo_home().map(|home| format!("--remap-path-prefix={}=cargo", home.display()));
     build.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remap.unwrap_or_default());
-    run(build.arg(out_dir).env("PATH", path))?;
+    run(build.arg("--out-dir").arg(out_dir).env("PATH", path))?;
     // These files are for packages with one target.
     for name in ["package.json", ".gitignore", "README.md"] {
         let file = out_dir.join(name);
@@ -90,10 +100,35 @@ fn wasm_pack(tools: &[PathBuf], target: &str, out_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Minifies the files for pages without a bundler, by a third. Bundlers do that themselves.
-fn minify(web: &Path) -> Result<()> {
+/// Adds the files around wasm-pack's to a folder of the package.
+fn add_sources(folder: &str, to: &Path) -> Result<()> {
+    let sources = root().join("wasm-client");
+    for name in ["waddell.js", "client.js", "init.js"] {
+        copy(&sources.join("src").join(name), &to.join(name))?;
+    }
+    copy(&sources.join("src/types.d.ts"), &to.join("waddell.d.ts"))?;
+    copy(&sources.join("npm").join(folder).join("load.js"), &to.join("load.js"))
+}
+
+/// Makes the folder whose wasm file is text within `load.js`.
+fn add_inline(web: &Path, inline: &Path) -> Result<()> {
+    let mut files = Vec::new();
+    list(web, &mut files)?;
+    for from in files.iter().filter(|file| file.extension().is_none_or(|ext| ext != "wasm")) {
+        let to = inline.join(from.strip_prefix(web)?);
+        create_dir(to.parent().context("a file has a folder")?)?;
+        copy(from, &to)?;
+    }
+    add_sources("inline", inline)?;
+    let load = inline.join("load.js");
+    let gzip = node("gzipSync(file, { level: 9 }).toString('base64')", &web.join("wasm_bg.wasm"))?;
+    write(&load, &read(&load)?.replace("@GZIP@", &gzip))
+}
+
+/// Minifies the scripts of a folder, by a third. Not all users have a bundler that does that.
+fn minify(folder: &Path) -> Result<()> {
     let terser = root().join("tools/node_modules/terser/bin/terser");
-    for file in page_files(web)? {
+    for file in page_files(folder)? {
         if file.extension().is_some_and(|extension| extension == "js") {
             let mut minify = program("node", []);
             minify.arg(&terser).args(["--module", "--compress", "--mangle", "--ecma", "2022"]);
@@ -108,21 +143,16 @@ fn add_static_files(package: &Path) -> Result<()> {
     let sources = root().join("wasm-client");
     copy(&sources.join("README.md"), &package.join("README.md"))?;
     copy(&root().join("LICENSE"), &package.join("LICENSE"))?;
-    for entry in ["auto.js", "node.js"] {
-        copy(&sources.join("npm").join(entry), &package.join(entry))?;
-    }
-    let template = sources.join("npm/package.json");
-    let manifest = fs::read_to_string(&template)
-        .with_context(|| format!("cannot read {}", template.display()))?
-        .replace("@VERSION@", env!("CARGO_PKG_VERSION"));
-    let file = package.join("package.json");
-    fs::write(&file, manifest).with_context(|| format!("cannot write {}", file.display()))
+    let manifest = read(&sources.join("npm/package.json"))?;
+    let manifest = manifest.replace("@VERSION@", env!("CARGO_PKG_VERSION"));
+    write(&package.join("package.json"), &manifest)
 }
 
 /// Prints the sizes of the files that a page loads, and checks their sum.
-fn check_size(web: &Path) -> Result<()> {
+fn check_size(name: &str, folder: &Path) -> Result<()> {
     let mut total = 0;
-    for file in &page_files(web)? {
+    println!("{name}/");
+    for file in &page_files(folder)? {
         let raw_len = file.metadata()?.len();
         let gzip_len = gzip_len(file)?;
         total += gzip_len;
@@ -133,15 +163,15 @@ fn check_size(web: &Path) -> Result<()> {
     // This also fails without wasm-opt, which is optional for wasm-pack.
     ensure!(
         total <= MAX_GZIP_LEN,
-        "the package is too large: {total} bytes gzip, of {MAX_GZIP_LEN} at most"
+        "{name} is too large: {total} bytes gzip, of {MAX_GZIP_LEN} at most"
     );
     Ok(())
 }
 
 /// Returns the files that a page loads.
-fn page_files(web: &Path) -> Result<Vec<PathBuf>> {
+fn page_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    list(web, &mut files)?;
+    list(folder, &mut files)?;
     files.retain(|file| file.extension().is_some_and(|ext| ext == "js" || ext == "wasm"));
     files.sort();
     Ok(files)
@@ -149,10 +179,18 @@ fn page_files(web: &Path) -> Result<Vec<PathBuf>> {
 
 /// Returns the gzip length of a file in bytes.
 fn gzip_len(file: &Path) -> Result<u64> {
-    let script = "process.stdout.write(String(require('node:zlib').gzipSync(\
-                  require('node:fs').readFileSync(process.argv[1]), { level: 9 }).length))";
-    let len = output(Command::new("node").args(["--eval", script, "--"]).arg(file))?;
+    let len = node("String(gzipSync(file, { level: 9 }).length)", file)?;
     len.parse().with_context(|| format!("node printed {len:?} instead of a length"))
+}
+
+/// Returns the value of a JavaScript expression about the bytes `file`, with `node:zlib` in scope.
+fn node(expression: &str, file: &Path) -> Result<String> {
+    let script = format!(
+        "const {{ gzipSync }} = require('node:zlib'); \
+         const file = require('node:fs').readFileSync(process.argv[1]); \
+         process.stdout.write({expression})"
+    );
+    output(Command::new("node").args(["--eval", &script, "--"]).arg(file))
 }
 
 /// Adds all files below a folder to `files`.
@@ -182,6 +220,14 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to)
         .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
     Ok(())
+}
+
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn create_dir(dir: &Path) -> Result<()> {

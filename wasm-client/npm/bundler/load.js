@@ -1,0 +1,6 @@
+// The bundler has loaded the wasm module already.
+import * as wasm from "./wasm_bg.wasm";
+
+export default async function load() {
+  return wasm;
+}

@@ -1,0 +1,17 @@
+// Loads the wasm file that lies beside this module.
+import start from "./wasm.js";
+
+export default async function load(source) {
+  if (source) return start(source);
+  let file = "wasm_bg.wasm";
+  try {
+    file = new URL("wasm_bg.wasm", import.meta.url);
+    return await start({ module_or_path: file });
+  } catch (cause) {
+    throw new Error(
+      `${file}: ${cause.message}; if a bundler left this file out, import "waddell", which ` +
+        'contains it, instead of "waddell/web", or give `init({ module_or_path })` its address',
+      { cause },
+    );
+  }
+}

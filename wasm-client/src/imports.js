@@ -1,0 +1,17 @@
+// What the wasm module imports.
+
+/** An `Error` with a `code`; every error of this package is one. */
+export class WaddellError extends Error {
+  constructor(code, message, options) {
+    super(message, options);
+    this.code = code;
+  }
+}
+WaddellError.prototype.name = "WaddellError";
+
+/** Makes an application's message object. */
+export function received(from, topic, body) {
+  return { from, topic, body };
+}
+
+export function ignore() {}
