@@ -18,7 +18,6 @@ export class Client extends EventTarget {
   #id = null;
   #state = "connecting";
   #closeError; // why the client was closed, if not by `close` or by the driver
-  #lastError; // of the latest lost connection or failed attempt
   #connecting; // resolve and reject of the promise that `connect` returned
   #removeListeners; // those on the page and the signal
 
@@ -42,7 +41,7 @@ export class Client extends EventTarget {
         connected: (id) => this.#connected(id),
         message: (topic, message) => offer(this.#topics.get(topic), message),
         disconnected: (error, retryInMs) => this.#disconnected(error, retryInMs),
-        closed: (error) => this.#closed(error),
+        closed: (lastError) => this.#closed(lastError),
       },
       settings.reconnectAttempts,
       settings.connectTimeoutMs,
@@ -103,16 +102,15 @@ export class Client extends EventTarget {
 
   #disconnected(error, retryInMs) {
     this.#id = null;
-    this.#lastError = error;
     this.#enter("waiting");
     this.#emit("error", { code: error.code, error, retryInMs });
   }
 
-  #closed(error) {
+  /** `lastError` is that of the last attempt, if no attempt is left. */
+  #closed(lastError) {
     this.#id = null;
     this.#removeListeners();
-    if (error) error.cause = this.#lastError;
-    error = this.#closeError ?? error ?? null;
+    const error = this.#closeError ?? (lastError ? connectFailed(lastError) : null);
     this.#connecting.reject(error ?? new WaddellError("closed", "the client was closed"));
     this.#enter("closed");
     for (const topic of this.#topics.values()) end(topic);
@@ -383,6 +381,12 @@ async function unlessAborted(signal, start) {
     signal.removeEventListener("abort", abort);
   }
   if (signal.aborted) throw abortedBy(signal);
+}
+
+function connectFailed(cause) {
+  const { message, closeCode, closeReason } = cause;
+  const options = { cause, closeCode, closeReason };
+  return new WaddellError("connect-failed", `no reconnect attempt is left: ${message}`, options);
 }
 
 function abortedBy(signal) {

@@ -15,7 +15,7 @@ use web_sys::{MessageEvent, WebSocket};
 
 use crate::socket::Socket;
 use crate::timer::{Timer, from_ms, now, to_ms};
-use crate::{Handler, WaddellError, to_js};
+use crate::{Handler, WaddellError, disconnect_error, to_js};
 
 /// An application's options, checked by `client.js`. Infinity: no limit, or never.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,8 @@ pub(crate) struct Driver {
     sockets: Cell<u32>,
     /// `None` once the client is closed.
     timer: RefCell<Option<Timer>>,
+    /// The latest socket's close event, until the client reports the loss; else `undefined`.
+    close_event: RefCell<JsValue>,
     /// Whether a caller further up the stack is draining the client's outputs.
     draining: Cell<bool>,
     /// Bytes of accepted frames that were not passed to the socket yet.
@@ -75,6 +77,7 @@ impl Driver {
                 socket: RefCell::new(None),
                 sockets: Cell::new(0),
                 timer: RefCell::new(Some(timer)),
+                close_event: RefCell::new(JsValue::UNDEFINED),
                 draining: Cell::new(false),
                 unsent: Cell::new(0),
                 max_buffered_amount: config.max_buffered_amount,
@@ -180,7 +183,7 @@ impl Driver {
     pub(crate) fn socket_received(&self, number: u32, data: &JsValue) {
         if data.is_string() {
             // No waddell server sends text, so this is not a stream of frames.
-            self.socket_closed(number);
+            self.socket_closed(number, JsValue::UNDEFINED);
             return;
         }
         let bytes = Uint8Array::new(data);
@@ -195,9 +198,10 @@ impl Driver {
         }
     }
 
-    /// Handles a socket's close event, or a socket that is useless from here on.
-    pub(crate) fn socket_closed(&self, number: u32) {
+    /// Handles a socket's close event, or with `undefined` a socket that is useless from here on.
+    pub(crate) fn socket_closed(&self, number: u32, close_event: JsValue) {
         if self.is_current(number) {
+            self.close_event.replace(close_event);
             self.hang_up();
             self.step(Client::handle_disconnected);
         }
@@ -253,9 +257,9 @@ impl Driver {
         };
         let on_close = {
             let driver = self.me.clone();
-            move || {
+            move |close_event| {
                 if let Some(driver) = driver.upgrade() {
-                    driver.socket_closed(number);
+                    driver.socket_closed(number, close_event);
                 }
             }
         };
@@ -268,7 +272,7 @@ impl Driver {
         let Some((number, web_socket)) = socket else { return };
         // Copy the bytes: an implementation may read them later, when wasm's memory has changed.
         if web_socket.send_with_js_u8_array(&Uint8Array::from(bytes)).is_err() {
-            self.socket_closed(number);
+            self.socket_closed(number, JsValue::UNDEFINED);
         }
     }
 
@@ -286,7 +290,7 @@ impl Driver {
             ClientEvent::Message(message) => self.deliver(&handler, message),
             ClientEvent::Disconnected { reason, retry_at } => {
                 let retry_in_ms = to_ms(retry_at - now()).ceil();
-                handler.disconnected(error_of(code_of(reason), &reason), retry_in_ms)
+                handler.disconnected(self.disconnect_error(reason), retry_in_ms)
             }
             ClientEvent::Closed { reason } => {
                 self.hang_up();
@@ -296,10 +300,16 @@ impl Driver {
                 drop(handler_of_a_closed_client);
                 handler.closed(match reason {
                     CloseReason::ByApplication => None,
-                    reason => Some(error_of("connect-failed", &reason)),
+                    CloseReason::AttemptsExhausted { last } => Some(self.disconnect_error(last)),
                 })
             }
         };
+    }
+
+    /// Returns the error of a connection that ended, with what its close event says.
+    fn disconnect_error(&self, reason: DisconnectReason) -> WaddellError {
+        let close_event = self.close_event.replace(JsValue::UNDEFINED);
+        disconnect_error(code_of(reason), &reason.to_string(), &close_event)
     }
 
     /// Passes a message to the topic's listeners, and queues it if the handler says so.

@@ -48,6 +48,14 @@ extern "C" {
     /// Makes an application's message object.
     fn received(from: &str, topic: u16, body: Uint8Array) -> JsValue;
 
+    /// Makes the error of a dial that failed or a connection that ended.
+    #[wasm_bindgen(js_name = disconnectError)]
+    pub(crate) fn disconnect_error(
+        code: &str,
+        message: &str,
+        close_event: &JsValue,
+    ) -> WaddellError;
+
     /// A `Client`'s callbacks for its driver. The driver calls them without holding a borrow, so
     /// each may call the driver again.
     pub type Handler;
@@ -69,9 +77,10 @@ extern "C" {
         retry_in_ms: f64,
     ) -> Result<(), JsValue>;
 
-    /// Reports the close. `error` is absent if the application closed the client.
+    /// Reports the close. `last_error` is the last attempt's, and absent if the application
+    /// closed the client.
     #[wasm_bindgen(method, catch)]
-    pub(crate) fn closed(this: &Handler, error: Option<WaddellError>) -> Result<(), JsValue>;
+    pub(crate) fn closed(this: &Handler, last_error: Option<WaddellError>) -> Result<(), JsValue>;
 }
 
 /// A handle of a driver for `client.js`.

@@ -6,10 +6,9 @@ use web_sys::{BinaryType, MessageEvent, WebSocket};
 
 #[wasm_bindgen(module = "/src/imports.js")]
 extern "C" {
-    /// Callback for error events, which does nothing: a close event follows each. Without a
-    /// listener for errors, Node's `ws` package ends the process.
-    #[wasm_bindgen(thread_local_v2, js_name = ignore)]
-    static IGNORE: Function;
+    /// Callback for error events. It calls the callback for close events if the browser will not.
+    #[wasm_bindgen(thread_local_v2, js_name = errorListener)]
+    static ERROR_LISTENER: Function;
 }
 
 /// A WebSocket that reports to callbacks. Dropping it hangs up, and nothing more is reported.
@@ -18,8 +17,9 @@ pub(crate) struct Socket {
     web_socket: WebSocket,
     number: u32,
     /// Dropped with the socket, so that it cannot call them any more.
-    _on_open_and_close: [Closure<dyn Fn()>; 2],
+    _on_open: Closure<dyn Fn()>,
     _on_message: Closure<dyn Fn(MessageEvent)>,
+    _on_close: Closure<dyn Fn(JsValue)>,
 }
 
 impl Socket {
@@ -29,7 +29,7 @@ impl Socket {
         number: u32,
         on_open: impl Fn() + 'static,
         on_message: impl Fn(MessageEvent) + 'static,
-        on_close: impl Fn() + 'static,
+        on_close: impl Fn(JsValue) + 'static,
     ) -> Self {
         let on_open = Closure::new(on_open);
         let on_message = Closure::new(on_message);
@@ -38,13 +38,8 @@ impl Socket {
         web_socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
         web_socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         web_socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
-        IGNORE.with(|ignore| web_socket.set_onerror(Some(ignore)));
-        Self {
-            web_socket,
-            number,
-            _on_open_and_close: [on_open, on_close],
-            _on_message: on_message,
-        }
+        ERROR_LISTENER.with(|listener| web_socket.set_onerror(Some(listener)));
+        Self { web_socket, number, _on_open: on_open, _on_message: on_message, _on_close: on_close }
     }
 
     /// Returns the number that identifies this socket.

@@ -49,7 +49,7 @@ export class Client extends EventTarget {
      * - `invalid-url`, `invalid-option`, `no-websocket`: an argument is wrong or missing.
      * - `load-failed`: the WebAssembly module cannot be fetched, or may not run here.
      * - `websocket-refused`: the WebSocket constructor refused the address.
-     * - `connect-failed`: the `reconnectAttempts` are used up.
+     * - `connect-failed`: the `reconnectAttempts` are used up. `cause` is the last one's error.
      * - `aborted`: the signal was aborted first.
      */
     static connect(url: string | URL, options?: ConnectOptions): Promise<Client>;
@@ -156,6 +156,16 @@ export class Topic extends EventTarget implements AsyncIterable<Message> {
 export class WaddellError extends Error {
     private constructor();
     readonly code: ErrorCode;
+    /**
+     * Code with which the server closed the WebSocket, for errors of lost connections and failed
+     * dials. Absent if it sent none, as when the connection broke: browsers report 1005 or 1006
+     * then.
+     */
+    readonly closeCode?: number;
+    /** Text that came with `closeCode`, up to 123 bytes of UTF-8; empty if there was none. */
+    readonly closeReason?: string;
+    /** The error or the abort reason behind this one. */
+    readonly cause?: unknown;
 }
 
 /** Options of {@link Client.connect}. */

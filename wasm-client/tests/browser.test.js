@@ -106,11 +106,49 @@ test("an aborted signal ends connect, even while the wasm file is on its way", (
     async (opened) => assert.equal(await result(opened), "aborted"),
   ));
 
+test("an address that the page's policy blocks fails at once, and the error says why", () =>
+  withPage(
+    `import { Client } from "/web/waddell.js";
+     const options = { reconnectAttempts: 1, connectTimeoutMs: Infinity };
+     const error = await Client.connect("ws://127.0.0.1:1/ws", options).catch((error) => error);
+     document.title = [error.code, error.cause.code, error.cause.message];`,
+    async (opened) => {
+      const title = await result(opened);
+      assert.match(title, /^connect-failed,dial-failed,.*content security policy.*connect-src/);
+    },
+  ));
+
+test("a dial that fails in a page without such a policy does not blame it", () =>
+  withPage(
+    `import { Client } from "/web/waddell.js";
+     const options = { reconnectAttempts: 0, connectTimeoutMs: Infinity };
+     const error = await Client.connect("/nowhere", options).catch((error) => error);
+     document.title = [error.cause.code, error.cause.message, error.closeCode];`,
+    async (opened) => assert.equal(await result(opened), "dial-failed,could not connect,"),
+  ));
+
 const CONNECTED = `
   import { Client } from "/web/waddell.js";
   globalThis.client = await Client.connect("/ws", { reconnectAttempts: Infinity });
   document.title = "connected";
 `;
+
+test("errors bear the code and the reason with which the server closes", () =>
+  withPage(CONNECTED, async (opened, server) => {
+    await result(opened);
+    await opened.page.evaluate(() => {
+      globalThis.lost = new Promise((resolve) => {
+        client.addEventListener("error", ({ detail: { error } }) =>
+          resolve([error.closeCode, error.closeReason, error.message]),
+        );
+      });
+    });
+    server.waddell.connections[0].close(1009, "longer than the server accepts");
+    const [code, reason, message] = await opened.page.evaluate(() => lost);
+    assert.equal(code, 1009);
+    assert.equal(reason, "longer than the server accepts");
+    assert.ok(message.includes(reason), message);
+  }));
 
 for (const [name, trigger] of [
   ["the network is back", () => window.dispatchEvent(new Event("online"))],

@@ -27,6 +27,11 @@ try {
   client.addEventListener("state", ({ detail }) => detail.state === "waiting");
   client.addEventListener("error", ({ detail }) => detail.retryInMs + detail.error.message.length);
   client.addEventListener("close", ({ detail }) => detail.error?.cause, { once: true });
+  client.addEventListener("error", ({ detail: { error } }) => {
+    const closeCode: number | undefined = error.closeCode;
+    const closeReason: string | undefined = error.closeReason;
+    void [closeCode, closeReason];
+  });
   const target: EventTarget = client;
 
   const topic: Topic = client.topic(1);

@@ -3,13 +3,19 @@
 // By hand, from this folder:
 //
 //   cargo xtask package
+//   cargo build -p waddell-server
 //   npm ci
 //   node --test
+//
+// Environment: WADDELL_PROGRAMS is the folder of `waddell-server` (default: target/debug of the
+// repository).
 
+import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 import { WebSocket, WebSocketServer } from "ws";
 
 import { Client } from "../pkg/inline/waddell.js";
@@ -69,6 +75,27 @@ export class Server {
     for (const socket of this.connections) socket.terminate();
     this.listener.close();
     await once(this.listener, "close");
+  }
+}
+
+/** The real server, as a process. */
+export class RealServer {
+  static async start(...args) {
+    const root = resolve(import.meta.dirname, "../..");
+    const programs = process.env.WADDELL_PROGRAMS ?? join(root, "target/debug");
+    const all = ["--listen", "ws://127.0.0.1:0", ...args];
+    const stdio = ["ignore", "pipe", "inherit"];
+    const server = new RealServer();
+    server.child = spawn(join(programs, "waddell-server"), [...all, "--log", "error"], { stdio });
+    const [line] = await once(createInterface({ input: server.child.stdout }), "line");
+    server.url = `${line.replace("listening on ", "")}/ws`;
+    return server;
+  }
+
+  async stop() {
+    const exited = once(this.child, "exit");
+    this.child.kill("SIGTERM");
+    await exited;
   }
 }
 
