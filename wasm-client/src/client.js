@@ -318,9 +318,8 @@ function illegalConstructor(instead) {
 }
 
 function parseOptions(url, options) {
-  if (typeof options !== "object" || options === null) {
-    throw invalidOption("the options argument", "an object");
-  }
+  // Other kinds of objects, such as arrays and signals, have no property that is an option.
+  if (kindOf(options) !== "Object") throw invalidOption("the options argument", "an object");
   const {
     reconnectAttempts = 10,
     connectTimeoutMs = 10_000,
@@ -329,7 +328,12 @@ function parseOptions(url, options) {
     protocols = [],
     WebSocket = globalThis.WebSocket,
     signal,
+    ...unknown
   } = options;
+  const [stranger] = Object.keys(unknown);
+  if (stranger !== undefined) {
+    throw new WaddellError("invalid-option", `there is no option ${stranger}`);
+  }
   const isCount = Number.isInteger(reconnectAttempts) || reconnectAttempts === Infinity;
   if (!isCount || reconnectAttempts < 0) {
     throw invalidOption("reconnectAttempts", "a whole number of at least 0, or Infinity");
@@ -342,7 +346,8 @@ function parseOptions(url, options) {
   if (typeof maxBufferedAmount !== "number" || !(maxBufferedAmount >= 0)) {
     throw invalidOption("maxBufferedAmount", "a number of bytes, or Infinity");
   }
-  if (signal !== undefined && typeof signal?.addEventListener !== "function") {
+  const isSignal = typeof signal?.addEventListener === "function" && "aborted" in signal;
+  if (signal !== undefined && !isSignal) {
     throw invalidOption("signal", "an AbortSignal");
   }
   const isProtocol = (value) => typeof value === "string";
@@ -401,6 +406,9 @@ function invalidOption(name, expected) {
 function parseUrl(url) {
   const invalid = (cause) =>
     new WaddellError("invalid-url", "the URL must be like wss://host/ws", { cause });
+  // Other values would become strings, and relative addresses: "/undefined", say.
+  const isAddress = typeof url === "string" ? url.trim() !== "" : kindOf(url) === "URL";
+  if (!isAddress) throw invalid();
   let parsed;
   try {
     parsed = new URL(url, globalThis.location?.href);
@@ -413,6 +421,11 @@ function parseUrl(url) {
   return address;
 }
 
+/** Returns the name of a value's class, because another frame's classes are other objects. */
+function kindOf(value) {
+  return Object.prototype.toString.call(value).slice("[object ".length, -1);
+}
+
 const encoder = new TextEncoder();
 
 function toBytes(part) {
@@ -421,10 +434,7 @@ function toBytes(part) {
     if (ArrayBuffer.isView(part)) {
       return new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
     }
-    // Compare the name, because a buffer of another frame has another ArrayBuffer class.
-    if (/^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(part))) {
-      return new Uint8Array(part);
-    }
+    if (["ArrayBuffer", "SharedArrayBuffer"].includes(kindOf(part))) return new Uint8Array(part);
   } catch {
     // A detached buffer.
   }

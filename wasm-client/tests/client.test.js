@@ -25,6 +25,9 @@ const rejects = (promise, code) =>
 const throws = (call, code) =>
   assert.throws(call, (error) => error instanceof WaddellError && error.code === code);
 
+// A page resolves addresses against its own, and "undefined" would be one of its files.
+const NO_ADDRESSES = ["", " ", undefined, null, 1, true, {}, [], new String("/ws"), Symbol()];
+
 describe("connecting", () => {
   test("a client that is connected has an id and is open", () =>
     withServer(null, async (server) => {
@@ -40,18 +43,25 @@ describe("connecting", () => {
 
   test("wrong arguments are refused with a code", async () => {
     const url = "ws://127.0.0.1:1/";
-    await rejects(Client.connect("gopher://host/", { WebSocket }), "invalid-url");
-    await rejects(Client.connect("not an address", { WebSocket }), "invalid-url");
-    await rejects(Client.connect(undefined, { WebSocket }), "invalid-url");
-    await rejects(Client.connect(Symbol(), { WebSocket }), "invalid-url");
-    await rejects(Client.connect(url, null), "invalid-option");
-    await rejects(Client.connect(url, 3), "invalid-option");
+    for (const address of ["gopher://host/", "not an address", ...NO_ADDRESSES]) {
+      await rejects(Client.connect(address, { WebSocket }), "invalid-url");
+    }
+    const { signal: aSignal } = new AbortController();
+    for (const options of [null, 3, "waddell", ["waddell"], [], aSignal, new Map(), () => {}]) {
+      await rejects(Client.connect(url, options), "invalid-option");
+    }
+    for (const name of ["reconnect", "timeout", "headers", "onmessage"]) {
+      await assert.rejects(
+        Client.connect(url, { WebSocket, [name]: undefined }),
+        (error) => error.code === "invalid-option" && error.message.includes(name),
+      );
+    }
     const bad = {
       reconnectAttempts: [-1, 1.5, NaN, "3", null, 1n],
       connectTimeoutMs: [0, -1, NaN, "3", null],
       keepAliveMs: [0, -1, NaN, "3", null],
       maxBufferedAmount: [-1, NaN, "3", null],
-      signal: [1, "stop", {}],
+      signal: [1, "stop", {}, null, new EventTarget(), new AbortController()],
       WebSocket: [1, {}, null],
       protocols: [1, null, {}, [1]],
     };
@@ -59,6 +69,17 @@ describe("connecting", () => {
       for (const value of values) {
         await rejects(Client.connect(url, { WebSocket, [name]: value }), "invalid-option");
       }
+    }
+  });
+
+  test("in a page, too, only strings and URLs are addresses", async (t) => {
+    globalThis.location = new URL("http://127.0.0.1:1/page");
+    t.after(() => delete globalThis.location);
+    for (const address of NO_ADDRESSES) {
+      await rejects(Client.connect(address, { WebSocket }), "invalid-url");
+    }
+    for (const address of ["/ws", "ws", new URL("ws://127.0.0.1:1/ws")]) {
+      await rejects(connect(address, { reconnectAttempts: 0 }), "connect-failed");
     }
   });
 
