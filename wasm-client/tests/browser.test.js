@@ -72,9 +72,9 @@ for (const folder of ["inline", "web"]) {
 test("the wasm file may be at another address", () =>
   withPage(
     `import init, { Client } from "/inline/waddell.js";
-     const wrong = await init("/web/wasm_bg.wasm").catch((error) => error);
+     const wrong = await init(7).catch((error) => error);
      const missing = await init({ module_or_path: "/missing" }).catch((error) => error);
-     await init({ module_or_path: "/web/wasm_bg.wasm" });
+     await init("/web/waddell_bg.wasm");
      const client = await Client.connect("/ws");
      document.title = [wrong.code, missing.code, client.state];`,
     async (opened) => assert.equal(await result(opened), "invalid-option,load-failed,open"),

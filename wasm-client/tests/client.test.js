@@ -178,7 +178,7 @@ describe("errors of a connection", () => {
     const client = await connect(server, { reconnectAttempts: 0 });
     const tooLong = next(client, "error");
     client.topic(1).send(client.id, Buffer.alloc(2_000));
-    const why = "longer than the server accepts";
+    const why = "a message or a frame is longer than this server accepts";
     assertClosedWith((await tooLong).error, "connection-lost", 1009, why);
 
     await next(client, "id");

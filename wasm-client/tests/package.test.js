@@ -277,7 +277,7 @@ for (const [name, bundle] of Object.entries(FOR_PAGES)) {
     const opened = await openBundle(bundle, pageProgram("waddell/web"));
     const title = await result(opened);
     if (name === "webpack") assert.equal(title, "hello");
-    else assert.match(title, /^load-failed: .*wasm_bg\.wasm.*import "waddell"/);
+    else assert.match(title, /^load-failed: .*waddell_bg\.wasm.*import "waddell"/);
     await opened.stop();
   });
 }

@@ -8,7 +8,7 @@
 //!     bundler/    imports the wasm file: bundlers that can do that
 //!       waddell.js  waddell.d.ts  client.js  init.js     from `src/`, the same in each folder
 //!       load.js                                          from `npm/`, one for each folder
-//!       wasm.js  wasm_bg.wasm  snippets/                 from wasm-pack, except for `src/`
+//!       wasm.js  waddell_bg.wasm  snippets/              from wasm-pack, except for `src/`
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -85,11 +85,23 @@ fn wasm_pack(tools: &[PathBuf], target: &str, out_dir: &Path) -> Result<()> {
     let wasm_pack = tools.first().context("the tools have a folder")?.join(exe("wasm-pack"));
     // Without `no-install` it would download missing tools.
     let mut build = program(wasm_pack, ["build", "wasm-client", "--mode", "no-install"]);
-    build.args(["--profile", "wasm", "--target", target, "--out-name", "wasm", "--no-typescript"]);
+    build.args([
+        "--profile",
+        "wasm",
+        "--target",
+        target,
+        "--out-name",
+        "waddell",
+        "--no-typescript",
+    ]);
     // The module contains the paths of source files for panics: shorten them.
     let remap = cargo_home().map(|home| format!("--remap-path-prefix={}=cargo", home.display()));
     build.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remap.unwrap_or_default());
     run(build.arg("--out-dir").arg(out_dir).env("PATH", path))?;
+    // The package's own module has that name.
+    let bindings = out_dir.join("wasm.js");
+    fs::rename(out_dir.join("waddell.js"), &bindings)
+        .with_context(|| format!("cannot make {}", bindings.display()))?;
     // These files are for packages with one target.
     for name in ["package.json", ".gitignore", "README.md"] {
         let file = out_dir.join(name);
@@ -121,7 +133,8 @@ fn add_inline(web: &Path, inline: &Path) -> Result<()> {
     }
     add_sources("inline", inline)?;
     let load = inline.join("load.js");
-    let gzip = node("gzipSync(file, { level: 9 }).toString('base64')", &web.join("wasm_bg.wasm"))?;
+    let gzip =
+        node("gzipSync(file, { level: 9 }).toString('base64')", &web.join("waddell_bg.wasm"))?;
     write(&load, &read(&load)?.replace("@GZIP@", &gzip))
 }
 

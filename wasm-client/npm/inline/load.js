@@ -11,5 +11,5 @@ async function inflate() {
   return new Response(stream).arrayBuffer();
 }
 
-// wasm_bg.wasm, compressed, in Base64.
+// waddell_bg.wasm, compressed, in Base64.
 const GZIP = "@GZIP@";

@@ -3,9 +3,9 @@ import start from "./wasm.js";
 
 export default async function load(source) {
   if (source) return start(source);
-  let file = "wasm_bg.wasm";
+  let file = "waddell_bg.wasm";
   try {
-    file = new URL("wasm_bg.wasm", import.meta.url);
+    file = new URL("waddell_bg.wasm", import.meta.url);
     return await start({ module_or_path: file });
   } catch (cause) {
     throw new Error(
