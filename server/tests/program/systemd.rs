@@ -39,6 +39,18 @@ impl Manager {
         }
     }
 
+    /// Returns the lines of all messages that have arrived.
+    fn waiting(&self) -> Vec<String> {
+        self.socket.set_nonblocking(true).expect("it is a socket");
+        let mut lines = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(len) = self.socket.recv(&mut buffer) {
+            let text = str::from_utf8(&buffer[..len]).expect("it is text");
+            lines.extend(text.lines().map(str::to_owned));
+        }
+        lines
+    }
+
     /// Returns the lines of the next message.
     fn any_message(&self) -> Vec<String> {
         let mut buffer = [0; 4096];
@@ -85,6 +97,27 @@ fn readiness_reloads_and_shutdown_are_reported_to_the_service_manager() {
     let stopping = manager.message();
     assert_eq!(stopping[..2], ["STOPPING=1", "EXTEND_TIMEOUT_USEC=25001000"]);
     assert_eq!(server.ended().0, Some(0));
+}
+
+#[test]
+fn a_reload_in_a_shutdown_does_not_say_that_the_server_is_ready() {
+    let manager = Manager::new();
+    let mut server = Running::start_command(
+        Command::new(PROGRAM)
+            .args(["--listen", "tcp://127.0.0.1:0", "--drain-delay=1h"])
+            .env("NOTIFY_SOCKET", &manager.path),
+        1,
+    );
+    assert_eq!(manager.message()[0], "READY=1");
+    let mut log = server.log();
+    server.signal("TERM");
+    assert_eq!(manager.message()[0], "STOPPING=1");
+    server.signal("HUP");
+    assert!(log.any(|line| line.is_ok_and(|line| line.contains("configuration reloaded"))));
+    // A second signal ends the program at once.
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(1));
+    assert_eq!(manager.waiting(), Vec::<String>::new());
 }
 
 #[test]

@@ -18,6 +18,7 @@ use waddell_server::{
 
 use logging::Logs;
 use options::{LogFormat, Options, Request, warnings};
+use systemd::ServiceManager;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -128,7 +129,8 @@ fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> Res
             code: exit_code(&error),
         })?;
         let sum_up = process.logs.sum_up(server.handle());
-        let shutdown = watch_signals(server.handle(), process)
+        let manager = Arc::new(ServiceManager::default());
+        let shutdown = watch_signals(server.handle(), process, Arc::clone(&manager))
             .map_err(|error| Fatal::system("cannot watch for signals", &error))?;
         let mut stdout = io::stdout().lock();
         for url in server.local_urls() {
@@ -140,7 +142,8 @@ fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> Res
         }
         let _ = stdout.flush();
         drop(stdout);
-        tokio::spawn(systemd::report(server.handle()));
+        let handle = server.handle();
+        tokio::spawn(async move { manager.report(handle).await });
         tokio::spawn(sum_up);
         server.run(shutdown).await.map_err(|error| Fatal::system("cannot serve", &error))
     });
@@ -152,20 +155,25 @@ fn serve(config: ServerConfig, sockets: Vec<Inherited>, process: Process) -> Res
 /// Starts to watch for signals. Returns a future that completes on the first SIGTERM or SIGINT.
 ///
 /// A second one ends the process at once. SIGHUP reads the configuration and the certificate again.
-fn watch_signals(handle: ServerHandle, process: Process) -> io::Result<impl Future<Output = ()>> {
+fn watch_signals(
+    handle: ServerHandle,
+    process: Process,
+    manager: Arc<ServiceManager>,
+) -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let server = handle.clone();
     let process = Arc::new(process);
+    let reloads = Arc::clone(&manager);
     tokio::spawn(async move {
         while hang_up.recv().await.is_some() {
-            systemd::reloading();
+            reloads.reloading();
             let (handle, process) = (handle.clone(), Arc::clone(&process));
             // Reading files and resolving host names may block.
             let reload = spawn_blocking(move || reload(&handle, &process));
             let reloaded = reload.await.unwrap_or_else(|panicked| Err(panicked.to_string()));
-            systemd::reloaded(&match reloaded {
+            reloads.reloaded(&match reloaded {
                 Ok(restart) if restart.is_empty() => {
                     tracing::info!("configuration reloaded");
                     "serving".to_owned()
@@ -190,7 +198,7 @@ fn watch_signals(handle: ServerHandle, process: Process) -> io::Result<impl Futu
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
-        systemd::stopping(server.longest_shutdown());
+        manager.stopping(server.longest_shutdown());
         tracing::info!(signal = name, "shutting down; a second signal ends the program at once");
         tokio::spawn(async move {
             tokio::select! {

@@ -2,6 +2,7 @@
 //! Without a service manager nothing here has an effect.
 
 use std::env;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use listenfd::ListenFd;
@@ -33,42 +34,61 @@ pub(crate) fn sockets() -> Result<Vec<Inherited>, String> {
     Ok(sockets)
 }
 
-/// Reports when the server accepts connections. From then on answers the watchdog, if there is one
-/// (`WATCHDOG_USEC`), for as long as every worker answers: a worker that hangs must be noticed.
-pub(crate) async fn report(server: ServerHandle) {
-    server.serving().await;
-    notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
-    let Some(limit) = sd_notify::watchdog_enabled() else { return };
-    let mut ticks = interval((limit / 2).max(Duration::from_millis(1)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        server.responds().await;
-        notify(&[NotifyState::Watchdog]);
+/// The service manager, and what it may still be told.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceManager {
+    /// Whether the shutdown has been reported. A later `READY=1` would say that the server serves.
+    stopping: AtomicBool,
+}
+
+impl ServiceManager {
+    /// Reports when the server accepts connections. From then on answers the watchdog, if there is
+    /// one (`WATCHDOG_USEC`), for as long as every worker answers: a worker that hangs must be
+    /// noticed.
+    pub(crate) async fn report(&self, server: ServerHandle) {
+        server.serving().await;
+        self.notify_unless_stopping(&[NotifyState::Ready, NotifyState::Status("serving")]);
+        let Some(limit) = sd_notify::watchdog_enabled() else { return };
+        let mut ticks = interval((limit / 2).max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            server.responds().await;
+            notify(&[NotifyState::Watchdog]);
+        }
     }
-}
 
-/// Reports that a reload begins.
-pub(crate) fn reloading() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => notify(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::debug!(%error, "cannot report a reload to the service manager"),
+    /// Reports that a reload begins.
+    pub(crate) fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.notify_unless_stopping(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::debug!(%error, "cannot report a reload to the service manager"),
+        }
     }
-}
 
-/// Reports that a reload has ended, with its result.
-pub(crate) fn reloaded(status: &str) {
-    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
-}
+    /// Reports that a reload has ended, with its result.
+    pub(crate) fn reloaded(&self, status: &str) {
+        self.notify_unless_stopping(&[NotifyState::Ready, NotifyState::Status(status)]);
+    }
 
-/// Reports that the server shuts down, which takes `time` at most.
-pub(crate) fn stopping(time: Duration) {
-    let time = u32::try_from((time + MARGIN).as_micros()).unwrap_or(u32::MAX);
-    notify(&[
-        NotifyState::Stopping,
-        NotifyState::ExtendTimeoutUsec(time),
-        NotifyState::Status("shutting down: disconnecting peers"),
-    ]);
+    /// Reports that the server shuts down, which takes `time` at most.
+    pub(crate) fn stopping(&self, time: Duration) {
+        self.stopping.store(true, Relaxed);
+        let time = u32::try_from((time + MARGIN).as_micros()).unwrap_or(u32::MAX);
+        notify(&[
+            NotifyState::Stopping,
+            NotifyState::ExtendTimeoutUsec(time),
+            NotifyState::Status("shutting down: disconnecting peers"),
+        ]);
+    }
+
+    /// Sends a message that contradicts a shutdown. All messages are sent by one thread, so none
+    /// overtakes [`stopping`](Self::stopping).
+    fn notify_unless_stopping(&self, states: &[NotifyState<'_>]) {
+        if !self.stopping.load(Relaxed) {
+            notify(states);
+        }
+    }
 }
 
 /// Time that a busy machine may add to a shutdown.
