@@ -75,6 +75,8 @@ impl Thread {
             drop(started.send(Ok(())));
             let worker = Rc::new(Worker::new(shared, worker_load));
             runtime.block_on(worker.run(receiver));
+            // Does not wait for a thread that is blocked by the file system.
+            runtime.shutdown_background();
         })?;
         wait.recv().unwrap_or_else(|_| Err(io::Error::other("a worker did not start")))?;
         Ok(Self { jobs: Some(jobs), load, handle: Some(handle) })
@@ -128,6 +130,27 @@ mod tests {
 
     use super::*;
     use crate::config::ServerConfig;
+
+    #[test]
+    fn a_file_system_that_hangs_does_not_keep_the_workers() {
+        let shared = Arc::new(Shared::new(ServerConfig::default()));
+        let workers = Workers::start(1, &shared).unwrap();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let (_release, hang) = std::sync::mpsc::channel::<()>();
+        workers.on_first(move |_| {
+            tokio::task::spawn_blocking(move || {
+                begin.send(()).unwrap();
+                let _ = hang.recv();
+            });
+        });
+        begun.recv().unwrap();
+        let (end, ended) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            drop(workers);
+            let _ = end.send(());
+        });
+        ended.recv_timeout(Duration::from_secs(40)).unwrap();
+    }
 
     #[tokio::test]
     async fn one_worker_that_hangs_does_not_answer_for_the_others() {
