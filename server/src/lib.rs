@@ -37,7 +37,7 @@
 //!              files                         the operator's files, which may hang
 //!              metrics, counter, histogram   what is counted and measured
 //!              labels                        the values of labels in metrics
-//!              admission                     how many connections may be open
+//!              admission, places             how many connections may be open, or hold something
 //!              shutdown                      the phases of a server's end
 //! ```
 //!
@@ -102,6 +102,7 @@ pub mod internals;
 mod labels;
 mod listen_url;
 mod metrics;
+mod places;
 mod run;
 mod shutdown;
 mod watch;

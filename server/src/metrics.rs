@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::StatusCode;
+
 use crate::counter::{Counter, OwnCounter};
 use crate::histogram::Histogram;
 use crate::labels::{FailureReason, TransportKind, UpgradeRefusal};
@@ -30,6 +32,7 @@ macro_rules! counters {
             peers: [AtomicU64; TransportKind::ALL.len()],
             handshakes_failed_by: [Counter; FailureReason::ALL.len()],
             upgrades_refused_by: [Counter; UpgradeRefusal::ALL.len()],
+            http_answers: [Counter; HTTP_STATUSES.len()],
             workers: Mutex<Vec<Arc<WorkerMetrics>>>,
         }
 
@@ -79,6 +82,9 @@ counters! {
         handshakes_failed,
         /// Requests for a WebSocket that were refused.
         upgrades_refused,
+        /// Connections over HTTP that were closed because their client did not read its answer
+        /// while too many others did not either.
+        http_answers_unread,
         /// Times that the certificate was read again and taken into use.
         certificates_reloaded,
         /// Times that the certificate was read again and could not be used.
@@ -133,6 +139,24 @@ counters! {
     }
 }
 
+/// Every status that listeners answer with over HTTP.
+const HTTP_STATUSES: [StatusCode; 14] = [
+    StatusCode::SWITCHING_PROTOCOLS,
+    StatusCode::OK,
+    StatusCode::NO_CONTENT,
+    StatusCode::NOT_MODIFIED,
+    StatusCode::BAD_REQUEST,
+    StatusCode::FORBIDDEN,
+    StatusCode::NOT_FOUND,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::URI_TOO_LONG,
+    StatusCode::UPGRADE_REQUIRED,
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    StatusCode::NOT_IMPLEMENTED,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
+
 impl Metrics {
     /// Counts a new peer.
     pub(crate) fn peer_connected(&self, kind: TransportKind) {
@@ -166,6 +190,20 @@ impl Metrics {
     /// Returns how many requests for a WebSocket were refused for this reason.
     pub(crate) fn upgrades_refused_by(&self, refusal: UpgradeRefusal) -> u64 {
         self.upgrades_refused_by[refusal as usize].get()
+    }
+
+    /// Counts an answer over HTTP.
+    pub(crate) fn http_answered(&self, status: StatusCode) {
+        let index = HTTP_STATUSES.iter().position(|listed| *listed == status);
+        debug_assert!(index.is_some(), "{status} is not in the list");
+        if let Some(index) = index {
+            self.http_answers[index].increment();
+        }
+    }
+
+    /// Returns how many answers over HTTP had each status.
+    pub(crate) fn http_answers(&self) -> [(StatusCode, u64); HTTP_STATUSES.len()] {
+        std::array::from_fn(|index| (HTTP_STATUSES[index], self.http_answers[index].get()))
     }
 
     /// Returns how many peers are connected over this transport.

@@ -1,16 +1,19 @@
 //! Answers of `ws`, `wss` and `auto` listeners to plain HTTP.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use waddell_server::Www;
+use waddell_server::{Www, raise_descriptor_limit};
 use waddell_tests::transport::Via;
 
-use crate::support::admin::serve_operators;
-use crate::support::http::{UPGRADE, ask};
+use crate::support::admin::{by_label, serve_operators};
+use crate::support::http::{UPGRADE, ask, ask_raw};
 use crate::support::server::TestServer;
-use crate::support::{pattern, soon};
+use crate::support::{pattern, soon, until};
 
 #[tokio::test]
 async fn requests_share_a_connection_and_the_last_may_open_a_websocket() {
@@ -20,7 +23,6 @@ async fn requests_share_a_connection_and_the_last_may_open_a_websocket() {
         let health = ask(&mut stream, "GET /healthz").await;
         assert_eq!((health.status, health.text()), (200, "ok\n"), "{via:?}");
         assert_eq!(ask(&mut stream, "GET /nothing/here").await.status, 404);
-        assert_eq!(ask(&mut stream, "GET /ws/").await.status, 404);
         assert_eq!(ask(&mut stream, "POST /healthz").await.status, 405);
         assert_eq!(ask(&mut stream, "GET /ws").await.status, 426);
         assert_eq!(ask(&mut stream, UPGRADE).await.status, 101, "{via:?}");
@@ -33,13 +35,17 @@ async fn requests_share_a_connection_and_the_last_may_open_a_websocket() {
 #[tokio::test]
 async fn a_websocket_is_opened_at_its_path_only() {
     let server = TestServer::start();
-    for path in ["/", "/ws2", "/WS", "/x/ws"] {
+    for path in ["/", "/ws2", "/WS", "/x/ws", "/ws//", "//ws", "/ws%3fa"] {
         let mut stream = server.dial(Via::Ws).await;
         let response = ask(&mut stream, &UPGRADE.replace("/ws", path)).await;
         assert_ne!(response.status, 101, "{path}");
     }
-    let mut stream = server.dial(Via::Ws).await;
-    assert_eq!(ask(&mut stream, &UPGRADE.replace("/ws", "/ws?a=b")).await.status, 101);
+    for target in
+        ["/ws?a=b", "/ws/", "/ws/?a=/b", "/%77s", "http://example.org/ws?a", "HTTP://x:1/ws"]
+    {
+        let mut stream = server.dial(Via::Ws).await;
+        assert_eq!(ask(&mut stream, &UPGRADE.replace("/ws", target)).await.status, 101, "{target}");
+    }
 }
 
 /// The headers of a handshake are lists or single values, and in any order (RFC 6455, 4.2.1).
@@ -74,6 +80,73 @@ async fn a_websocket_handshake_is_read_as_http_has_it() {
             assert!(response.text().starts_with("expected a WebSocket handshake: "), "{new}");
         }
     }
+}
+
+/// Source: RFC 9112, section 3.2.
+#[tokio::test]
+async fn a_request_of_http_1_1_has_one_host_and_a_target_that_is_a_path_or_a_url() {
+    let server = TestServer::start_with(serve_operators);
+    let admin = server.admin.expect("it is configured");
+    for (request, status, words) in [
+        ("GET /healthz HTTP/1.1\r\n", 400, "no header Host"),
+        ("GET /healthz HTTP/1.1\r\nhost: x\r\nHost: x\r\n", 400, "more than one header Host"),
+        ("GET /healthz HTTP/1.0\r\nhost: x\r\nhost: y\r\n", 400, "more than one header Host"),
+        ("GET /healthz HTTP/1.1\r\nhost: a b\r\n", 400, "header Host is not a host"),
+        ("GET /healthz HTTP/1.1\r\nhost: user@x\r\n", 400, "header Host is not a host"),
+        ("GET * HTTP/1.1\r\nhost: x\r\n", 400, "the target * is for OPTIONS"),
+        ("GET example.org:80 HTTP/1.1\r\nhost: x\r\n", 400, "must begin with a slash"),
+        ("GET /healthz HTTP/1.1\r\nhost:\r\n", 200, "ok"),
+        ("GET /healthz HTTP/1.1\r\nhost: [::1]:80\r\n", 200, "ok"),
+        ("GET /healthz HTTP/1.0\r\n", 200, "ok"),
+        ("GET http://example.org/healthz HTTP/1.1\r\nhost: x\r\n", 200, "ok"),
+        ("GET /healthz?x=/%00 HTTP/1.1\r\nhost: x\r\n", 200, "ok"),
+    ] {
+        let operator = soon(TcpStream::connect(admin)).await.expect("it listens");
+        for mut stream in [server.connect("ws").await, server.connect("auto").await, operator] {
+            let answer = ask_raw(&mut stream, &format!("{request}\r\n")).await;
+            assert_eq!(answer.status, status, "{request}: {answer:?}");
+            assert!(answer.text().contains(words), "{request}: {answer:?}");
+        }
+    }
+    let mut stream = server.connect("ws").await;
+    assert_eq!(ask(&mut stream, "GET /h%65althz").await.text(), "ok\n");
+    let no_text = ask(&mut stream, "GET /%ff").await;
+    assert_eq!((no_text.status, no_text.text()), (400, "the path is not UTF-8\n"));
+}
+
+#[tokio::test]
+async fn every_path_has_head_and_options_and_refuses_other_methods() {
+    let server = TestServer::start_with(serve_operators);
+    let admin = server.admin.expect("it is configured");
+    let mut client = server.connect("ws").await;
+    let mut operator = soon(TcpStream::connect(admin)).await.expect("it listens");
+    for path in ["/", "/healthz", "/nothing", "/ws", "/ws/", "/pkg/x", "/readyz", "/metrics"] {
+        for stream in [&mut client, &mut operator] {
+            let get = ask(stream, &format!("GET {path}")).await;
+            let head = ask(stream, &format!("HEAD {path}")).await;
+            assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
+            assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+            let options = ask(stream, &format!("OPTIONS {path}")).await;
+            assert_eq!((options.status, options.header("content-length")), (204, None), "{path}");
+            assert_eq!(options.header("allow"), Some("GET, HEAD, OPTIONS"), "{path}");
+            let post = ask(stream, &format!("POST {path}")).await;
+            assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
+            assert!(post.text().contains("only GET, HEAD and OPTIONS"), "{}", post.text());
+        }
+    }
+    for stream in [&mut client, &mut operator] {
+        assert_eq!(ask(stream, "OPTIONS *").await.status, 204);
+    }
+    assert_eq!(ask(&mut client, "BREW /pot").await.status, 501);
+    // The connection ends: the body is not read.
+    let mut stream = server.connect("ws").await;
+    assert_eq!(ask(&mut stream, "PUT /x\ncontent-length: 1000000").await.status, 405);
+    let mut stream = server.connect("ws").await;
+    assert_eq!(ask(&mut stream, "CONNECT example.org:80").await.status, 405);
+    let answers = by_label(&server, "waddell_http_answers_total").await;
+    let count = |status: &str| answers.iter().find(|(label, _)| label == status).map(|it| it.1);
+    // Eight paths and `*`; eight paths, PUT and CONNECT.
+    assert_eq!((count("204"), count("405"), count("501")), (Some(9), Some(10), Some(1)));
 }
 
 /// As `nc -N`, HTTP/1.0 clients and some health checks do. The end of the stream often arrives with
@@ -229,6 +302,107 @@ async fn a_folder_is_served_and_nothing_outside_it() {
 }
 
 #[tokio::test]
+async fn links_are_followed_inside_the_folder_only_and_special_files_are_not_opened() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let www = folder.path().join("www");
+    fs::create_dir_all(www.join(".generation/sub")).expect("there is room");
+    fs::create_dir_all(www.join("empty")).expect("there is room");
+    fs::create_dir_all(folder.path().join("www-other")).expect("there is room");
+    fs::write(folder.path().join("www-other/index.html"), "secret").expect("there is room");
+    fs::write(www.join(".generation/page.bin"), "the page").expect("there is room");
+    fs::write(www.join(".generation/sub/index.html"), "another").expect("there is room");
+    for (link, target) in [
+        ("index.html", ".generation/page.bin"),
+        ("absolute.html", www.join(".generation/page.bin").to_str().expect("it is text")),
+        ("inside", ".generation/sub"),
+        ("outside.html", "../www-other/index.html"),
+        ("outside", "../www-other"),
+        ("around", "../www/.generation/page.bin"),
+        ("empty/index.html", "../../www-other/index.html"),
+        ("secret", "/etc/passwd"),
+        ("device", "/dev/zero"),
+        ("circle", "circle"),
+        ("missing", "nothing"),
+    ] {
+        symlink(target, www.join(link)).expect("there is room");
+    }
+    let made = Command::new("mkfifo").arg(www.join("pipe")).status().expect("it is installed");
+    assert!(made.success());
+    let _socket = UnixListener::bind(www.join("socket")).expect("there is room");
+    let link = folder.path().join("link-to-www");
+    symlink(&www, &link).expect("there is room");
+    let server = TestServer::start_with(|config| config.http.www = Www::Folder(link));
+    let mut stream = server.dial(Via::Ws).await;
+    for (path, text, kind) in [
+        ("/", "the page", "text/html; charset=utf-8"),
+        ("/absolute.html", "the page", "text/html; charset=utf-8"),
+        ("/inside/", "another", "text/html; charset=utf-8"),
+        ("/inside/index.html", "another", "text/html; charset=utf-8"),
+        ("/around", "the page", "application/octet-stream"),
+    ] {
+        let answer = ask(&mut stream, &format!("GET {path}")).await;
+        assert_eq!((answer.status, answer.text()), (200, text), "{path}");
+        assert_eq!(answer.header("content-type"), Some(kind), "{path}");
+    }
+    for path in [
+        "/outside.html",
+        "/outside/",
+        "/outside/index.html",
+        "/empty/",
+        "/secret",
+        "/device",
+        "/circle",
+        "/missing",
+        "/pipe",
+        "/socket",
+        "/.generation/page.bin",
+    ] {
+        for method in ["GET", "HEAD"] {
+            assert_eq!(ask(&mut stream, &format!("{method} {path}")).await.status, 404, "{path}");
+        }
+    }
+}
+
+/// More clients than may leave their answers unread. Those that have done so for longest give way.
+#[tokio::test]
+async fn answers_that_are_not_read_are_given_up_when_there_are_too_many() {
+    const UNREAD: u64 = 512;
+    raise_descriptor_limit();
+    let folder = tempfile::tempdir().expect("there is room");
+    let large = fs::File::create(folder.path().join("large")).expect("there is room");
+    large.set_len(64 << 20).expect("it takes no room");
+    let www = folder.path().to_owned();
+    let server = TestServer::start_with(|config| config.http.www = Www::Folder(www));
+    let mut first = Vec::new();
+    for number in 0..UNREAD + 20 {
+        let mut stream = server.connect_narrow("ws").await;
+        let request = b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n";
+        soon(stream.write_all(request)).await.expect("it is connected");
+        // The answer has begun.
+        soon(stream.readable()).await.expect("it is connected");
+        first.push(stream);
+        if number % 100 == 0 {
+            assert_eq!(ask(&mut server.dial(Via::Ws).await, "GET /healthz").await.status, 200);
+        }
+    }
+    until(|| server.metrics().http_answers_unread == 20).await;
+    let mut newest = first.pop().expect("there are some");
+    let mut read = [0; 1 << 16];
+    let mut len = 0;
+    while len < 64 << 20 {
+        len += soon(newest.read(&mut read)).await.expect("it is connected");
+    }
+    for mut oldest in first.into_iter().take(10) {
+        let mut len = 0;
+        // It ends with a reset, or in order.
+        while let Ok(more @ 1..) = soon(oldest.read(&mut read)).await {
+            len += more;
+        }
+        assert!(len < 64 << 20, "{len}");
+    }
+}
+
+#[tokio::test]
 async fn the_page_can_be_switched_off() {
     let server = TestServer::start_with(|config| config.http.www = Www::Off);
     let mut stream = server.dial(Via::Ws).await;
@@ -249,6 +423,6 @@ async fn invalid_http_is_answered_as_such_and_makes_no_peer() {
         let _ = soon(stream.read_to_end(&mut answer)).await;
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{answer:?}");
     }
-    crate::support::until(|| server.metrics().handshakes_failed == 3).await;
+    until(|| server.metrics().handshakes_failed == 3).await;
     assert_eq!(server.metrics().peers_connected, 0);
 }

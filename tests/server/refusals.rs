@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waddell_tests::transport::Via;
 
 use crate::support::admin::{by_label, serve_operators};
-use crate::support::http::{UPGRADE, ask};
+use crate::support::http::{UPGRADE, ask, ask_raw};
 use crate::support::server::TestServer;
 use crate::support::{soon, until};
 
@@ -108,7 +108,7 @@ async fn refused_upgrades_are_counted_by_reason() {
         (UPGRADE.replace("sec-websocket-version: 13", ""), 426),
         (UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "short"), 426),
         ("GET /ws".to_owned(), 426),
-        (UPGRADE.replace("GET", "POST"), 426),
+        (UPGRADE.replace("GET", "POST"), 405),
         // None of these asks for a WebSocket.
         ("GET /".to_owned(), 200),
         ("GET /nowhere".to_owned(), 404),
@@ -121,4 +121,62 @@ async fn refused_upgrades_are_counted_by_reason() {
     assert_eq!(seen, expected.map(|(reason, count)| (reason.to_owned(), count)));
     assert_eq!(server.metrics().upgrades_refused, 8);
     assert_eq!(server.metrics().handshakes_failed, 0);
+}
+
+/// Returns `length` bytes of a header's value, as cookies of other programs on the host are.
+fn cookies(length: usize) -> String {
+    format!("\ncookie: {}", "c=1; ".repeat(length / 5))
+}
+
+#[tokio::test]
+async fn a_head_of_32_kib_is_accepted_and_a_longer_one_is_refused_in_words() {
+    let server = TestServer::start_with(serve_operators);
+    for via in Via::WEBSOCKETS {
+        let mut stream = server.dial(via).await;
+        let health = ask(&mut stream, &format!("GET /healthz{}", cookies(32_000))).await;
+        assert_eq!((health.status, health.text()), (200, "ok\n"), "{via:?}");
+        let mut peer = server.dial(via).await;
+        assert_eq!(ask(&mut peer, &(UPGRADE.to_owned() + &cookies(32_000))).await.status, 101);
+
+        // The second request of a connection, then the first; then without a body.
+        let long = format!("GET /{}", cookies(100_000));
+        let second = ask(&mut stream, &long).await;
+        let first = ask(&mut server.dial(via).await, &long).await;
+        for refused in [second, first] {
+            assert_eq!((refused.status, refused.header("connection")), (431, Some("close")));
+            assert!(refused.text().contains("at most 32 KiB"), "{}", refused.text());
+        }
+        let head = ask(&mut server.dial(via).await, &long.replace("GET", "HEAD")).await;
+        assert_eq!((head.status, head.body.len()), (431, 0));
+        let many = format!("GET /{}", "\na: b".repeat(200));
+        assert_eq!(ask(&mut server.dial(via).await, &many).await.status, 431);
+        let path = format!("GET /{}", "x".repeat(40_000));
+        let refused = ask(&mut server.dial(via).await, &path).await;
+        assert_eq!(refused.status, 414);
+        assert!(refused.text().contains("target is too long"), "{}", refused.text());
+    }
+    let answers = by_label(&server, "waddell_http_answers_total").await;
+    let kinds = Via::WEBSOCKETS.len() as u64;
+    let expected = [("101", kinds), ("200", kinds), ("414", kinds), ("431", 4 * kinds)];
+    assert_eq!(answers, expected.map(|(status, count)| (status.to_owned(), count)));
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_answered_in_words() {
+    let server = TestServer::start_with(serve_operators);
+    for request in [
+        "hello\r\n\r\n",
+        "GET /\0 HTTP/1.1\r\n\r\n",
+        "GET / HTTP/3.0\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+    ] {
+        let mut stream = server.dial(Via::Ws).await;
+        let refused = ask_raw(&mut stream, request).await;
+        assert_eq!((refused.status, refused.header("connection")), (400, Some("close")));
+        assert!(refused.text().contains("not a valid request"), "{request}: {}", refused.text());
+    }
+    let answers = by_label(&server, "waddell_http_answers_total").await;
+    assert_eq!(answers, [("400".to_owned(), 6)]);
 }

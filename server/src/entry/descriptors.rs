@@ -17,16 +17,31 @@ pub fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// Descriptors that connections leave free: as many as the admin port may use, and as many again
-/// for files, certificates and connections that are being refused.
+/// How many of the process's descriptors are for what. The rest is for operators, certificates and
+/// connections that are being refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shares {
+    /// Connections of clients.
+    pub(crate) connections: usize,
+    /// Files that are being read for HTTP.
+    pub(crate) files: usize,
+}
+
+/// Descriptors that connections leave free, unless there are few.
 const KEPT: usize = 128;
 
-/// Returns the most connections for which there are descriptors. [`KEPT`] of them stay free, or a
-/// quarter if there are few.
-pub(crate) fn max_by_descriptors() -> usize {
-    let limit = getrlimit(Resource::Nofile).current;
-    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    max_within(limit, in_use())
+impl Shares {
+    /// Returns the shares of the descriptors that are free at the moment.
+    pub(crate) fn now() -> Self {
+        let limit = getrlimit(Resource::Nofile).current;
+        let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        Self::of(limit.saturating_sub(in_use()))
+    }
+
+    fn of(free: usize) -> Self {
+        let kept = KEPT.min(free / 4);
+        Self { connections: free - kept, files: (kept / 8).max(1) }
+    }
 }
 
 /// Warns of limits for which there are too few descriptors.
@@ -50,11 +65,6 @@ pub(crate) fn warn_of_too_few(limits: &Limits, max_by_descriptors: usize) {
     }
 }
 
-fn max_within(limit: usize, in_use: usize) -> usize {
-    let free = limit.saturating_sub(in_use);
-    free - KEPT.min(free / 4)
-}
-
 /// Returns how many descriptors are open; 0 where the system does not say.
 fn in_use() -> usize {
     fs::read_dir("/dev/fd").map_or(0, Iterator::count)
@@ -66,9 +76,10 @@ mod tests {
 
     #[test]
     fn some_descriptors_are_left_free() {
-        assert_eq!(max_within(1024, 24), 1000 - KEPT);
-        assert_eq!(max_within(84, 20), 48);
-        assert_eq!(max_within(10, 20), 0);
-        assert_eq!(max_within(usize::MAX, 0), usize::MAX - KEPT);
+        for (free, connections, files) in
+            [(1000, 1000 - KEPT, 16), (64, 48, 2), (0, 0, 1), (usize::MAX, usize::MAX - KEPT, 16)]
+        {
+            assert_eq!(Shares::of(free), Shares { connections, files });
+        }
     }
 }

@@ -8,6 +8,8 @@ use crate::admission::{Admissions, Refused};
 use crate::config::{Limits, ServerConfig};
 use crate::entry::accept_rate::AcceptRate;
 use crate::entry::handshake_error::HandshakeError;
+use crate::entry::http::file_reads::{FileReads, MAX_WAIT};
+use crate::entry::http::gate::Unread;
 use crate::entry::tls::Acceptors;
 use crate::forward::shared::Shared;
 
@@ -19,6 +21,9 @@ pub(crate) struct Entrance {
     pub(crate) accept_rate: AcceptRate,
     /// `None` without a certificate.
     pub(crate) tls: Option<Acceptors>,
+    /// Connections over HTTP whose client does not read its answer.
+    pub(crate) unread: Unread,
+    pub(crate) file_reads: FileReads,
 }
 
 impl Entrance {
@@ -29,6 +34,8 @@ impl Entrance {
             admissions: Arc::new(Admissions::new(max_connections, max_connections_per_address)),
             accept_rate: AcceptRate::new(accept_rate, Instant::EPOCH),
             tls,
+            unread: Unread::new(),
+            file_reads: FileReads::new(MAX_WAIT),
             shared: Arc::new(Shared::new(config)),
         }
     }

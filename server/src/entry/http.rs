@@ -1,14 +1,20 @@
 //! Plain HTTP on a listener: the page, the package, the health check, the upgrade.
 
 mod body;
+pub(crate) mod file_reads;
 mod files;
+mod folder;
+pub(crate) mod gate;
+mod refusal;
 mod reply;
+pub(crate) mod request;
 mod upgrade;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -30,17 +36,16 @@ use crate::entry::source::Source;
 use crate::entry::stream::HandshakeStream;
 use crate::labels::{AddressClaim, UpgradeRefusal};
 use files::{EMBEDDED_PKG, EMBEDDED_WWW, embedded, find, from_folder};
-use reply::{Answer, Reply, not_found, text};
+use gate::{Exchange, Gate, WatchedBody};
+use refusal::{MAX_HEAD_LEN, Refusal};
+use reply::{Answer, Reply, not_found, other_method, text};
 
-/// The path at which clients open a WebSocket.
-const WEBSOCKET_PATH: &str = "/ws";
+/// The paths at which clients open a WebSocket. Some proxies add the slash.
+const WEBSOCKET_PATHS: [&str; 2] = ["/ws", "/ws/"];
 
 /// Longest life of an HTTP connection. A page needs seconds, and a browser that needs longer
 /// connects again.
 const MAX_LIFE: Duration = Duration::from_secs(60);
-
-/// Most bytes of a request's head: the lowest limit that hyper allows.
-const MAX_HEAD_LEN: usize = 8 * 1024;
 
 /// Serves HTTP on a connection until it closes or becomes a WebSocket. Returns the WebSocket's
 /// stream.
@@ -54,9 +59,11 @@ pub(crate) async fn serve<S: HandshakeStream>(
     let limit = shared.config().timeouts.handshake;
     let source = RefCell::new(source);
     let outcome = Cell::new(Outcome::NoRequest);
+    let exchange = Rc::new(Exchange::default());
     let service = service_fn(|request: Request<Incoming>| {
-        let (source, outcome) = (&source, &outcome);
+        let (source, outcome, exchange) = (&source, &outcome, &exchange);
         outcome.set(Outcome::Requested);
+        exchange.begin();
         Box::pin(async move {
             let mut reply = answer(&request, entrance, source).await;
             if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -64,18 +71,21 @@ pub(crate) async fn serve<S: HandshakeStream>(
             } else if shutdown.has_stopped_accepting() {
                 reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(reply)
+            Ok::<_, Infallible>(reply.map(|body| WatchedBody::new(body, Rc::clone(exchange))))
         })
     });
+    let gate = Gate::new(stream, Rc::clone(&exchange), entrance.unread.clone());
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // At most that long, because hyper cannot wait for ever.
         .header_read_timeout(limit.min(MAX_LIFE))
+        // The first limits the buffer, which may hold more than one head.
         .max_buf_size(MAX_HEAD_LEN)
+        .max_header_size(MAX_HEAD_LEN)
         // A client may close its sending half after its request, as `nc -N` and HTTP/1.0 clients
         // do.
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(gate), service);
     // In a shutdown, a connection may wait for its first request until the deadline of handshakes.
     // It does not wait for further requests.
     let mut idle_too_long = pin!(async {
@@ -100,23 +110,56 @@ pub(crate) async fn serve<S: HandshakeStream>(
         connection.poll_without_shutdown(cx).map_err(HandshakeError::from)
     });
     let served = timeout(MAX_LIFE, serving).await;
-    let (mut stream, unread) = {
+    let (mut gate, unread) = {
         let parts = connection.into_parts();
         (parts.io.into_inner(), parts.read_buf)
     };
+    if exchange.is_displaced() {
+        shared.metrics.http_answers_unread.increment();
+        return Ok(None);
+    }
+    if let Ok(Err(HandshakeError::Http(error))) = &served
+        && error.is_parse()
+        && exchange.is_idle()
+    {
+        let refusal = Refusal::new(error, &unread);
+        drop(unread);
+        report_answer(entrance, *source.borrow(), refusal.status());
+        exchange.begin();
+        // Fails if the client has gone, or does not read.
+        let _ = timeout(limit, refusal.send(&mut gate)).await;
+        return match outcome.get() {
+            Outcome::NoRequest => served.unwrap_or(Ok(())).map(|()| None),
+            Outcome::Requested | Outcome::Upgraded => Ok(None),
+        };
+    }
     match (outcome.get(), served) {
-        (Outcome::Upgraded, Ok(Ok(()))) => Ok(Some(Rewind::new(unread.into(), stream))),
+        (Outcome::Upgraded, Ok(Ok(()))) => Ok(Some(Rewind::new(unread.into(), gate.into_inner()))),
         (Outcome::Upgraded | Outcome::NoRequest, Ok(Err(error))) => Err(error),
         (Outcome::Upgraded | Outcome::NoRequest, Err(_elapsed)) => Err(HandshakeError::TimedOut),
         // A connection that carried a request has not failed, however it ends.
         (Outcome::Requested, _) | (Outcome::NoRequest, Ok(Ok(()))) => {
-            let _ = timeout(limit, stream.shutdown()).await;
+            let _ = timeout(limit, gate.shutdown()).await;
             Ok(None)
         }
     }
 }
 
-/// Answers a request, and counts ignored addresses and refused upgrades.
+/// Counts an answer by its status, and logs it if it refuses a request.
+fn report_answer(entrance: &Entrance, source: &Source, status: StatusCode) {
+    let shared = &entrance.shared;
+    shared.metrics.http_answered(status);
+    let address = shared.config().logged(source.address());
+    let (status, reason) = (status.as_u16(), status.canonical_reason());
+    match status {
+        // The client is a browser with a great many cookies, and the operator can help it.
+        414 | 431 => tracing::info!(address, status, reason, "HTTP request refused"),
+        400 | 405 | 501 | 503 => tracing::debug!(address, status, reason, "HTTP request refused"),
+        _ => {}
+    }
+}
+
+/// Answers a request, and counts the answer, ignored addresses and refused upgrades.
 async fn answer<B>(
     request: &Request<B>,
     entrance: &Entrance,
@@ -124,7 +167,7 @@ async fn answer<B>(
 ) -> Reply {
     let shared = &entrance.shared;
     let config = shared.config();
-    let mut answer = respond(&config.http, request).await;
+    let mut answer = respond(entrance, &config.http, request).await;
     let source = &mut *source.borrow_mut();
     if request.headers().contains_key(FORWARDED_FOR) && !source.is_proxy() {
         shared.report_ignored_claim(AddressClaim::ForwardedFor, Some(source.address()));
@@ -156,6 +199,7 @@ async fn answer<B>(
             }
         }
     }
+    report_answer(entrance, source, answer.reply.status());
     answer.reply
 }
 
@@ -169,22 +213,27 @@ enum Outcome {
     Upgraded,
 }
 
-async fn respond<B>(options: &HttpOptions, request: &Request<B>) -> Answer {
-    if request.uri().path() == WEBSOCKET_PATH {
+async fn respond<B>(entrance: &Entrance, options: &HttpOptions, request: &Request<B>) -> Answer {
+    let bad_request = |why| Answer { reply: text(StatusCode::BAD_REQUEST, why), refusal: None };
+    if let Some(fault) = request::fault(request) {
+        return bad_request(fault);
+    }
+    let Some(path) = request::path(request) else {
+        return bad_request("the path is not UTF-8");
+    };
+    let method = request.method();
+    if WEBSOCKET_PATHS.contains(&&*path) && *method != Method::OPTIONS {
         return upgrade::answer(request, &options.origins);
     }
-    let reply = serve_file(&options.www, request).await;
+    let path = path.strip_prefix('/').unwrap_or(&path);
+    let reply = match *method {
+        Method::GET | Method::HEAD => serve_file(entrance, &options.www, path, request).await,
+        _ => other_method(method),
+    };
     Answer { reply, refusal: upgrade::asks_for_websocket(request).then_some(UpgradeRefusal::Path) }
 }
 
-async fn serve_file<B>(www: &Www, request: &Request<B>) -> Reply {
-    let path = request.uri().path();
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
-        reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return reply;
-    }
-    let path = path.strip_prefix('/').unwrap_or(path);
+async fn serve_file<B>(entrance: &Entrance, www: &Www, path: &str, request: &Request<B>) -> Reply {
     match path {
         "healthz" => text(StatusCode::OK, "ok"),
         _ if path.starts_with("pkg/") => match find(EMBEDDED_PKG, path) {
@@ -203,7 +252,7 @@ async fn serve_file<B>(www: &Www, request: &Request<B>) -> Reply {
                 find(EMBEDDED_WWW, path)
                     .map_or_else(not_found, |file| embedded(file, request.headers()))
             }
-            Www::Folder(folder) => from_folder(folder, path, request.headers()).await,
+            Www::Folder(folder) => from_folder(&entrance.file_reads, folder, path, request).await,
         },
     }
 }

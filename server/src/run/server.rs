@@ -141,9 +141,10 @@ impl Server {
         let config = shared.config();
         let workers = Workers::start(config.workers, shared)?;
         // After the start of the workers, which use descriptors themselves.
-        let max_by_descriptors = descriptors::max_by_descriptors();
-        entrance.admissions.set_max_by_descriptors(max_by_descriptors);
-        descriptors::warn_of_too_few(&config.limits, max_by_descriptors);
+        let shares = descriptors::Shares::now();
+        entrance.admissions.set_max_by_descriptors(shares.connections);
+        entrance.file_reads.allow(shares.files);
+        descriptors::warn_of_too_few(&config.limits, shares.connections);
         let dispatcher = Arc::new(Dispatcher::new(workers.handles()));
         let (stop_accepting, stopped) = watch::channel(false);
         let (starting, started) = oneshot::channel();

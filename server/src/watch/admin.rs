@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use crate::entry::http::request::{self, ALLOWED, NOT_ALLOWED};
 use crate::entry::tls::Certificate;
 use crate::forward::shared::Shared;
 use crate::shutdown::Phase;
@@ -35,6 +36,9 @@ pub(crate) struct Admin {
 
 /// Most connections at a time; a monitor needs one.
 const MAX_CONNECTIONS: usize = 64;
+
+/// Most bytes of a request's head.
+const MAX_HEAD_LEN: usize = 32 * 1024;
 
 /// Longest time for a request's head, and longest life of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -87,6 +91,7 @@ async fn accept(socket: TcpListener, watched: Arc<Watched>) {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
+                .max_buf_size(MAX_HEAD_LEN)
                 // A client may close its sending half after its request, as health checks do.
                 .half_close(true)
                 .serve_connection(TokioIo::new(stream), service);
@@ -99,12 +104,12 @@ async fn accept(socket: TcpListener, watched: Arc<Watched>) {
 
 async fn respond<B>(watched: &Watched, request: &Request<B>) -> Response<Full<Bytes>> {
     let Watched { shared, certificate } = watched;
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return reply(
-            StatusCode::METHOD_NOT_ALLOWED,
-            PLAIN,
-            "only GET and HEAD are served here\n".into(),
-        );
+    if let Some(fault) = request::fault(request) {
+        return reply(StatusCode::BAD_REQUEST, PLAIN, format!("{fault}\n"));
+    }
+    let method = request.method();
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return other_method(method);
     }
     match request.uri().path() {
         "/metrics" => {
@@ -128,6 +133,18 @@ async fn respond<B>(watched: &Watched, request: &Request<B>) -> Response<Full<By
         },
         _ => reply(StatusCode::NOT_FOUND, PLAIN, PATHS.into()),
     }
+}
+
+fn other_method(method: &Method) -> Response<Full<Bytes>> {
+    let mut reply = if method == Method::OPTIONS {
+        let mut reply = Response::new(Full::default());
+        *reply.status_mut() = StatusCode::NO_CONTENT;
+        reply
+    } else {
+        reply(StatusCode::METHOD_NOT_ALLOWED, PLAIN, format!("{NOT_ALLOWED}\n"))
+    };
+    reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
+    reply
 }
 
 const PATHS: &str = "expected /metrics, /healthz, /readyz or /debug/peers\n";

@@ -65,6 +65,23 @@ fn addresses_are_logged_unless_log_addresses_is_off() {
     assert!(!without.contains("127.0.0.99"), "{without}");
 }
 
+#[test]
+fn a_head_that_is_too_large_is_logged_where_operators_look() {
+    let mut server = Running::start(&["--listen=ws://127.0.0.1:0"], 1);
+    let mut stream = connect_from_99(&server, 0);
+    let head = format!("GET /ws HTTP/1.1\r\nhost: x\r\ncookie: {}\r\n\r\n", "c".repeat(50_000));
+    stream.write_all(head.as_bytes()).expect("the connection is open");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it is not reset");
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    drop(stream);
+    server.signal("TERM");
+    let (_, log) = server.ended();
+    let line = log.lines().find(|line| line.contains("HTTP request refused")).expect(&log);
+    assert!(line.contains("INFO") && line.contains("127.0.0.99"), "{line}");
+    assert!(line.contains("431") && !line.contains("ccc"), "{line}");
+}
+
 /// Five thousand peers connect and disconnect. Each is logged or counted, and each line is one JSON
 /// object.
 #[test]

@@ -440,6 +440,52 @@ fn connections_beyond_the_last_descriptor_are_refused() {
     });
 }
 
+/// A client that does not read its answer needs one descriptor, whatever file it has asked for.
+#[test]
+fn answers_that_are_not_read_keep_no_file_open() {
+    const UNREAD: usize = 100;
+    let folder = tempfile::tempdir().expect("the disk has room");
+    let large = fs::File::create(folder.path().join("large")).expect("the disk has room");
+    large.set_len(64 << 20).expect("it takes no room");
+    fs::write(folder.path().join("small"), "a small file").expect("the disk has room");
+    let mut server = Running::start_command(
+        Command::new("sh").args([
+            "-c",
+            "ulimit -n 200; exec \"$0\" \"$@\"",
+            PROGRAM,
+            "--listen=ws://127.0.0.1:0",
+            "--admin=127.0.0.1:0",
+            "--workers=1",
+            "--log=off",
+            "--www",
+            text(folder.path()),
+        ]),
+        1,
+    );
+    let admin = server.admin();
+    let small = || {
+        let mut stream = server.connect(0);
+        stream.write_all(b"GET /small HTTP/1.0\r\n\r\n").expect("it is connected");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the server answers");
+        assert!(answer.ends_with("a small file"), "{answer}");
+    };
+    small();
+    let before = server.descriptors();
+    let mut unread = Vec::new();
+    for _ in 0..UNREAD {
+        let mut stream = server.connect(0);
+        stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").expect("it is connected");
+        stream.read_exact(&mut [0; 12]).expect("the answer begins");
+        unread.push(stream);
+    }
+    // A few files are open until the sockets are full.
+    until(|| server.descriptors() <= before + UNREAD);
+    small();
+    assert_eq!(metric(admin, "waddell_connections_refused_total"), 0);
+    assert_eq!(metric(admin, "waddell_accept_errors_total"), 0);
+}
+
 #[test]
 fn the_soft_limit_on_descriptors_is_raised() {
     let mut server = Running::start_command(

@@ -39,10 +39,18 @@ pub(crate) async fn ask(
         text.push_str("\r\n");
     }
     text.push_str("\r\n");
+    ask_raw(stream, &text).await
+}
+
+/// Sends a request as it is, and reads the response.
+pub(crate) async fn ask_raw(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &str,
+) -> Response {
     soon(async {
-        stream.write_all(text.as_bytes()).await.expect("it is connected");
+        stream.write_all(request.as_bytes()).await.expect("it is connected");
         stream.flush().await.expect("it is connected");
-        read_response(stream, line.starts_with("HEAD")).await
+        read_response(stream, request.starts_with("HEAD")).await
     })
     .await
 }

@@ -1,13 +1,15 @@
 //! The bodies of answers: bytes in memory, and files that are read in pieces.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::fs::File;
-use tokio::io::{AsyncRead, ReadBuf};
+
+use super::file_reads::FileReads;
+use super::folder::FoundFile;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -18,38 +20,53 @@ pub(crate) enum ReplyBody {
     File(FileBody),
 }
 
-/// The first bytes of a file.
+/// A file as an answer.
+///
+/// Each piece is read by opening the file again. So a client that does not read its answer keeps no
+/// file open. A file that changes meanwhile breaks the connection, because the client was promised
+/// the former one.
 #[derive(Debug)]
 pub(crate) struct FileBody {
-    file: File,
-    /// Bytes of the file that are not read yet. A file that has grown is cut off there. One that
-    /// has shrunk breaks the connection, because the client was promised more bytes.
+    file: FoundFile,
+    reads: FileReads,
+    /// The first piece, which was read with the file's size, until it is sent.
+    first: Bytes,
+    /// The piece that is being read.
+    reading: Option<Reading>,
+    /// Bytes of the file that are not sent yet.
     left: u64,
 }
 
-/// Most bytes of a file that are read at once.
-///
-/// hyper asks for more only when these are written. So an answer that the client does not read
-/// holds this much memory, and as much again in tokio's buffer.
-const PIECE_LEN: usize = 16 * 1024;
+/// The read of a piece.
+struct Reading(Pin<Box<dyn Future<Output = io::Result<Bytes>> + Send>>);
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reading")
+    }
+}
 
 impl FileBody {
-    pub(super) fn new(file: File, len: u64) -> Self {
-        Self { file, left: len }
+    /// Makes the body of a file of which `first` has been read.
+    pub(super) fn new(file: FoundFile, first: Bytes, reads: FileReads) -> Self {
+        Self { left: file.len(), file, reads, first, reading: None }
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let len = usize::try_from(self.left).map_or(PIECE_LEN, |left| left.min(PIECE_LEN));
-        let mut piece = BytesMut::zeroed(len);
-        let mut unfilled = ReadBuf::new(&mut piece);
-        ready!(Pin::new(&mut self.file).poll_read(cx, &mut unfilled))?;
-        let read = unfilled.filled().len();
-        if read == 0 {
-            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-        }
-        self.left -= read as u64;
-        piece.truncate(read);
-        Poll::Ready(Ok(piece.freeze()))
+        let piece = if self.first.is_empty() {
+            let Reading(reading) = self.reading.get_or_insert_with(|| {
+                let (file, offset) = (self.file.clone(), self.file.len() - self.left);
+                let read = self.reads.clone().run(move || file.read(offset));
+                Reading(Box::pin(read))
+            });
+            let piece = ready!(reading.as_mut().poll(cx));
+            self.reading = None;
+            piece?
+        } else {
+            std::mem::take(&mut self.first)
+        };
+        self.left -= piece.len() as u64;
+        Poll::Ready(Ok(piece))
     }
 }
 
@@ -98,27 +115,32 @@ impl Default for ReplyBody {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::fs;
 
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::entry::http::file_reads::MAX_WAIT;
+    use crate::entry::http::folder::PIECE_LEN;
 
     async fn next(body: &mut ReplyBody) -> Option<io::Result<Bytes>> {
         Some(body.frame().await?.map(|frame| frame.into_data().expect("there are no trailers")))
     }
 
-    /// Returns the body of a file with these contents that is announced as `len` bytes long.
-    fn file_body(contents: &[u8], len: u64) -> ReplyBody {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(contents).unwrap();
-        ReplyBody::File(FileBody::new(File::from_std(file.reopen().unwrap()), len))
+    /// Returns the body of a file of a new folder.
+    fn file_body(contents: &[u8]) -> (tempfile::TempDir, ReplyBody) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), contents).unwrap();
+        let (file, first) = FoundFile::find(folder.path(), "file".as_ref(), true).unwrap();
+        let reads = FileReads::new(MAX_WAIT);
+        reads.allow(1);
+        (folder, ReplyBody::File(FileBody::new(file, first, reads)))
     }
 
     #[tokio::test]
     async fn a_file_is_sent_whole_and_in_small_pieces() {
         let contents: Vec<u8> = (0..5 * PIECE_LEN as u32 / 2).map(|n| n as u8).collect();
-        let mut body = file_body(&contents, contents.len() as u64);
+        let (_folder, mut body) = file_body(&contents);
         let mut got = Vec::new();
         while let Some(piece) = next(&mut body).await {
             let piece = piece.unwrap();
@@ -130,13 +152,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_grown_file_is_cut_off_and_a_shrunk_file_is_an_error() {
-        let mut grown = file_body(b"more than that", 4);
-        assert_eq!(next(&mut grown).await.unwrap().unwrap(), "more");
-        assert!(next(&mut grown).await.is_none());
-        let mut shrunk = file_body(b"less", 5);
-        assert_eq!(next(&mut shrunk).await.unwrap().unwrap(), "less");
-        let error = next(&mut shrunk).await.unwrap().unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    async fn a_file_that_is_replaced_or_changed_while_it_is_sent_is_an_error() {
+        let contents = vec![1; 2 * PIECE_LEN];
+        let (folder, mut body) = file_body(&contents);
+        assert_eq!(next(&mut body).await.unwrap().unwrap().len(), PIECE_LEN);
+        fs::write(folder.path().join("other"), &contents).unwrap();
+        fs::rename(folder.path().join("other"), folder.path().join("file")).unwrap();
+        assert!(next(&mut body).await.unwrap().is_err());
+
+        let (folder, mut body) = file_body(&contents);
+        assert_eq!(next(&mut body).await.unwrap().unwrap().len(), PIECE_LEN);
+        fs::write(folder.path().join("file"), "shorter").unwrap();
+        assert!(next(&mut body).await.unwrap().is_err());
     }
 }

@@ -1,16 +1,15 @@
 //! Files served over HTTP: those built into the program, and those of a folder.
 
 use std::io;
-use std::path::{Component, Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::path::Path;
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
-use percent_encoding::percent_decode_str;
-use tokio::fs::File;
+use http::{Method, Request, StatusCode};
 
 use super::body::{FileBody, ReplyBody};
+use super::file_reads::FileReads;
+use super::folder::{FoundFile, relative};
 use super::reply::{Reply, not_found, reply, text};
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
@@ -33,49 +32,39 @@ pub(super) fn embedded(file: &Embedded, request: &HeaderMap) -> Reply {
     content(file.path, file.etag, Bytes::from_static(file.bytes).into(), request)
 }
 
-pub(super) async fn from_folder(folder: &Path, path: &str, request: &HeaderMap) -> Reply {
-    let Some(mut file) = within(folder, path) else { return not_found() };
-    let open = async {
-        let mut metadata = tokio::fs::metadata(&file).await?;
-        if metadata.is_dir() {
-            file.push("index.html");
-            metadata = tokio::fs::metadata(&file).await?;
+/// Answers with a file of a folder. `path` is decoded, and has no slash at the beginning.
+pub(super) async fn from_folder<B>(
+    reads: &FileReads,
+    folder: &Path,
+    path: &str,
+    request: &Request<B>,
+) -> Reply {
+    let Some(relative) = relative(path) else { return not_found() };
+    let (folder, relative) = (folder.to_owned(), relative.to_owned());
+    let read = request.method() == Method::GET;
+    let found = reads.clone().run(move || FoundFile::find(&folder, &relative, read)).await;
+    match found {
+        Ok((file, first)) => {
+            let (name, etag) = (file.name().to_string_lossy().into_owned(), file.etag());
+            let body = ReplyBody::File(FileBody::new(file, first, reads.clone()));
+            content(&name, &etag, body, request.headers())
         }
-        // Opening a pipe would wait for a process that writes to it.
-        if !metadata.is_file() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let opened = File::open(&file).await?;
-        let metadata = opened.metadata().await?;
-        let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let etag = format!("\"{:x}-{:x}\"", modified.as_nanos(), metadata.len());
-        Ok::<_, io::Error>((etag, FileBody::new(opened, metadata.len())))
-    };
-    match open.await {
-        Ok((etag, body)) => content(&file.to_string_lossy(), &etag, ReplyBody::File(body), request),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            text(StatusCode::FORBIDDEN, "the server may not read this file")
-        }
-        Err(_) => not_found(),
+        Err(error) => no_file(&error),
     }
 }
 
-/// Returns the file that a URL's path names inside a folder.
-///
-/// Returns `None` if the path leads out of the folder, names a hidden file or is no text. A percent
-/// sign without two hexadecimal digits stands for itself, as in browsers.
-fn within(folder: &Path, path: &str) -> Option<PathBuf> {
-    let decoded = percent_decode_str(path).decode_utf8().ok()?;
-    if decoded.contains('\0') {
-        return None;
+/// Answers for a file that cannot be read.
+fn no_file(error: &io::Error) -> Reply {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            text(StatusCode::FORBIDDEN, "the server may not read this file")
+        }
+        io::ErrorKind::TimedOut => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "the server reads too many files at the moment")
+        }
+        // Includes names that the file system cannot have, and circles of links.
+        _ => not_found(),
     }
-    let relative = Path::new(&*decoded);
-    let stays = relative.components().all(|part| match part {
-        Component::Normal(name) => !name.to_string_lossy().starts_with('.'),
-        Component::CurDir => true,
-        Component::ParentDir | Component::RootDir | Component::Prefix(_) => false,
-    });
-    stays.then(|| folder.join(relative))
 }
 
 fn content(path: &str, etag: &str, body: ReplyBody, request: &HeaderMap) -> Reply {
@@ -124,52 +113,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_decoded_once() {
-        for (path, file) in [
-            ("", ""),
-            ("a/b.js", "a/b.js"),
-            ("a%20b.js", "a b.js"),
-            ("%C3%bc", "\u{fc}"),
-            ("100%25", "100%"),
-            ("%252e%252e/x", "%2e%2e/x"),
-            ("%%32%65%%32%65/x", "%2e%2e/x"),
+    fn a_file_that_cannot_be_read_is_answered_by_its_reason() {
+        for (kind, status) in [
+            (io::ErrorKind::PermissionDenied, 403),
+            (io::ErrorKind::NotFound, 404),
+            (io::ErrorKind::NotADirectory, 404),
+            (io::ErrorKind::TimedOut, 503),
         ] {
-            assert_eq!(
-                within(Path::new("/srv/www"), path),
-                Some(format!("/srv/www/{file}").into())
-            );
-        }
-    }
-
-    #[test]
-    fn malformed_escapes_name_files_of_the_folder() {
-        for path in ["%", "%f", "%zz", "%+f", "100%", "a%/b"] {
-            assert_eq!(
-                within(Path::new("/srv/www"), path),
-                Some(format!("/srv/www/{path}").into())
-            );
-        }
-    }
-
-    #[test]
-    fn no_path_leads_out_of_the_folder() {
-        for path in [
-            "../x",
-            "a/../../x",
-            "%2e%2e/x",
-            "%2E./x",
-            "..%2fx",
-            "%/../x",
-            "%zz/%2e%2e/%2e%2e/x",
-            "/etc/passwd",
-            "%2fetc/passwd",
-            "a/%00",
-            "%00",
-            "%ff",
-            ".git/x",
-            "%2egit/x",
-        ] {
-            assert_eq!(within(Path::new("/srv/www"), path), None, "{path}");
+            assert_eq!(no_file(&kind.into()).status(), status, "{kind}");
         }
     }
 }

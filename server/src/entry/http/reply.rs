@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 
 use super::body::ReplyBody;
+use super::request::{ALLOWED, NOT_ALLOWED, is_known};
 use crate::labels::UpgradeRefusal;
 
 pub(super) type Reply = Response<ReplyBody>;
@@ -18,6 +19,25 @@ pub(super) struct Answer {
 
 pub(super) fn not_found() -> Reply {
     text(StatusCode::NOT_FOUND, "not found")
+}
+
+/// Refuses a method, or says which ones there are.
+pub(super) fn other_method(method: &Method) -> Reply {
+    let mut reply = if method == Method::OPTIONS {
+        empty(StatusCode::NO_CONTENT)
+    } else if is_known(method) {
+        text(StatusCode::METHOD_NOT_ALLOWED, NOT_ALLOWED)
+    } else {
+        text(StatusCode::NOT_IMPLEMENTED, NOT_ALLOWED)
+    };
+    reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
+    reply
+}
+
+fn empty(status: StatusCode) -> Reply {
+    let mut reply = Reply::new(ReplyBody::default());
+    *reply.status_mut() = status;
+    reply
 }
 
 pub(super) fn text(status: StatusCode, line: &str) -> Reply {

@@ -5,12 +5,17 @@ use http::{Method, Request, StatusCode, Version};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::body::ReplyBody;
-use super::reply::{Answer, Reply, text};
+use super::reply::{Answer, Reply, other_method, text};
 use crate::labels::UpgradeRefusal;
 
-/// Answers a request to open a WebSocket. With a 101, the connection becomes one.
+/// Answers a request on the path of WebSockets, other than OPTIONS. With a 101, the connection
+/// becomes one.
 pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
     let headers = request.headers();
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let reply = other_method(request.method());
+        return Answer { reply, refusal: Some(UpgradeRefusal::Request) };
+    }
     if !origins.is_empty() && !headers.get_all(header::ORIGIN).iter().all(|it| is_in(origins, it)) {
         let reply = text(StatusCode::FORBIDDEN, "pages of this origin may not connect");
         return Answer { reply, refusal: Some(UpgradeRefusal::Origin) };

@@ -18,6 +18,7 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         accepts_paused,
         handshakes_failed: _,
         upgrades_refused: _,
+        http_answers_unread,
         certificates_reloaded,
         certificates_refused,
         forwarded_ignored,
@@ -68,6 +69,21 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         "reason",
         &UpgradeRefusal::ALL
             .map(|refusal| (refusal.as_str(), shared.metrics.upgrades_refused_by(refusal))),
+    );
+    let answers = shared.metrics.http_answers();
+    let answers: Vec<_> = answers.iter().map(|(code, count)| (code.as_str(), *count)).collect();
+    page.labelled(
+        "http_answers_total",
+        "counter",
+        "Answers over HTTP on ws, wss and auto listeners, by status.",
+        "status",
+        &answers,
+    );
+    page.counter(
+        "http_answers_unread",
+        "Connections over HTTP that were closed because their client did not read its answer while \
+         512 others did not either.",
+        http_answers_unread,
     );
     page.labelled(
         "claims_ignored_total",
