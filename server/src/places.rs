@@ -57,6 +57,16 @@ impl Places {
     }
 }
 
+impl Place {
+    /// Records that the holder has used its place. A place that is lost stays lost.
+    pub(crate) fn used(&self) {
+        let mut holders = self.places.holders();
+        if let Some(sender) = holders.by_use.remove(&self.last_use.get()) {
+            self.last_use.set(holders.insert(sender));
+        }
+    }
+}
+
 impl Holders {
     fn insert(&mut self, sender: oneshot::Sender<Infallible>) -> u64 {
         let number = self.next;
@@ -85,11 +95,16 @@ mod tests {
     #[test]
     fn a_newcomer_takes_the_place_that_was_used_longest_ago() {
         let places = Places::new(2);
-        let (_first, mut first_lost) = places.take();
+        let (first, mut first_lost) = places.take();
         let (_second, mut second_lost) = places.take();
+        first.used();
         let (_third, mut third_lost) = places.take();
+        assert!(is_lost(&mut second_lost));
+        assert!(!is_lost(&mut first_lost) && !is_lost(&mut third_lost));
+        let (_fourth, _lost) = places.take();
         assert!(is_lost(&mut first_lost));
-        assert!(!is_lost(&mut second_lost) && !is_lost(&mut third_lost));
+        first.used();
+        assert!(!is_lost(&mut third_lost), "a lost place does not come back");
     }
 
     #[test]

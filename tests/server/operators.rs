@@ -3,14 +3,18 @@
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 use waddell_core::PeerId;
+use waddell_server::raise_descriptor_limit;
 use waddell_tests::transport::Via;
 
 use crate::support::admin::{get, read, serve_operators, value};
+use crate::support::http::ask;
 use crate::support::peer::Peer;
 use crate::support::server::TestServer;
-use crate::support::until;
+use crate::support::{soon, until};
 
 #[tokio::test]
 async fn counters_show_the_outcome_of_every_frame() {
@@ -108,6 +112,28 @@ async fn until_lag_is_measured(server: &TestServer) {
         while read(server, &count).await == 0 {
             sleep(Duration::from_millis(10)).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_keep_others_off_the_admin_port() {
+    raise_descriptor_limit();
+    let server = TestServer::start_with(serve_operators);
+    let admin = server.admin.expect("it is configured");
+    let mut monitor = soon(TcpStream::connect(admin)).await.expect("it listens");
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(soon(TcpStream::connect(admin)).await.expect("it listens"));
+        // A connection that is used is not idle.
+        assert_eq!(ask(&mut monitor, "GET /readyz").await.status, 200);
+    }
+    assert_eq!(get(&server, "/healthz").await.status, 200);
+    // The oldest were closed; the newest are not.
+    for stream in &mut idle[..100] {
+        assert_eq!(soon(stream.read(&mut [0; 1])).await.expect("it ends in order"), 0);
+    }
+    for stream in idle.iter_mut().rev().take(60) {
+        assert_eq!(ask(stream, "GET /healthz").await.status, 200);
     }
 }
 

@@ -17,12 +17,14 @@ pub fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// How many of the process's descriptors are for what. The rest is for operators, certificates and
+/// How many of the process's descriptors are for what. The rest is for certificates, and for
 /// connections that are being refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shares {
     /// Connections of clients.
     pub(crate) connections: usize,
+    /// Connections of operators.
+    pub(crate) admin: usize,
     /// Files that are being read for HTTP.
     pub(crate) files: usize,
 }
@@ -40,7 +42,7 @@ impl Shares {
 
     fn of(free: usize) -> Self {
         let kept = KEPT.min(free / 4);
-        Self { connections: free - kept, files: (kept / 8).max(1) }
+        Self { connections: free - kept, admin: (kept / 2).max(1), files: (kept / 8).max(1) }
     }
 }
 
@@ -76,10 +78,13 @@ mod tests {
 
     #[test]
     fn some_descriptors_are_left_free() {
-        for (free, connections, files) in
-            [(1000, 1000 - KEPT, 16), (64, 48, 2), (0, 0, 1), (usize::MAX, usize::MAX - KEPT, 16)]
-        {
-            assert_eq!(Shares::of(free), Shares { connections, files });
+        for (free, connections, admin, files) in [
+            (1000, 1000 - KEPT, 64, 16),
+            (64, 48, 8, 2),
+            (0, 0, 1, 1),
+            (usize::MAX, usize::MAX - KEPT, 64, 16),
+        ] {
+            assert_eq!(Shares::of(free), Shares { connections, admin, files });
         }
     }
 }

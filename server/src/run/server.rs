@@ -155,7 +155,7 @@ impl Server {
                 if let Some(admin) = admin {
                     let tls = entrance_there.tls.as_ref();
                     let certificate = tls.map(|tls| Arc::clone(&tls.certificate));
-                    admin.start(Arc::clone(&entrance_there.shared), certificate)?;
+                    admin.start(Arc::clone(&entrance_there.shared), certificate, shares.admin)?;
                 }
                 listeners.into_iter().try_for_each(|listener| {
                     let (entrance, dispatcher) = (&entrance_there, &dispatcher);

@@ -19,12 +19,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use peers::BadQuery;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use crate::entry::http::request::{self, ALLOWED, NOT_ALLOWED};
 use crate::entry::tls::Certificate;
 use crate::forward::shared::Shared;
+use crate::places::Places;
 use crate::shutdown::Phase;
 
 /// The listening socket of the admin port.
@@ -33,9 +34,6 @@ pub(crate) struct Admin {
     socket: std::net::TcpListener,
     pub(crate) address: SocketAddr,
 }
-
-/// Most connections at a time; a monitor needs one.
-const MAX_CONNECTIONS: usize = 64;
 
 /// Most bytes of a request's head.
 const MAX_HEAD_LEN: usize = 32 * 1024;
@@ -54,14 +52,17 @@ impl Admin {
         Ok(Self { address: socket.local_addr()?, socket })
     }
 
-    /// Serves the admin port on this worker, also while the server shuts down.
+    /// Serves the admin port on this worker, also while the server shuts down. There are at most
+    /// `max_connections` at a time: one more ends the one that has been idle longest.
     pub(crate) fn start(
         self,
         shared: Arc<Shared>,
         certificate: Option<Arc<Certificate>>,
+        max_connections: usize,
     ) -> io::Result<()> {
         let socket = TcpListener::from_std(self.socket)?;
-        tokio::task::spawn_local(accept(socket, Arc::new(Watched { shared, certificate })));
+        let watched = Arc::new(Watched { shared, certificate });
+        tokio::task::spawn_local(accept(socket, watched, Places::new(max_connections)));
         Ok(())
     }
 }
@@ -72,10 +73,8 @@ struct Watched {
     certificate: Option<Arc<Certificate>>,
 }
 
-async fn accept(socket: TcpListener, watched: Arc<Watched>) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn accept(socket: TcpListener, watched: Arc<Watched>, places: Arc<Places>) {
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let stream = match socket.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -85,9 +84,12 @@ async fn accept(socket: TcpListener, watched: Arc<Watched>) {
             }
         };
         let watched = Arc::clone(&watched);
+        let (place, lost) = places.take();
         tokio::task::spawn_local(async move {
-            let service =
-                service_fn(async |request| Ok::<_, Infallible>(respond(&watched, &request).await));
+            let service = service_fn(async |request| {
+                place.used();
+                Ok::<_, Infallible>(respond(&watched, &request).await)
+            });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
@@ -95,10 +97,14 @@ async fn accept(socket: TcpListener, watched: Arc<Watched>) {
                 // A client may close its sending half after its request, as health checks do.
                 .half_close(true)
                 .serve_connection(TokioIo::new(stream), service);
-            // Errors of a client are not reported.
-            let _ = timeout(MAX_LIFE, connection).await;
-            drop(permit);
+            tokio::select! {
+                // Errors of a client are not reported.
+                _ = timeout(MAX_LIFE, connection) => {}
+                _ = lost => {}
+            }
         });
+        // The connection that has lost its place ends before the next one is accepted.
+        yield_now().await;
     }
 }
 
