@@ -149,6 +149,30 @@ async fn every_path_has_head_and_options_and_refuses_other_methods() {
     assert_eq!((count("204"), count("405"), count("501")), (Some(9), Some(10), Some(1)));
 }
 
+#[tokio::test]
+async fn the_package_may_be_imported_from_pages_of_any_origin_and_nothing_else() {
+    let server = TestServer::start();
+    let mut stream = server.dial(Via::Ws).await;
+    const ORIGIN: &str = "access-control-allow-origin";
+    const RESOURCE: &str = "cross-origin-resource-policy";
+    for request in ["GET /pkg/waddell.js", "HEAD /pkg/waddell.js", "OPTIONS /pkg/waddell.js"] {
+        let answer = ask(&mut stream, &format!("{request}\norigin: https://example.org")).await;
+        assert_eq!(answer.header(ORIGIN), Some("*"), "{request}");
+        assert_eq!(answer.header(RESOURCE), Some("cross-origin"), "{request}");
+        if answer.status == 204 {
+            assert_eq!(answer.header("access-control-allow-methods"), Some("GET, HEAD, OPTIONS"));
+            assert_eq!(answer.header("access-control-allow-headers"), Some("*"));
+        }
+    }
+    for path in ["/", "/healthz", "/ws", "/pkg", "/main.js"] {
+        for method in ["GET", "OPTIONS"] {
+            let request = format!("{method} {path}\norigin: https://example.org");
+            let answer = ask(&mut stream, &request).await;
+            assert_eq!((answer.header(ORIGIN), answer.header(RESOURCE)), (None, None), "{request}");
+        }
+    }
+}
+
 /// As `nc -N`, HTTP/1.0 clients and some health checks do. The end of the stream often arrives with
 /// the request, and sometimes after it; both have to occur, so there are many connections.
 #[tokio::test]

@@ -38,10 +38,13 @@ use crate::labels::{AddressClaim, UpgradeRefusal};
 use files::{EMBEDDED_PKG, EMBEDDED_WWW, embedded, find, from_folder};
 use gate::{Exchange, Gate, WatchedBody};
 use refusal::{MAX_HEAD_LEN, Refusal};
-use reply::{Answer, Reply, not_found, other_method, text};
+use reply::{Answer, Reply, not_found, other_method, share_with_any_origin, text};
 
 /// The paths at which clients open a WebSocket. Some proxies add the slash.
 const WEBSOCKET_PATHS: [&str; 2] = ["/ws", "/ws/"];
+
+/// Where the browser package is, which pages of any origin may import.
+const PACKAGE: &str = "pkg/";
 
 /// Longest life of an HTTP connection. A page needs seconds, and a browser that needs longer
 /// connects again.
@@ -226,17 +229,20 @@ async fn respond<B>(entrance: &Entrance, options: &HttpOptions, request: &Reques
         return upgrade::answer(request, &options.origins);
     }
     let path = path.strip_prefix('/').unwrap_or(&path);
-    let reply = match *method {
+    let mut reply = match *method {
         Method::GET | Method::HEAD => serve_file(entrance, &options.www, path, request).await,
         _ => other_method(method),
     };
+    if path.starts_with(PACKAGE) {
+        share_with_any_origin(&mut reply, method);
+    }
     Answer { reply, refusal: upgrade::asks_for_websocket(request).then_some(UpgradeRefusal::Path) }
 }
 
 async fn serve_file<B>(entrance: &Entrance, www: &Www, path: &str, request: &Request<B>) -> Reply {
     match path {
         "healthz" => text(StatusCode::OK, "ok"),
-        _ if path.starts_with("pkg/") => match find(EMBEDDED_PKG, path) {
+        _ if path.starts_with(PACKAGE) => match find(EMBEDDED_PKG, path) {
             Some(file) => embedded(file, request.headers()),
             None if EMBEDDED_PKG.is_empty() => text(
                 StatusCode::NOT_FOUND,

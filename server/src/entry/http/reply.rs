@@ -40,6 +40,26 @@ fn empty(status: StatusCode) -> Reply {
     reply
 }
 
+/// Lets pages of any origin use what is answered, also those that are isolated from other origins.
+///
+/// Source: the Fetch standard, sections "CORS protocol" and "Cross-Origin-Resource-Policy header".
+pub(super) fn share_with_any_origin(reply: &mut Reply, method: &Method) {
+    let mut headers = vec![
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
+    ];
+    if method == Method::OPTIONS {
+        headers.extend([
+            (header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "*"),
+            (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+        ]);
+    }
+    for (name, value) in headers {
+        reply.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+}
+
 pub(super) fn text(status: StatusCode, line: &str) -> Reply {
     let body = Bytes::from(format!("{line}\n"));
     let mut reply = reply(status, "text/plain; charset=utf-8", body.into());
