@@ -9,9 +9,11 @@
 # --user`, must be able to read the certificates. --self-signed needs a folder to write to:
 # -v waddell:/state -e XDG_STATE_HOME=/state.
 
-FROM node:22-bookworm-slim AS node
+# node:22-bookworm-slim
+FROM node@sha256:53ada149d435c38b14476cb57e4a7da73c15595aba79bd6971b547ceb6d018bf AS node
 
-FROM rust:1.95.0-bookworm AS build
+# rust:1.95.0-bookworm
+FROM rust@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 # Node.js builds the demo page's npm package. npm is a link into node_modules.
 COPY --from=node /usr/local/bin/node /usr/local/bin/node
 COPY --from=node /usr/local/lib/node_modules /usr/local/lib/node_modules

@@ -99,8 +99,9 @@ pub(crate) fn python(requirements: &Path) -> Result<PathBuf> {
         apt_get("python3-venv")?;
     }
     run(program("python3", ["-m", "venv", "--clear"]).arg(&venv))?;
-    let install = ["-m", "pip", "--disable-pip-version-check", "install", "--no-deps", "-qr"];
-    run(program(&python, install).arg(requirements))?;
+    let pip = ["-m", "pip", "--disable-pip-version-check", "install", "--no-deps"];
+    let pinned = ["--require-hashes", "--only-binary=:all:", "-qr"];
+    run(program(&python, pip).args(pinned).arg(requirements))?;
     fs::write(&done, wanted).with_context(|| format!("cannot write {}", done.display()))?;
     Ok(python)
 }
@@ -135,3 +136,49 @@ fn modified(file: &Path) -> Option<SystemTime> {
 }
 
 const WASM: &str = "wasm32-unknown-unknown";
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::command::root;
+
+    fn lines(file: &str) -> Vec<String> {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    fn is_hex(text: &str, len: usize) -> bool {
+        text.len() == len && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+
+    fn assert_is_digest(image: &str) {
+        let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
+        assert!(digest.is_some_and(|digest| is_hex(digest, 64)), "{image} has no digest");
+    }
+
+    #[test]
+    fn actions_are_pinned_by_commit_and_images_by_digest() {
+        for line in lines(".github/workflows/ci.yml") {
+            if let Some((_, action)) = line.split_once("uses: ") {
+                let commit = action.split(['@', ' ']).nth(1).unwrap_or_default();
+                assert!(is_hex(commit, 40), "{action} is not pinned by commit");
+            }
+            if let Some(image) = line.strip_prefix("container: ") {
+                assert_is_digest(image);
+            }
+        }
+        for line in lines("Dockerfile") {
+            if let Some(image) = line.strip_prefix("FROM ").filter(|image| *image != "scratch") {
+                assert_is_digest(image.split(' ').next().unwrap_or_default());
+            }
+        }
+    }
+
+    #[test]
+    fn python_packages_have_hashes() {
+        let text = lines("tests/interop/requirements.txt").join("\n");
+        let packages = text.matches("==").count();
+        assert_eq!((packages, text.matches("--hash=sha256:").count()), (3, 3));
+    }
+}
