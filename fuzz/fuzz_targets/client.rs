@@ -19,6 +19,7 @@ fuzz_target!(|data: &[u8]| {
         reconnect_attempts: [0, 1, 10, u32::MAX][usize::from(choice & 3)],
         connect_timeout: duration(choice >> 2),
         keep_alive_interval: duration(choice >> 4),
+        silence_timeout: duration(choice >> 6),
         jitter_seed: u64::from(choice),
     };
     checks::client(config, &checks::Call::decode_all(data));

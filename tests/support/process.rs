@@ -1,8 +1,12 @@
 //! A server as a process of its own.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Lines};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::usage::Usage;
 
@@ -41,15 +45,32 @@ impl Process {
         self.child.stderr.take()
     }
 
-    /// Sends a signal, such as `TERM`.
+    /// Sends a signal: `TERM`, `INT`, `HUP`, `STOP` or `CONT`. Returns after `STOP` when the
+    /// process stands still, as far as the system tells.
     ///
     /// # Errors
     ///
-    /// There is no `kill` command, or it fails.
+    /// The process has ended, or the name is another.
     pub fn signal(&self, name: &str) -> io::Result<()> {
-        let mut kill = Command::new("kill");
-        let status = kill.arg(format!("-{name}")).arg(self.id().to_string()).status()?;
-        if status.success() { Ok(()) } else { Err(io::Error::other("kill failed")) }
+        let signal = match name {
+            "TERM" => Signal::TERM,
+            "INT" => Signal::INT,
+            "HUP" => Signal::HUP,
+            "STOP" => Signal::STOP,
+            "CONT" => Signal::CONT,
+            other => return Err(io::Error::other(format!("no signal is called {other}"))),
+        };
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        kill_process(id.ok_or(io::ErrorKind::NotFound)?, signal)?;
+        // The state is the first letter after the name, which is in parentheses.
+        let stat = format!("/proc/{}/stat", self.id());
+        while name == "STOP"
+            && let Ok(stat) = fs::read_to_string(&stat)
+            && !stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
+        {
+            thread::yield_now();
+        }
+        Ok(())
     }
 
     /// Returns how the process ended; `None` while it runs.

@@ -119,7 +119,10 @@ fn fmt() -> Result<()> {
 
 fn clippy() -> Result<()> {
     install::component("clippy")?;
-    run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    // They are run by hand, but they have to keep up with the code.
+    let mut fuzz = cargo(["clippy", "--locked", "--manifest-path", "fuzz/Cargo.toml"]);
+    run(fuzz.arg("--target-dir").arg(target_dir()).args(["--", "-D", "warnings"]))
 }
 
 fn clippy_wasm() -> Result<()> {
