@@ -46,14 +46,16 @@ export function readSignal(body) {
 }
 
 /**
- * Returns whether a value describes a connection for data alone. Each further section of an SDP
- * would make the browser set up a camera's or a microphone's receiver.
+ * Returns whether a value describes a connection for data alone, with one certificate. Each further
+ * section of an SDP would make the browser set up a camera's or a microphone's receiver.
  */
 function isDescription(value) {
   if (!["offer", "answer"].includes(value?.type) || typeof value.sdp !== "string") return false;
+  if (value.sdp.length > MAX_SDP_LENGTH) return false;
   const sections = value.sdp.match(/^m=\w*/gm) ?? [];
   const isData = sections.length === 1 && sections[0] === "m=application";
-  return isData && value.sdp.length <= MAX_SDP_LENGTH;
+  // With several, the one that is shown could be another than the one that the browser checks.
+  return isData && value.sdp.match(/^a=fingerprint:/gm)?.length === 1;
 }
 
 function isCandidate(value) {

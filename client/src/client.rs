@@ -132,15 +132,17 @@ impl Client {
     ///
     /// A connected client sends the accepted messages first, for at most five seconds. Then it
     /// waits at most five seconds for the server to close its side as well. `Ok` means that it has
-    /// done so: the server, or a proxy before it, has read the messages. It does not mean that
-    /// their recipients have got them.
+    /// done so: the server, or a proxy before it, has read the messages that were sent on this
+    /// connection. It does not mean that their recipients have got them, and it says nothing about
+    /// messages that were sent before an earlier connection was lost. `Ok` is also returned if no
+    /// message was sent.
     ///
     /// Closing again returns the same.
     ///
     /// # Errors
     ///
-    /// [`CloseError`] if the last messages may not have reached the server. The client is closed
-    /// all the same.
+    /// [`CloseError`] if the last message may not have reached the server. The client is closed all
+    /// the same.
     pub async fn close(&self) -> Result<(), CloseError> {
         self.handle.close.notify_one();
         let mut state = self.handle.state.clone();

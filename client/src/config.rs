@@ -123,7 +123,7 @@ impl ClientConfig {
 
     /// Longest time without a byte from the server before the connection counts as lost: the server
     /// is stopped, or the network is gone. Half of it after the last byte, the client sends itself
-    /// a message of 33 bytes on topic 0xFFFE. The application does not see that message.
+    /// an empty message on topic 0xFFFE. The application does not see that message.
     /// `None`: no limit. Default 60 s; at least a millisecond.
     ///
     /// Choose more if the client sends so much over a slow network that a message needs as long.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, copy, sink, split};
 use tokio::time::timeout;
 use waddell_core::DisconnectReason;
@@ -60,9 +61,18 @@ impl Connection {
             }
             Ok(())
         };
-        tokio::select! {
-            read = reader.read(input) => Ok(Some(&mut input[..read?])),
-            written = write, if busy => written.map(|()| None),
+        let write_error = tokio::select! {
+            read = reader.read(input) => return Ok(Some(&mut input[..read?])),
+            written = write, if busy => match written {
+                Ok(()) => return Ok(None),
+                Err(error) => error,
+            },
+        };
+        // The reason may have arrived: a close frame, after some messages.
+        match reader.read(input).now_or_never() {
+            Some(Ok(len @ 1..)) => Ok(Some(&mut input[..len])),
+            Some(Err(reason)) => Err(reason),
+            Some(Ok(0)) | None => Err(write_error),
         }
     }
 

@@ -96,7 +96,7 @@ impl Driver {
             if let Err(error) = &finished {
                 tracing::debug!(server = %self.dialer, %error, "could not close in order");
             }
-            self.set_closed(finished);
+            self.set_closed(if self.has_sent { finished } else { Ok(()) });
         }
     }
 

@@ -63,7 +63,7 @@ pub enum NotSent {
 #[non_exhaustive]
 pub enum CloseError {
     /// There was no connection, and so these messages were not sent.
-    #[error("there was no connection, and {messages} messages were not sent")]
+    #[error("there was no connection; number of messages that were not sent: {messages}")]
     NotSent {
         /// How many.
         messages: usize,

@@ -1,8 +1,8 @@
 //! Reads the operator's files: configuration, certificate, key. A file that hangs is an error.
 //!
 //! A disk that does not answer blocks the thread that opens or reads a file, and no call can end
-//! that. So a thread of its own does it, and is left behind if it takes too
-//! long. A path has at most one such thread.
+//! that. So a thread of its own does it, and is left behind if it takes too long. A path has at
+//! most one such thread.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
@@ -17,7 +17,8 @@ use std::time::Duration;
 /// # Errors
 ///
 /// The file cannot be read, is no regular file but a FIFO or the like, or has more than 16 MiB. Or
-/// its disk does not answer within five seconds ([`TimedOut`](io::ErrorKind::TimedOut)).
+/// its disk does not answer within about five seconds ([`TimedOut`](io::ErrorKind::TimedOut)), or
+/// within ten if another thread waits for the same file.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     within(TIMEOUT, path, |path| {
         // Opening a FIFO waits for its writer, and it can be read only once.
@@ -102,9 +103,6 @@ const MAX_LEN: u64 = 16 << 20;
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
 
     fn fifo(folder: &Path) -> PathBuf {
@@ -118,18 +116,18 @@ mod tests {
     fn a_file_that_hangs_is_an_error_and_occupies_one_thread() {
         let folder = tempfile::tempdir().unwrap();
         let path = fifo(folder.path());
-        let begun = Arc::new(AtomicUsize::new(0));
-        let read = || {
-            let begun = Arc::clone(&begun);
-            within(Duration::from_millis(10), &path, move |path| {
-                begun.fetch_add(1, Ordering::Relaxed);
-                fs::read(path)
-            })
-        };
+        let (begin, begun) = mpsc::channel();
         for _attempt in 0..3 {
-            assert_eq!(read().unwrap_err().kind(), io::ErrorKind::TimedOut);
+            let begin = begin.clone();
+            let read = within(Duration::from_millis(10), &path, move |path| {
+                begin.send(()).unwrap();
+                fs::read(path)
+            });
+            assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
         }
-        assert_eq!(begun.load(Ordering::Relaxed), 1);
+        begun.recv().unwrap();
+        // The others have given up.
+        begun.try_recv().expect_err("there is no second thread");
         // A writer ends the thread.
         fs::write(&path, "late").unwrap();
         drop(Busy::begin(Duration::MAX, &path).unwrap());

@@ -426,6 +426,29 @@ async fn answers_that_are_not_read_are_given_up_when_there_are_too_many() {
     }
 }
 
+/// More clients than may send a large head at a time. Those that have done so for longest give way.
+#[tokio::test]
+async fn large_heads_are_given_up_when_there_are_too_many_that_are_incomplete() {
+    const LARGE_HEADS: usize = 512;
+    raise_descriptor_limit();
+    let server = TestServer::start();
+    let head = format!("GET /healthz HTTP/1.1\r\nhost: x\r\ncookie: {}", "a".repeat(9000));
+    let mut clients = Vec::new();
+    for _client in 0..LARGE_HEADS + 20 {
+        let mut stream = server.dial(Via::Ws).await;
+        soon(stream.write_all(head.as_bytes())).await.expect("it is connected");
+        clients.push(stream);
+    }
+    until(|| server.metrics().handshakes_failed == 20).await;
+    // A large head that is complete needs no place, however many requests have one.
+    let mut newest = clients.pop().expect("there are some");
+    soon(newest.write_all(b"\r\n\r\n")).await.expect("it is connected");
+    let mut answer = [0; 12];
+    soon(newest.read_exact(&mut answer)).await.expect("it is answered");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    assert_eq!(ask(&mut server.dial(Via::Ws).await, "GET /").await.status, 200);
+}
+
 #[tokio::test]
 async fn the_page_can_be_switched_off() {
     let server = TestServer::start_with(|config| config.http.www = Www::Off);

@@ -415,7 +415,9 @@ impl Driver {
         match done.strip_prefix(&[keep_alive]).unwrap_or(done) {
             [] => assert!(!done.is_empty(), "it was due"),
             [Did::Transmit(frame)] => {
-                assert!(frame.ends_with(b"\xfe\xffwaddell probe"), "{frame:?}");
+                let id = self.id.expect("it is greeted");
+                let probe = [&[18, 0][..], id.as_bytes(), b"\xfe\xff"].concat();
+                assert_eq!(*frame, probe);
                 self.probed = true;
             }
             [Did::HangUp, Did::Lost] => assert!(self.probed, "the server was not asked"),

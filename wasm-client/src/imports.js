@@ -38,16 +38,19 @@ export function disconnectError(code, message, event) {
 }
 
 /**
- * Listener of a WebSocket's error event. A close event follows in the same task, but for two cases:
- * an address that the browser has blocked, and a dial that fails in Node 22. Reports a close event
- * in its place.
+ * Listener of a WebSocket's error event. A close event follows at once, but for two cases: an
+ * address that the browser has blocked, and a dial that fails in Node 22. Reports a close event in
+ * its place.
  */
 export function errorListener() {
   const { readyState } = this;
   // In another state, as with Node's `ws` package, the close event may come later.
   if (readyState !== CONNECTING && readyState !== CLOSED) return;
-  setTimeout(() => this.onclose?.({ isBlocked: readyState === CLOSED }));
+  setTimeout(() => this.onclose?.({ isBlocked: readyState === CLOSED }), CLOSE_WAIT_MS);
 }
+
+/** How long a close event may take: the standard has it in the same task as the error. */
+const CLOSE_WAIT_MS = 100;
 
 // Values of `readyState`.
 const CONNECTING = 0;

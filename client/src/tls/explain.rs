@@ -37,9 +37,11 @@ fn certificate(why: &CertificateError) -> String {
         ),
         CertificateError::NotValidForNameContext { expected, presented } => {
             let expected = expected.to_str();
-            let names = match presented.as_slice() {
-                [] => "no name".to_owned(),
-                presented => presented.join(", "),
+            let names: Vec<_> = presented.iter().take(MAX_NAMES).map(|name| bare(name)).collect();
+            let names = match (names.as_slice(), presented.len()) {
+                ([], _) => "no name".to_owned(),
+                (names, count) if count > MAX_NAMES => format!("{} and others", names.join(", ")),
+                (names, _) => names.join(", "),
             };
             format!(
                 "the server's certificate is not for {expected}, but for {names}; use one of its \
@@ -63,6 +65,16 @@ fn certificate(why: &CertificateError) -> String {
             format!("the server's certificate cannot be used ({other}); to trust it, pin it")
         }
     }
+}
+
+/// Most names of a certificate in an error. Some have hundreds.
+const MAX_NAMES: usize = 5;
+
+/// Returns a name of a certificate as people write it. The verifier gives it as
+/// `DnsName("example.org")` or `IpAddress(192.0.2.1)`.
+fn bare(presented: &str) -> &str {
+    let inner = presented.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')'));
+    inner.map_or(presented, |inner| inner.trim_matches('"'))
 }
 
 /// Returns a date as people write it, in UTC.
@@ -95,9 +107,19 @@ mod tests {
             (
                 CertificateError::NotValidForNameContext {
                     expected: name.clone(),
-                    presented: vec!["b.example".to_owned(), "c.example".to_owned()],
+                    presented: vec![
+                        r#"DnsName("b.example")"#.to_owned(),
+                        "IpAddress(192.0.2.1)".to_owned(),
+                    ],
                 },
-                &["not for a.example, but for b.example, c.example", "address"],
+                &["not for a.example, but for b.example, 192.0.2.1;", "address"],
+            ),
+            (
+                CertificateError::NotValidForNameContext {
+                    expected: name.clone(),
+                    presented: vec!["DnsName(\"x\")".to_owned(); 100],
+                },
+                &["but for x, x, x, x, x and others;"],
             ),
             (
                 CertificateError::NotValidForNameContext { expected: name, presented: vec![] },

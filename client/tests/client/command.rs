@@ -4,13 +4,14 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rcgen::{CertificateParams, SanType};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
 use waddell_client::{Client, MAX_BODY_LEN, PeerId, TopicId};
 
 use crate::fake_server::FakeServer;
-use crate::transports::{certificate, serve_tls, tls_config};
+use crate::transports::{certificate, serve_tls, signed_certificate, tls_config};
 
 #[tokio::test]
 async fn listen_prints_its_id_and_then_the_messages() {
@@ -110,21 +111,68 @@ async fn send_fails_if_the_server_ends_the_connection_instead_of_taking_the_mess
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("tcp://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                stream.write_all(b"\x12\x00IIIIIIIIIIIIIIII\x00\x00").await.unwrap();
-                stream.read_exact(&mut [0; 20]).await.unwrap();
-                if !with_reset {
-                    // A socket with unread bytes is reset when it is closed.
-                    stream.shutdown().await.unwrap();
-                    stream.read_to_end(&mut Vec::new()).await.unwrap();
-                }
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"\x12\x00IIIIIIIIIIIIIIII\x00\x00").await.unwrap();
+            stream.read_exact(&mut [0; 20]).await.unwrap();
+            if !with_reset {
+                // A socket with unread bytes is reset when it is closed.
+                stream.shutdown().await.unwrap();
+                stream.read_to_end(&mut Vec::new()).await.unwrap();
+            }
+            drop(stream);
+            // A later connection works, but the message was sent on the first.
+            while let Ok((stream, _)) = listener.accept().await {
+                FakeServer::new().serve(stream).await;
             }
         });
         let peer = "3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11";
         let (code, output, error) = waddell(&["send", &url, peer, "hello"]).await;
         assert_eq!((code, output.as_str()), (1, ""), "{error}");
-        let expected = "it is not known whether the server took the last messages";
+        let expected = "it is not known whether the server took the message";
         assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_trusted_is_explained() {
+    let names = |names: &[&str]| {
+        names.iter().map(|name| SanType::DnsName((*name).try_into().unwrap())).collect()
+    };
+    type Change<'a> = &'a dyn Fn(&mut CertificateParams);
+    let cases: [(Change<'_>, &str); 4] = [
+        (
+            &|params| params.subject_alt_names = names(&["b.example", "c.example"]),
+            "not for localhost, but for b.example, c.example; use one of its names",
+        ),
+        (&|_no_name| {}, "not for localhost, but for no name"),
+        (
+            &|params| {
+                params.subject_alt_names = names(&["localhost"]);
+                params.not_after = rcgen::date_time_ymd(2020, 2, 3);
+            },
+            "expired at 2020-02-03T00:00:00Z",
+        ),
+        (
+            &|params| {
+                params.subject_alt_names = names(&["localhost"]);
+                params.not_before = rcgen::date_time_ymd(3000, 1, 1);
+            },
+            "valid from 3000-01-01T00:00:00Z on; check the clock",
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("roots.pem");
+    for (change, expected) in cases {
+        let (authority, signed) = signed_certificate(change);
+        std::fs::write(&roots, authority).unwrap();
+        let tls = tls_config(&signed, &rustls::version::TLS13);
+        let server = serve_tls(&FakeServer::new(), tls).await;
+        let url = format!("tls://localhost:{}", server.port());
+        let mut listen = command(&["listen", &url, "--reconnect-attempts", "0"]);
+        let output = listen.env("SSL_CERT_FILE", &roots).output().await.unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(expected), "{expected}: {error}");
     }
 }
 

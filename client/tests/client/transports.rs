@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ServerConfig, SupportedProtocolVersion};
@@ -251,6 +251,22 @@ pub(crate) fn certificate(change: impl FnOnce(&mut CertificateParams)) -> Certif
     change(&mut params);
     let key = KeyPair::generate().unwrap();
     Certificate { pem: params.self_signed(&key).unwrap().pem(), key }
+}
+
+/// Makes the certificate of an authority, and one that is signed by it and that `change` completes.
+pub(crate) fn signed_certificate(
+    change: impl FnOnce(&mut CertificateParams),
+) -> (String, Certificate) {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate().unwrap();
+    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = Issuer::new(authority, authority_key);
+    let mut params = CertificateParams::default();
+    change(&mut params);
+    let key = KeyPair::generate().unwrap();
+    let pem = params.signed_by(&key, &issuer).unwrap().pem();
+    (authority_pem, Certificate { pem, key })
 }
 
 /// Makes a server's TLS options. The key need not fit the certificate.

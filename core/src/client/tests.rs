@@ -328,7 +328,7 @@ fn silent_server_is_probed_and_then_counts_as_lost() {
     assert_eq!(drain(&mut client), [""; 0]);
     assert_eq!(client.poll_timeout(), Some(at(30.0)));
     client.handle_timeout(at(30.0));
-    assert_eq!(drain(&mut client), ["Transmit[33]"]);
+    assert_eq!(drain(&mut client), ["Transmit[20]"]);
     assert_eq!(client.poll_timeout(), Some(at(60.0)));
     client.handle_timeout(at(60.0));
     assert_eq!(drain(&mut client), ["HangUp", "Disconnected(Silent)"]);
@@ -344,7 +344,7 @@ fn any_byte_ends_the_silence_and_the_answer_to_a_probe_stays_here() {
     assert_eq!(drain(&mut client), [""; 0]);
     assert_eq!(client.poll_timeout(), Some(at(61.0)));
     client.handle_timeout(at(61.0));
-    assert_eq!(drain(&mut client), ["Transmit[33]"]);
+    assert_eq!(drain(&mut client), ["Transmit[20]"]);
     client.handle_bytes(&mut frame(9, b"never whole")[..1], at(80.0));
     assert_eq!(client.poll_timeout(), Some(at(110.0)));
     assert_eq!(client.state(), ClientState::Ready);
@@ -366,7 +366,7 @@ fn client_that_stood_still_itself_asks_again() {
     let mut client = silent_client();
     for now in [30.0, 3600.0, 7200.0] {
         client.handle_timeout(at(now));
-        assert_eq!(drain(&mut client), ["Transmit[33]"]);
+        assert_eq!(drain(&mut client), ["Transmit[20]"]);
         assert_eq!(client.poll_timeout(), Some(at(now + 30.0)));
     }
     client.handle_timeout(at(7231.0));
@@ -385,7 +385,7 @@ fn keep_alives_do_not_wait_for_probes_nor_probes_for_keep_alives() {
     drain(&mut client);
     for (now, outputs) in [
         (20.0, &["Transmit[3]"][..]),
-        (30.0, &["Transmit[33]"]),
+        (30.0, &["Transmit[20]"]),
         (40.0, &["Transmit[3]"]),
         (60.0, &["Transmit[3]", "HangUp", "Disconnected(Silent)"]),
     ] {

@@ -49,7 +49,7 @@ impl Shares {
 /// Warns of limits for which there are too few descriptors.
 pub(crate) fn warn_of_too_few(limits: &Limits, max_by_descriptors: usize) {
     let Limits { max_connections, max_connections_per_address, .. } = *limits;
-    if max_connections_per_address >= max_by_descriptors {
+    if max_connections_per_address > max_by_descriptors {
         tracing::warn!(
             max_connections_per_address,
             max_by_descriptors,

@@ -9,7 +9,7 @@ use crate::config::{Limits, ServerConfig};
 use crate::entry::accept_rate::AcceptRate;
 use crate::entry::handshake_error::HandshakeError;
 use crate::entry::http::file_reads::{FileReads, MAX_WAIT};
-use crate::entry::http::gate::Unread;
+use crate::entry::http::gate::HttpPlaces;
 use crate::entry::tls::Acceptors;
 use crate::forward::shared::Shared;
 
@@ -21,8 +21,8 @@ pub(crate) struct Entrance {
     pub(crate) accept_rate: AcceptRate,
     /// `None` without a certificate.
     pub(crate) tls: Option<Acceptors>,
-    /// Connections over HTTP whose client does not read its answer.
-    pub(crate) unread: Unread,
+    /// Connections over HTTP that hold memory.
+    pub(crate) http_places: HttpPlaces,
     pub(crate) file_reads: FileReads,
 }
 
@@ -34,7 +34,7 @@ impl Entrance {
             admissions: Arc::new(Admissions::new(max_connections, max_connections_per_address)),
             accept_rate: AcceptRate::new(accept_rate, Instant::EPOCH),
             tls,
-            unread: Unread::new(),
+            http_places: HttpPlaces::new(),
             file_reads: FileReads::new(MAX_WAIT),
             shared: Arc::new(Shared::new(config)),
         }

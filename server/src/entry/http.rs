@@ -46,6 +46,9 @@ const WEBSOCKET_PATHS: [&str; 2] = ["/ws", "/ws/"];
 /// Where the browser package is, which pages of any origin may import.
 const PACKAGE: &str = "pkg/";
 
+/// Most bytes of a refused origin that are logged: a scheme, the longest host name, and a port.
+const MAX_LOGGED_ORIGIN: usize = 8 + 253 + 6;
+
 /// Longest life of an HTTP connection. A page needs seconds, and a browser that needs longer
 /// connects again.
 const MAX_LIFE: Duration = Duration::from_secs(60);
@@ -66,7 +69,7 @@ pub(crate) async fn serve<S: HandshakeStream>(
     let service = service_fn(|request: Request<Incoming>| {
         let (source, outcome, exchange) = (&source, &outcome, &exchange);
         outcome.set(Outcome::Requested);
-        exchange.begin();
+        exchange.begin(request::head_len(&request));
         Box::pin(async move {
             let mut reply = answer(&request, entrance, source).await;
             if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -77,7 +80,7 @@ pub(crate) async fn serve<S: HandshakeStream>(
             Ok::<_, Infallible>(reply.map(|body| WatchedBody::new(body, Rc::clone(exchange))))
         })
     });
-    let gate = Gate::new(stream, Rc::clone(&exchange), entrance.unread.clone());
+    let gate = Gate::new(stream, Rc::clone(&exchange), entrance.http_places.clone());
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // At most that long, because hyper cannot wait for ever.
@@ -118,6 +121,10 @@ pub(crate) async fn serve<S: HandshakeStream>(
         (parts.io.into_inner(), parts.read_buf)
     };
     if exchange.is_displaced() {
+        if exchange.is_idle() {
+            // By another client with a large head.
+            return Err(HandshakeError::TimedOut);
+        }
         shared.metrics.http_answers_unread.increment();
         return Ok(None);
     }
@@ -128,7 +135,7 @@ pub(crate) async fn serve<S: HandshakeStream>(
         let refusal = Refusal::new(error, &unread);
         drop(unread);
         report_answer(entrance, *source.borrow(), refusal.status());
-        exchange.begin();
+        exchange.begin(0);
         // Fails if the client has gone, or does not read.
         let _ = timeout(limit, refusal.send(&mut gate)).await;
         return match outcome.get() {
@@ -192,6 +199,8 @@ async fn answer<B>(
             UpgradeRefusal::Origin => {
                 let origin = request.headers().get(header::ORIGIN).map(HeaderValue::to_str);
                 let origin = origin.and_then(Result::ok);
+                // No browser's is longer; a client's may be.
+                let origin = origin.map(|origin| &origin[..origin.len().min(MAX_LOGGED_ORIGIN)]);
                 tracing::info!(address, reason, origin, "WebSocket refused");
             }
             UpgradeRefusal::Path

@@ -305,7 +305,7 @@ impl ServerHandle {
     /// The certificate is read again, changed or not. No connection ends. Existing connections keep
     /// their rate limit, idle timeout and longest frame; everything else takes effect at once.
     ///
-    /// Blocks while it reads the certificate, for as long as the file system takes.
+    /// Blocks while it reads the certificate, for up to about half a minute if its disk hangs.
     ///
     /// Returns the names of the options that differ but stay as they are until the server is
     /// started again, as the program's flags have them.

@@ -71,7 +71,7 @@ impl Ping {
                 }
             }
         }
-        // What the answers tell, they have told.
+        // The answers have told all there is to tell.
         let _ = client.close().await;
         print_summary(output, sent, times)
     }

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::time::sleep;
-use waddell_client::{Client, MAX_BODY_LEN, PeerId, State, TopicId};
+use waddell_client::{Client, CloseError, MAX_BODY_LEN, PeerId, State, TopicId};
 
 use crate::output::Failure;
-use crate::ping;
 use crate::server::{Server, parse_peer};
 
 /// Sends one message to a peer.
@@ -49,10 +48,23 @@ impl Send {
         let topic = client.topic(TopicId(self.topic));
         let id = client.id();
         topic.send_to(self.peer, body).await?;
-        if let Some(id) = id {
-            handled(&client, id).await;
+        let handled = match id {
+            Some(id) => handled(&client, id).await,
+            None => Handled::ConnectionLost,
+        };
+        let closed = client.close().await;
+        match handled {
+            Handled::Yes | Handled::NotTold => closed?,
+            Handled::ConnectionLost => {
+                // The close may be that of another connection, which came after it.
+                let why = match closed {
+                    Err(CloseError::Lost(lost)) => format!(": {lost}"),
+                    Ok(()) | Err(_) => " when the connection was lost".to_owned(),
+                };
+                let text = format!("it is not known whether the server took the message{why}");
+                return Err(Failure::Failed(text));
+            }
         }
-        client.close().await?;
         let (peer, topic) = (self.peer, self.topic);
         self.server.output().line(
             format_args!("sent {size} bytes to {peer} on topic {topic}"),
@@ -73,28 +85,36 @@ impl Send {
 /// It handles frames in their order. So a message to this client itself comes back after it has
 /// handled those before. Without this, the close would cross with the server's refusal of a frame,
 /// and over TCP the two would look the same.
-async fn handled(client: &Client, id: PeerId) {
-    let mut topic = client.topic(ping::TOPIC);
+async fn handled(client: &Client, id: PeerId) -> Handled {
+    let mut topic = client.topic(ECHO_TOPIC);
     let mut states = client.watch();
     let echo = async {
-        topic.send_to(id, ECHO).await.ok();
-        while let Ok(message) = topic.recv().await {
-            if message.from == id && message.body == ECHO {
-                return;
-            }
-        }
+        // No frame is shorter, so a server that takes any frame takes this one.
+        topic.send_to(id, "").await.ok()?;
+        while topic.recv().await.ok()?.from != id {}
+        Some(())
     };
     let is_other = |state: &State| !matches!(state, State::Ready { id: now } if *now == id);
     tokio::select! {
-        () = echo => {}
-        _lost = states.wait_for(is_other) => {}
+        biased;
+        Some(()) = echo => Handled::Yes,
+        _lost = states.wait_for(is_other) => Handled::ConnectionLost,
         // A server that does not bring it back may still close in order.
-        () = sleep(ECHO_TIMEOUT) => {}
+        () = sleep(ECHO_TIMEOUT) => Handled::NotTold,
     }
 }
 
-/// Body of a message to this client itself.
-const ECHO: &[u8] = b"waddell send";
+/// Whether the server has handled the frames that were sent so far.
+enum Handled {
+    Yes,
+    /// The connection on which they were sent is no more.
+    ConnectionLost,
+    /// The server does not say.
+    NotTold,
+}
+
+/// Topic of the message to this client itself, which is known by its sender.
+const ECHO_TOPIC: TopicId = TopicId(0);
 
 /// Longest time to wait for that message.
 const ECHO_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,5 +1,5 @@
-//! The stream between hyper and a client: it knows whether an answer is being written, and how
-//! many clients do not read theirs.
+//! The stream between hyper and a client: it knows whether an answer is being written, how many
+//! clients do not read theirs, and how many send a large head.
 
 use std::cell::Cell;
 use std::io;
@@ -19,6 +19,8 @@ use crate::places::{Lost, Place, Places};
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
     progress: Cell<Progress>,
+    /// Bytes that were read, less those of the heads of requests.
+    pending: Cell<usize>,
     displaced: Cell<bool>,
 }
 
@@ -34,9 +36,10 @@ enum Progress {
 }
 
 impl Exchange {
-    /// Records that the answer to a request begins.
-    pub(super) fn begin(&self) {
+    /// Records that the answer to a request begins, whose head has about this length.
+    pub(super) fn begin(&self, head_len: usize) {
         self.progress.set(Progress::Answering);
+        self.pending.set(self.pending.get().saturating_sub(head_len));
     }
 
     /// Returns whether each request up to now has been answered to its last byte.
@@ -44,7 +47,7 @@ impl Exchange {
         self.progress.get() == Progress::Idle
     }
 
-    /// Returns whether the connection was given up because its client does not read the answer.
+    /// Returns whether the connection was given up because of its large head or unread answer.
     pub(super) fn is_displaced(&self) -> bool {
         self.displaced.get()
     }
@@ -56,32 +59,47 @@ impl Exchange {
 /// request. It has no body and is not counted, so it is discarded; the caller sends a better one.
 ///
 /// An answer that the client does not read holds memory: of hyper, of TLS, and a piece of a file.
-/// So it needs one of a bounded number of places.
+/// So it needs one of a bounded number of places, and so does a large head that is incomplete.
 #[derive(Debug)]
 pub(super) struct Gate<S> {
     stream: S,
     exchange: Rc<Exchange>,
-    unread: Unread,
+    places: HttpPlaces,
     /// Set while the client does not read.
     waiting: Option<(Place, Lost)>,
+    /// Set while a large head is incomplete.
+    large_head: Option<(Place, Lost)>,
 }
 
-/// The places of connections whose client does not read its answer.
+/// The places of connections that hold memory.
 #[derive(Clone, Debug)]
-pub(crate) struct Unread(Arc<Places>);
+pub(crate) struct HttpPlaces {
+    unread_answers: Arc<Places>,
+    large_heads: Arc<Places>,
+}
 
-impl Unread {
-    /// Most such connections. Each holds up to 64 KiB of a file, and as much again in TLS.
-    const MAX: usize = 512;
+impl HttpPlaces {
+    /// Most connections whose client does not read its answer. Each holds up to 64 KiB of a file,
+    /// and as much again in TLS.
+    const MAX_UNREAD_ANSWERS: usize = 512;
+
+    /// Most connections with a large head that is incomplete. Each holds up to 64 KiB.
+    const MAX_LARGE_HEADS: usize = 512;
 
     pub(crate) fn new() -> Self {
-        Self(Places::new(Self::MAX))
+        Self {
+            unread_answers: Places::new(Self::MAX_UNREAD_ANSWERS),
+            large_heads: Places::new(Self::MAX_LARGE_HEADS),
+        }
     }
 }
 
+/// Longest head that needs no place, in bytes. hyper's buffer has that size in any case.
+const SMALL_HEAD: usize = 8 << 10;
+
 impl<S> Gate<S> {
-    pub(super) fn new(stream: S, exchange: Rc<Exchange>, unread: Unread) -> Self {
-        Self { stream, exchange, unread, waiting: None }
+    pub(super) fn new(stream: S, exchange: Rc<Exchange>, places: HttpPlaces) -> Self {
+        Self { stream, exchange, places, waiting: None, large_head: None }
     }
 
     pub(super) fn into_inner(self) -> S {
@@ -98,12 +116,26 @@ impl<S> Gate<S> {
             self.waiting = None;
             return written;
         }
-        let (_, lost) = self.waiting.get_or_insert_with(|| self.unread.0.take());
+        let (_, lost) = self.waiting.get_or_insert_with(|| self.places.unread_answers.take());
         if Pin::new(lost).poll(cx).is_ready() {
             self.exchange.displaced.set(true);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending
+    }
+
+    /// Takes a place while a large head is incomplete. Fails once a newcomer has it.
+    fn watch_head(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.exchange.is_idle() || self.exchange.pending.get() <= SMALL_HEAD {
+            self.large_head = None;
+            return Ok(());
+        }
+        let (_, lost) = self.large_head.get_or_insert_with(|| self.places.large_heads.take());
+        if Pin::new(lost).poll(cx).is_ready() {
+            self.exchange.displaced.set(true);
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
     }
 }
 
@@ -113,7 +145,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        self.watch_head(cx)?;
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let pending = &self.exchange.pending;
+        pending.set(pending.get().saturating_add(buf.filled().len() - before));
+        read
     }
 }
 

@@ -33,6 +33,17 @@ pub(crate) fn fault<B>(request: &Request<B>) -> Option<&'static str> {
     None
 }
 
+/// Returns about how many bytes the head of a request had.
+pub(super) fn head_len<B>(request: &Request<B>) -> usize {
+    // Two spaces, the version, and the ends of two lines.
+    let fixed = 2 + "HTTP/1.1".len() + 4;
+    // A colon, a space, and the end of the line.
+    let headers = request.headers().iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let target = request.uri().path_and_query().map_or(1, |target| target.as_str().len());
+    fixed + request.method().as_str().len() + target + headers.sum::<usize>()
+}
+
 /// A target without an authority has an empty host.
 fn is_host(host: &[u8]) -> bool {
     host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok())

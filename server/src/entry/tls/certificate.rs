@@ -64,9 +64,9 @@ impl Certificate {
     /// because the cause may leave no trace on them, such as a process without descriptors. Each
     /// such cause is logged and counted once.
     ///
-    /// A look is two system calls. It notices a link that leads elsewhere (Kubernetes, certbot), a
-    /// file moved to the place of another, and changes on file systems without notifications.
-    /// Blocks as [`reload`](Self::reload) does.
+    /// A look is two system calls, each in a thread of its own. It notices a link that leads
+    /// elsewhere (Kubernetes, certbot), a file moved to the place of another, and changes on file
+    /// systems without notifications. Blocks as [`reload`](Self::reload) does.
     pub(crate) fn look(&self, before: Option<&Stamp>, metrics: &Metrics) -> Stamp {
         self.look_with(before, metrics, Identity::load)
     }

@@ -33,9 +33,7 @@ pub fn self_signed(name: &str, folder: &Path) -> Result<Identity, TlsError> {
         move |source| TlsError::Write { path, source }
     };
     make_own_folder(folder).map_err(cannot_write(folder))?;
-    if identity.load().is_ok() {
-        // The file may be a copy that others can read.
-        make_private(&identity.key).map_err(cannot_write(&identity.key))?;
+    if identity.load().is_ok() && is_private(&identity.key).map_err(cannot_write(&identity.key))? {
         return Ok(identity);
     }
     let unusable = |source: rcgen::Error| TlsError::Name { name: name.to_owned(), source };
@@ -54,19 +52,31 @@ pub fn self_signed(name: &str, folder: &Path) -> Result<Identity, TlsError> {
     Ok(identity)
 }
 
-/// Makes a folder, if there is none, and checks that it is this user's or root's.
+/// Makes a folder, if there is none, in which only this user can write. Other users could put a key
+/// of their own into another one.
 fn make_own_folder(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     #[cfg(unix)]
     {
-        use std::os::unix::fs::MetadataExt;
-        let owner = fs::metadata(folder)?.uid();
-        if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let metadata = fs::metadata(folder)?;
+        if !is_own(&metadata) {
             let text = "the folder belongs to another user; set XDG_STATE_HOME to one of your own";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
+        let mode = metadata.mode();
+        if mode & 0o022 != 0 {
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode & !0o022))?;
+        }
     }
     Ok(())
+}
+
+/// Returns whether a file is this user's or root's.
+#[cfg(unix)]
+fn is_own(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    [0, rustix::process::geteuid().as_raw()].contains(&metadata.uid())
 }
 
 /// Writes a file that only its owner may read, in place of any file of that name: a file keeps its
@@ -79,20 +89,23 @@ fn write_private(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the permission to read a file from everybody but its owner.
-fn make_private(path: &Path) -> io::Result<()> {
+/// Takes the permission to read a key from all but its owner. Returns whether the owner is this
+/// user or root: another one knows the key.
+fn is_private(key: &Path) -> io::Result<bool> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mut permissions = fs::metadata(path)?.permissions();
-        if permissions.mode() & 0o077 != 0 {
-            permissions.set_mode(0o600);
-            fs::set_permissions(path, permissions)?;
+        let metadata = fs::metadata(key)?;
+        if !is_own(&metadata) {
+            return Ok(false);
+        }
+        if metadata.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(key, fs::Permissions::from_mode(0o600))?;
         }
     }
     #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
+    let _ = key;
+    Ok(true)
 }
 
 #[cfg(all(test, unix))]
@@ -106,7 +119,15 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_can_read_the_files_whatever_was_there_before() {
+    fn other_users_cannot_write_to_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        self_signed("localhost", folder.path()).unwrap();
+        assert_eq!(mode(folder.path()), 0o755);
+    }
+
+    #[test]
+    fn only_the_owner_can_read_the_files_whatever_was_there_before() {
         let folder = tempfile::tempdir().unwrap();
         let make = || self_signed("localhost", folder.path()).unwrap();
         let Identity { cert, key } = make();
@@ -117,7 +138,7 @@ mod tests {
         make();
         assert_eq!((mode(&key), fs::read(&key).unwrap() == text), (0o600, true), "it is kept");
 
-        // A file that somebody has opened already is not written to.
+        // A file that another program has opened already is not written to.
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&key, "no key").unwrap();
         let opened = fs::File::open(&key).unwrap();

@@ -17,9 +17,13 @@ pub(crate) fn of_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     };
     let mut warnings: Vec<_> = names
         .filter(is_unknown)
-        .map(|name| match closest(&name, known()) {
-            Some(known) => format!("{name} is no option; did you mean {known}?"),
-            None => format!("{name} is no option, and has no effect"),
+        .map(|name| {
+            // All have the prefix in common, which says nothing.
+            let written = name.trim_start_matches(PREFIX).to_ascii_uppercase();
+            match closest(&written, known().filter_map(|known| known.strip_prefix(PREFIX))) {
+                Some(known) => format!("{name} is no option; did you mean {PREFIX}{known}?"),
+                None => format!("{name} is no option, and has no effect"),
+            }
         })
         .collect();
     // The system has them in no order.
@@ -59,7 +63,8 @@ mod tests {
             "WADDELL_LISTEN",
             "WADDELL_MAX_CONNECTIONS_PER_ADDRESS",
             "WADDELL_LISTNE",
-            "WADDELL_SOMETHING_ELSE_ENTIRELY_42",
+            "WADDELL_listen",
+            "WADDELL_PROGRAMS",
             "WADDEL_LISTEN",
             "WADDELL_SERVICE_HOST",
             "WADDELL_SERVICE_PORT_HTTP",
@@ -68,9 +73,14 @@ mod tests {
             "PATH",
         ];
         let warnings = of_variables(names.into_iter().map(str::to_owned));
-        assert_eq!(warnings[0], "WADDELL_LISTNE is no option; did you mean WADDELL_LISTEN?");
-        assert!(warnings[1].starts_with("WADDELL_SOMETHING_ELSE_ENTIRELY_42 is no option"));
-        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert_eq!(
+            warnings,
+            [
+                "WADDELL_LISTNE is no option; did you mean WADDELL_LISTEN?",
+                "WADDELL_PROGRAMS is no option, and has no effect",
+                "WADDELL_listen is no option; did you mean WADDELL_LISTEN?",
+            ]
+        );
     }
 
     /// An option of such a name would be taken for Kubernetes' own.
