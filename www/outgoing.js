@@ -87,14 +87,14 @@ export class Outgoing extends EventTarget {
   /** Offers the next files, as many as may wait for an answer. */
   #offer() {
     const transfers = [...this.#transfers.values()];
-    let offered = transfers.filter(({ state }) => state === "offered").length;
-    for (const transfer of transfers) {
-      if (offered === MAX_OFFERS) return;
-      if (transfer.state !== "waiting") continue;
-      offered++;
+    const offered = transfers.filter(({ state }) => state === "offered").length;
+    const waiting = transfers.filter(({ state }) => state === "waiting");
+    for (const transfer of waiting.slice(0, MAX_OFFERS - offered)) {
+      if (transfer.state !== "waiting") continue; // offered after another one failed
       transfer.enter("offered");
       const { id, name, size } = transfer;
-      this.#write({ kind: "offer", id, name, size });
+      const isSent = this.#write({ kind: "offer", id, name, size });
+      if (!isSent) this.#end(transfer, "failed", "The other page takes no messages.");
     }
   }
 
@@ -157,8 +157,9 @@ export class Outgoing extends EventTarget {
     this.#offer();
   }
 
+  /** Returns whether the message could be sent. */
   #write(message) {
-    sendMessage(this.#channel, message);
+    return sendMessage(this.#channel, message) > 0;
   }
 
   #emit(type, detail) {

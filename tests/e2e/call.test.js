@@ -264,7 +264,7 @@ test("messages of other programs are shown as unreadable, and do no harm", async
     topic.send(id, "null");
     topic.send(id, "{}");
     const call = "0".repeat(32);
-    const description = { type: "offer", sdp: "v=0\r\nm=application" };
+    const description = { type: "offer", sdp: "v=0\r\nm=application\r\na=fingerprint:x" };
     for (const signal of [
       { call, kind: "description", opens: true, description },
       { call, kind: "candidate", candidate: { candidate: "nonsense" } },

@@ -64,15 +64,19 @@ test("chat keeps its lines and no hidden characters, and is cut between characte
 test("signals are those of a call for data, and of a bounded length", () => {
   const call = "0123456789abcdef".repeat(2);
   const read = (value) => readSignal(Buffer.from(JSON.stringify(value)));
-  const sdp = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
+  const print = "a=fingerprint:sha-256 00:11\r\n";
+  const bare = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
+  const sdp = bare + print;
   const offer = { call, kind: "description", opens: true, description: { type: "offer", sdp } };
   assert.deepEqual(read(offer), offer);
   assert.equal(read({ ...offer, opens: "yes" }).opens, false);
   for (const description of [
     { type: "offer", sdp: `${sdp}m=video 9 UDP/TLS/RTP/SAVPF 96\r\n` },
     { type: "offer", sdp: `${sdp}m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n` },
-    { type: "offer", sdp: "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n" },
-    { type: "offer", sdp: "v=0\r\n" },
+    { type: "offer", sdp: `v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n${print}` },
+    { type: "offer", sdp: `v=0\r\n${print}` },
+    { type: "offer", sdp: bare },
+    { type: "offer", sdp: `${print}${sdp}` },
     { type: "offer", sdp: sdp + "a=x\r\n".repeat(7_000) },
     { type: "offer", sdp: 7 },
     { type: "rollback", sdp },
