@@ -37,7 +37,7 @@ impl Floods {
 
     /// Returns how often a line may be logged in a period. A few warnings are enough to act on;
     /// connections come and go all the time. A single client can reach these limits: it then causes
-    /// some 3 kB of log a second at most.
+    /// a few kB of log a second.
     fn limit(level: Level) -> Option<u32> {
         match level {
             Level::ERROR | Level::WARN => Some(10),
