@@ -11,6 +11,8 @@
 //!      now >= at
 //! ```
 
+mod silence;
+
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
@@ -18,8 +20,10 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use silence::{Silence, Verdict, is_probe, probe};
+
 use crate::frame::FrameDecoder;
-use crate::id::{PeerId, TopicId};
+use crate::id::PeerId;
 use crate::message::{BodyTooLong, KEEP_ALIVE_FRAME, MessageIn, MessageOut};
 use crate::time::Instant;
 
@@ -457,56 +461,6 @@ impl From<BodyTooLong> for SendError {
     }
 }
 
-/// A time in which the server sends nothing.
-#[derive(Clone, Copy, Debug)]
-struct Silence {
-    /// When to send a probe or, if there is one on its way, to give up. `None`: never.
-    until: Option<Instant>,
-    probed: bool,
-}
-
-/// What to do about a silent server.
-enum Verdict {
-    Wait,
-    Probe,
-    Lost,
-}
-
-impl Silence {
-    /// Begins after a byte has arrived.
-    fn begin(config: &ClientConfig, now: Instant) -> Self {
-        let half = config.silence_timeout.map(|timeout| timeout / 2);
-        let until = half.filter(|half| !half.is_zero()).and_then(|half| now.checked_add(half));
-        Self { until, probed: false }
-    }
-
-    fn handle_timeout(&mut self, config: &ClientConfig, now: Instant) -> Verdict {
-        let Some(until) = self.until.filter(|until| now >= *until) else { return Verdict::Wait };
-        let next = Self::begin(config, now);
-        // If the clock is far ahead, it was this program that stood still: the answer may have
-        // arrived, and is not read yet.
-        let on_time = next.until.is_none_or(|next| now - until < next - now);
-        if self.probed && on_time {
-            return Verdict::Lost;
-        }
-        *self = Self { probed: true, ..next };
-        Verdict::Probe
-    }
-}
-
-/// Returns the frame of a message to `id` itself, which the server returns.
-fn probe(id: PeerId) -> Bytes {
-    // No frame is shorter, so a server that takes any frame takes this one.
-    let message = MessageOut::new(id, PROBE_TOPIC, Bytes::new());
-    let mut frame = Vec::with_capacity(message.frame_len());
-    message.encode(&mut frame).expect("the body fits");
-    frame.into()
-}
-
-fn is_probe(message: &MessageIn, id: PeerId) -> bool {
-    message.from == id && message.topic == PROBE_TOPIC && message.body.is_empty()
-}
-
 /// Pseudo-random numbers (SplitMix64) that spread the dials of clients of the same server.
 #[derive(Debug)]
 struct Jitter(u64);
@@ -523,9 +477,6 @@ impl Jitter {
         delay + delay * (z & 0xffff) as u32 / 0x2_0000
     }
 }
-
-/// Topic of messages that test connections. See PROTOCOL.md.
-const PROBE_TOPIC: TopicId = TopicId(0xfffe);
 
 /// Each failed dial adds this to the wait before the next. Source: waddell `client.go`.
 const RETRY_STEP: Duration = Duration::from_millis(100);

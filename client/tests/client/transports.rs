@@ -133,13 +133,7 @@ async fn websocket_pings_are_answered_and_split_frames_are_joined() {
 
 #[tokio::test]
 async fn close_frame_and_text_message_end_the_connection() {
-    let (server, mut sockets) = accept_ws().await;
-    let greeting = Bytes::from_static(b"\x12\x00IIIIIIIIIIIIIIII\x00\x00");
-    let connecting =
-        tokio::spawn(async move { Client::connect(&format!("ws://{server}")).await.unwrap() });
-    let mut socket = sockets.recv().await.unwrap();
-    socket.send(Message::Binary(greeting.clone())).await.unwrap();
-    let client = connecting.await.unwrap();
+    let (client, mut socket, mut sockets) = greeted().await;
     socket.close(None).await.unwrap();
 
     let mut socket = sockets.recv().await.unwrap();
@@ -155,13 +149,7 @@ async fn close_frame_and_text_message_end_the_connection() {
 
 #[tokio::test]
 async fn the_server_s_close_code_and_reason_reach_the_user() {
-    let (server, mut sockets) = accept_ws().await;
-    let greeting = Bytes::from_static(b"\x12\x00IIIIIIIIIIIIIIII\x00\x00");
-    let connecting =
-        tokio::spawn(async move { Client::connect(&format!("ws://{server}")).await.unwrap() });
-    let mut socket = sockets.recv().await.unwrap();
-    socket.send(Message::Binary(greeting.clone())).await.unwrap();
-    let client = connecting.await.unwrap();
+    let (client, mut socket, mut sockets) = greeted().await;
     client.topic(TOPIC).send_to(client.id().unwrap(), "x").await.unwrap();
     assert!(matches!(socket.next().await.unwrap().unwrap(), Message::Binary(_)));
     let code = CloseCode::Size;
@@ -169,7 +157,7 @@ async fn the_server_s_close_code_and_reason_reach_the_user() {
     socket.close(Some(CloseFrame { code, reason })).await.unwrap();
     // The client dials again, but the last message is lost with the first connection.
     let mut again = sockets.recv().await.unwrap();
-    again.send(Message::Binary(greeting)).await.unwrap();
+    again.send(Message::Binary(GREETING)).await.unwrap();
     drop(client.watch().wait_for(|state| matches!(state, State::Ready { .. })).await.unwrap());
 
     let closing = tokio::spawn(async move { client.close().await });
@@ -346,7 +334,21 @@ where
 }
 
 /// Accepts WebSockets and hands them to the test, which acts as the server.
-async fn accept_ws() -> (SocketAddr, mpsc::UnboundedReceiver<WebSocketStream<TcpStream>>) {
+const GREETING: Bytes = Bytes::from_static(b"\x12\x00IIIIIIIIIIIIIIII\x00\x00");
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// Connects a client. Returns it, the server's end of its WebSocket, and those of later dials.
+async fn greeted() -> (Client, Socket, mpsc::UnboundedReceiver<Socket>) {
+    let (server, mut sockets) = accept_ws().await;
+    let connecting =
+        tokio::spawn(async move { Client::connect(&format!("ws://{server}")).await.unwrap() });
+    let mut socket = sockets.recv().await.unwrap();
+    socket.send(Message::Binary(GREETING)).await.unwrap();
+    (connecting.await.unwrap(), socket, sockets)
+}
+
+async fn accept_ws() -> (SocketAddr, mpsc::UnboundedReceiver<Socket>) {
     let (give, take) = mpsc::unbounded_channel();
     let server = serve(move |stream| {
         let give = give.clone();
