@@ -20,7 +20,7 @@ impl PeerId {
     /// Length of a peer id on the wire, in bytes.
     pub const LEN: usize = 16;
 
-    /// The nil id, 16 zero bytes. No peer ever has it; it is reserved as a recipient.
+    /// The nil id, 16 zero bytes. No peer ever has it. Control frames are to it or from it.
     pub const NIL: Self = Self(Uuid::nil());
 
     /// Makes an id from its 16 bytes on the wire.
@@ -94,6 +94,9 @@ impl TopicId {
 
     /// The topic of the greeting. Source: waddell `common.go`, `UnknownTopic`.
     pub const UNKNOWN: Self = Self(0);
+
+    /// The topic of control frames, together with the nil id.
+    pub const CONTROL: Self = Self(0xffff);
 }
 
 impl fmt::Display for TopicId {

@@ -34,6 +34,7 @@
 extern crate alloc;
 
 mod client;
+mod control;
 mod frame;
 mod id;
 mod inbox;
@@ -45,6 +46,18 @@ mod time;
 pub use client::{
     Client, ClientConfig, ClientEvent, ClientState, CloseReason, DisconnectReason, Output,
     SendError,
+};
+pub use control::dropped::{Dropped, DroppedEntries};
+pub use control::hello::{
+    Hello, IceServers, MAX_AGENT_LEN, MAX_CREDENTIALS_LEN, MAX_TOKEN_LEN, NotResumed,
+    ResumeWindows, Welcome, WelcomeRate,
+};
+pub use control::notice::{Closing, Handled, Notice, Restarting};
+pub use control::peer::{PeerIds, PeerNotice, PeerNotices, PeerState};
+pub use control::request::Request;
+pub use control::{
+    Capabilities, CloseCode, ControlError, DropReason, EXTENSION_VERSION, MAX_CONTROL_BODY,
+    MAX_ENTRIES,
 };
 pub use frame::{Frame, FrameDecoder, FrameTooLong, MAX_FRAME_LEN, PREFIX_LEN, Truncated};
 pub use id::{ParsePeerIdError, PeerId, TopicId};
