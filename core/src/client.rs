@@ -11,65 +11,28 @@
 //!      now >= at
 //! ```
 
+pub(crate) mod config;
+mod jitter;
+pub(crate) mod output;
+pub(crate) mod send_error;
 mod silence;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
 
+use config::ClientConfig;
+use jitter::Jitter;
+use output::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output};
+use send_error::SendError;
 use silence::{Silence, Verdict, is_probe, probe};
 
 use crate::frame::FrameDecoder;
 use crate::id::PeerId;
-use crate::message::{BodyTooLong, KEEP_ALIVE_FRAME, MessageIn, MessageOut};
+use crate::message::{KEEP_ALIVE_FRAME, MessageIn, MessageOut};
 use crate::time::Instant;
-
-/// Options of a [`Client`]: when it dials, gives up and sends keep-alive frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientConfig {
-    /// Number of dials after a failed one before the client gives up. 0: none. `u32::MAX`: no
-    /// limit. The client always dials again after it loses a connection that was ready.
-    /// Default 10, about 5 s of waiting. Source: waddell `ClientConfig.ReconnectAttempts`.
-    pub reconnect_attempts: u32,
-    /// Longest time from a dial to the greeting before the attempt counts as failed.
-    /// `None`: no limit. Default 10 s.
-    pub connect_timeout: Option<Duration>,
-    /// Interval of keep-alive frames while ready. `None`, the default: only
-    /// [`Client::send_keep_alive`] sends them. Zero means `None`, because a driver would do
-    /// nothing but send them.
-    pub keep_alive_interval: Option<Duration>,
-    /// Longest time without a byte from the server before the connection counts as lost. `None`,
-    /// the default: no limit. Zero means `None`, as above.
-    ///
-    /// After half of it the client sends a probe: a message to itself on topic 0xFFFE, which every
-    /// server returns, and which the application does not see.
-    pub silence_timeout: Option<Duration>,
-    /// Seed of the random part of waiting times. Must differ between clients: take it from the
-    /// system's entropy.
-    pub jitter_seed: u64,
-}
-
-impl ClientConfig {
-    fn next_keep_alive(&self, now: Instant) -> Option<Instant> {
-        let interval = self.keep_alive_interval.filter(|interval| !interval.is_zero())?;
-        now.checked_add(interval)
-    }
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        Self {
-            reconnect_attempts: 10,
-            connect_timeout: Some(Duration::from_secs(10)),
-            keep_alive_interval: None,
-            silence_timeout: None,
-            jitter_seed: 0,
-        }
-    }
-}
 
 /// The client's side of the protocol, including its reconnect policy.
 ///
@@ -327,154 +290,6 @@ impl Client {
         self.state = State::Closed;
         self.decoder = FrameDecoder::new();
         self.outputs.push_back(Output::Event(ClientEvent::Closed { reason }));
-    }
-}
-
-/// What the driver must do, in the order of [`Client::poll_output`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Connect a transport, then call `handle_connected` or `handle_disconnected`.
-    Dial,
-    /// Write these bytes to the transport.
-    Transmit(Bytes),
-    /// Close the transport once all bytes before are written, and report nothing more of it.
-    HangUp,
-    /// Pass this on to the application.
-    Event(ClientEvent),
-}
-
-/// An event for the application.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClientEvent {
-    /// The server has given the client a new id.
-    Connected {
-        /// The id by which others reach this client, until the connection is lost.
-        id: PeerId,
-    },
-    /// A message has arrived.
-    Message(MessageIn),
-    /// There is no connection. The client will dial again.
-    Disconnected {
-        /// Why there is none.
-        reason: DisconnectReason,
-        /// When the next dial is due.
-        retry_at: Instant,
-    },
-    /// The client is closed for good.
-    Closed {
-        /// Why.
-        reason: CloseReason,
-    },
-}
-
-/// State of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientState {
-    /// Dialing, or waiting for the greeting.
-    Connecting,
-    /// Greeted: it has an id and can send.
-    Ready,
-    /// Waiting to dial again.
-    Waiting,
-    /// Closed for good.
-    Closed,
-}
-
-/// Why a connection ended or could not be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DisconnectReason {
-    /// The transport could not be connected.
-    DialFailed,
-    /// The transport ended.
-    ConnectionLost,
-    /// No greeting arrived within [`ClientConfig::connect_timeout`].
-    TimedOut,
-    /// The server sent a frame shorter than a header, which no waddell server does.
-    ServerMisbehaved,
-    /// The server sent nothing for [`ClientConfig::silence_timeout`], not even the probe.
-    Silent,
-}
-
-impl fmt::Display for DisconnectReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::DialFailed => "could not connect",
-            Self::ConnectionLost => "the connection was lost",
-            Self::TimedOut => "the server did not greet in time",
-            Self::ServerMisbehaved => {
-                "the server sent a frame shorter than a header; is it a waddell server?"
-            }
-            Self::Silent => "the server did not answer",
-        })
-    }
-}
-
-/// Why a client is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// [`Client::close`] was called.
-    ByApplication,
-    /// One more dial failed than [`ClientConfig::reconnect_attempts`] allows.
-    AttemptsExhausted {
-        /// Why the last dial failed.
-        last: DisconnectReason,
-    },
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ByApplication => f.write_str("the client was closed"),
-            Self::AttemptsExhausted { last } => {
-                write!(f, "no reconnect attempt is left: {last}")
-            }
-        }
-    }
-}
-
-/// Why a message was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendError {
-    /// There is no connection right now; wait for [`ClientEvent::Connected`].
-    NotConnected,
-    /// The client is closed for good.
-    Closed,
-    /// The body is longer than a frame can carry.
-    BodyTooLong(BodyTooLong),
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotConnected => f.write_str("not connected"),
-            Self::Closed => f.write_str("the client is closed"),
-            Self::BodyTooLong(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for SendError {}
-
-impl From<BodyTooLong> for SendError {
-    fn from(error: BodyTooLong) -> Self {
-        Self::BodyTooLong(error)
-    }
-}
-
-/// Pseudo-random numbers (SplitMix64) that spread the dials of clients of the same server.
-#[derive(Debug)]
-struct Jitter(u64);
-
-impl Jitter {
-    /// Returns `delay` plus up to half of it.
-    fn stretch(&mut self, delay: Duration) -> Duration {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        // 16 random bits of half the delay; delays are at most MAX_RETRY_DELAY.
-        delay + delay * (z & 0xffff) as u32 / 0x2_0000
     }
 }
 

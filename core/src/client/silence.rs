@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::ClientConfig;
+use super::config::ClientConfig;
 use crate::id::{PeerId, TopicId};
 use crate::message::{MessageIn, MessageOut};
 use crate::time::Instant;

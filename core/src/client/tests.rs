@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::id::TopicId;
-use crate::message::{MAX_BODY_LEN, PORTABLE_BODY_LEN};
+use crate::message::{BodyTooLong, MAX_BODY_LEN, PORTABLE_BODY_LEN};
 
 /// State, call, outputs in order, and the state after. It lists every combination, including
 /// those in which nothing happens.
