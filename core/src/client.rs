@@ -11,24 +11,36 @@
 //!      now >= at
 //! ```
 
+mod checked;
 pub(crate) mod config;
 mod jitter;
+mod notices;
+pub(crate) mod outcome;
 pub(crate) mod output;
+mod probe;
 pub(crate) mod send_error;
+pub(crate) mod session;
 mod silence;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
 use bytes::Bytes;
 
+use checked::Checked;
 use config::ClientConfig;
 use jitter::Jitter;
+use outcome::Ticket;
 use output::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output};
+use probe::Probe;
 use send_error::SendError;
-use silence::{Silence, Verdict, is_probe, probe};
+use session::{Extension, Session};
+use silence::{Silence, Verdict};
 
+use crate::control::control_body;
+use crate::control::notice::Notice;
 use crate::frame::FrameDecoder;
 use crate::id::PeerId;
 use crate::message::{KEEP_ALIVE_FRAME, MessageIn, MessageOut};
@@ -50,12 +62,14 @@ pub struct Client {
     /// dials to a server that greets and closes at once; else they would be a tight loop.
     short_lived: u32,
     jitter: Jitter,
+    session: Session,
+    checked: Checked,
 }
 
 #[derive(Debug)]
 enum State {
     Dialing { attempt: u32, deadline: Option<Instant> },
-    AwaitingId { attempt: u32, deadline: Option<Instant> },
+    AwaitingId { attempt: u32, since: Instant, deadline: Option<Instant> },
     Ready { id: PeerId, since: Instant, keep_alive_at: Option<Instant>, silence: Silence },
     Waiting { attempt: u32, until: Instant },
     Closed,
@@ -71,15 +85,19 @@ impl Client {
             outputs: VecDeque::new(),
             short_lived: 0,
             jitter: Jitter(config.jitter_seed),
+            session: Session::new(),
+            checked: Checked::new(),
         };
         client.dial(0, now);
         client
     }
 
     /// Reports that the transport is connected: bytes can flow both ways.
-    pub fn handle_connected(&mut self, _now: Instant) {
+    pub fn handle_connected(&mut self, now: Instant) {
         if let State::Dialing { attempt, deadline } = self.state {
-            self.state = State::AwaitingId { attempt, deadline };
+            self.state = State::AwaitingId { attempt, since: now, deadline };
+            let hello = self.session.begin(self.config.extension);
+            self.outputs.extend(hello.map(Output::Transmit));
         }
     }
 
@@ -88,16 +106,28 @@ impl Client {
         if let State::Ready { silence, .. } = &mut self.state {
             *silence = Silence::begin(&self.config, now);
         }
-        while matches!(self.state, State::AwaitingId { .. } | State::Ready { .. }) {
+        self.checked.set_now(now);
+        // It is put back, unless the connection ends.
+        let mut decoder = mem::take(&mut self.decoder);
+        while self.is_connected() {
             // The decoder takes every length, so its error cannot occur.
-            let Ok(Some(frame)) = self.decoder.next_frame(&mut input) else { return };
+            let Ok(Some(frame)) = decoder.next_frame(&mut input) else { break };
+            if let Some(body) = control_body(frame.payload())
+                && self.session.said_hello()
+            {
+                // A kind that is unknown or malformed is ignored.
+                if let Ok(notice) = Notice::decode(body) {
+                    self.handle_notice(&notice, now);
+                }
+                continue;
+            }
             match MessageIn::decode(frame.payload()) {
                 Ok(message) => self.handle_message(message, now),
-                Err(_short) => {
-                    self.outputs.push_back(Output::HangUp);
-                    self.lose(DisconnectReason::ServerMisbehaved, now);
-                }
+                Err(_short) => self.hang_up(DisconnectReason::ServerMisbehaved, now),
             }
+        }
+        if self.is_connected() {
+            self.decoder = decoder;
         }
     }
 
@@ -119,21 +149,25 @@ impl Client {
         }
         match &mut self.state {
             State::Dialing { .. } | State::AwaitingId { .. } => {
-                self.outputs.push_back(Output::HangUp);
-                self.lose(DisconnectReason::TimedOut, now);
+                self.hang_up(DisconnectReason::TimedOut, now);
             }
             State::Ready { id, keep_alive_at, silence, .. } => {
-                if keep_alive_at.is_some_and(|at| now >= at) {
+                let id = *id;
+                let keep_alive = keep_alive_at.is_some_and(|at| now >= at);
+                if keep_alive {
                     *keep_alive_at = self.config.next_keep_alive(now);
-                    self.outputs.push_back(Output::Transmit(Bytes::from_static(KEEP_ALIVE_FRAME)));
                 }
-                match silence.handle_timeout(&self.config, now) {
+                let verdict = silence.handle_timeout(&self.config, now);
+                if keep_alive {
+                    self.transmit(Bytes::from_static(KEEP_ALIVE_FRAME));
+                }
+                self.checked.handle_timeout(now);
+                match verdict {
                     Verdict::Wait => {}
-                    Verdict::Probe => self.outputs.push_back(Output::Transmit(probe(*id))),
-                    Verdict::Lost => {
-                        self.outputs.push_back(Output::HangUp);
-                        self.lose(DisconnectReason::Silent, now);
+                    Verdict::Probe => {
+                        self.transmit(Probe::Silence.encode(id));
                     }
+                    Verdict::Lost => self.hang_up(DisconnectReason::Silent, now),
                 }
             }
             State::Waiting { attempt, .. } => {
@@ -150,11 +184,32 @@ impl Client {
     ///
     /// [`SendError`] if the client is not ready or the body is too long; nothing is sent then.
     pub fn send(&mut self, message: &MessageOut) -> Result<(), SendError> {
-        self.check_ready()?;
-        let mut frame = Vec::with_capacity(message.frame_len());
-        message.encode(&mut frame)?;
-        self.outputs.push_back(Output::Transmit(frame.into()));
-        Ok(())
+        self.send_numbered(message).map(|_number| ())
+    }
+
+    /// Sends a message like [`send`](Self::send), and asks the server what became of it. The answer
+    /// is a [`ClientEvent::Checked`] with the returned ticket. It always comes, at the latest when
+    /// the connection is lost.
+    ///
+    /// A server without verdicts is asked with a message of the client to itself, on topic 0xFFFE:
+    /// it handles frames in order, so it has handled the checked message when that comes back. The
+    /// outcome is [`Delivery::Sent`](crate::Delivery::Sent) then.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the client is not ready, the body is too long, or too many messages have no
+    /// outcome yet; nothing is sent then.
+    pub fn send_checked(
+        &mut self,
+        message: &MessageOut,
+        now: Instant,
+    ) -> Result<Ticket, SendError> {
+        if self.checked.is_full() {
+            return Err(SendError::TooManyChecked);
+        }
+        let number = self.send_numbered(message)?;
+        self.checked.set_now(now);
+        Ok(self.checked.insert(number))
     }
 
     /// Sends a keep-alive frame. It keeps the path open, and the server never answers it.
@@ -164,7 +219,7 @@ impl Client {
     /// [`SendError`] if the client is not ready; nothing is sent then.
     pub fn send_keep_alive(&mut self) -> Result<(), SendError> {
         self.check_ready()?;
-        self.outputs.push_back(Output::Transmit(Bytes::from_static(KEEP_ALIVE_FRAME)));
+        self.transmit(Bytes::from_static(KEEP_ALIVE_FRAME));
         Ok(())
     }
 
@@ -190,6 +245,9 @@ impl Client {
 
     /// Returns what the driver must do next; `None` if there is nothing more to do yet.
     pub fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            self.ask();
+        }
         self.outputs.pop_front()
     }
 
@@ -198,7 +256,8 @@ impl Client {
         match self.state {
             State::Dialing { deadline, .. } | State::AwaitingId { deadline, .. } => deadline,
             State::Ready { keep_alive_at, silence, .. } => {
-                keep_alive_at.into_iter().chain(silence.until).min()
+                let probe_at = self.checked.poll_timeout();
+                keep_alive_at.into_iter().chain(silence.until).chain(probe_at).min()
             }
             State::Waiting { until, .. } => Some(until),
             State::Closed => None,
@@ -214,6 +273,12 @@ impl Client {
             | State::Waiting { .. }
             | State::Closed => None,
         }
+    }
+
+    /// Returns what the server grants on this connection; `None` if it does not speak the
+    /// extension, or has not told yet.
+    pub fn extension(&self) -> Option<Extension> {
+        self.id().and(self.session.extension())
     }
 
     /// Returns the client's state.
@@ -233,14 +298,40 @@ impl Client {
                 let keep_alive_at = self.config.next_keep_alive(now);
                 let silence = Silence::begin(&self.config, now);
                 self.state = State::Ready { id, since: now, keep_alive_at, silence };
-                self.outputs.push_back(Output::Event(ClientEvent::Connected { id }));
+                self.emit(ClientEvent::Connected { id });
+                // No server welcomes before it greets; but one could.
+                if let Some(extension) = self.session.extension() {
+                    self.emit(ClientEvent::Extended(extension));
+                }
             }
-            State::Ready { id, .. } if is_probe(&message, id) => {}
-            State::Ready { .. } => {
-                self.outputs.push_back(Output::Event(ClientEvent::Message(message)));
-            }
+            State::Ready { id, .. } => match Probe::decode(&message, id) {
+                Some(Probe::Silence) => {}
+                Some(Probe::Checked(number)) => self.handle_probe(number),
+                None => self.emit(ClientEvent::Message(message)),
+            },
             State::Dialing { .. } | State::Waiting { .. } | State::Closed => {}
         }
+    }
+
+    fn send_numbered(&mut self, message: &MessageOut) -> Result<u64, SendError> {
+        self.check_ready()?;
+        let mut frame = Vec::with_capacity(message.frame_len());
+        message.encode(&mut frame)?;
+        Ok(self.transmit(frame.into()))
+    }
+
+    /// Emits a frame after HELLO. Returns its number.
+    fn transmit(&mut self, frame: Bytes) -> u64 {
+        self.outputs.push_back(Output::Transmit(frame));
+        self.session.take_number()
+    }
+
+    fn emit(&mut self, event: ClientEvent) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.state, State::AwaitingId { .. } | State::Ready { .. })
     }
 
     fn check_ready(&self) -> Result<(), SendError> {
@@ -259,22 +350,32 @@ impl Client {
         self.outputs.push_back(Output::Dial);
     }
 
+    fn hang_up(&mut self, reason: DisconnectReason, now: Instant) {
+        self.outputs.push_back(Output::HangUp);
+        self.lose(reason, now);
+    }
+
     /// Handles the loss of the transport: waits for the next dial, or gives up.
     fn lose(&mut self, reason: DisconnectReason, now: Instant) {
         self.decoder = FrameDecoder::new();
         let (attempt, steps) = match self.state {
             State::Dialing { attempt, .. } | State::AwaitingId { attempt, .. } => {
+                if let State::AwaitingId { since, .. } = self.state {
+                    self.session.lose(now - since < STABLE_AFTER);
+                }
                 let attempt = attempt.saturating_add(1);
                 (attempt, attempt.saturating_add(self.short_lived))
             }
             State::Ready { since, .. } => {
                 let was_short = now - since < STABLE_AFTER;
+                self.session.lose(was_short);
                 let steps = if was_short { self.short_lived } else { 0 };
                 self.short_lived = if was_short { self.short_lived.saturating_add(1) } else { 0 };
                 (0, steps)
             }
             State::Waiting { .. } | State::Closed => return,
         };
+        self.checked.end(None, &mut self.outputs);
         if attempt > self.config.reconnect_attempts {
             self.finish(CloseReason::AttemptsExhausted { last: reason });
             return;
@@ -282,14 +383,14 @@ impl Client {
         let delay = RETRY_STEP.saturating_mul(steps).min(MAX_RETRY_DELAY);
         let until = now + self.jitter.stretch(delay);
         self.state = State::Waiting { attempt, until };
-        self.outputs
-            .push_back(Output::Event(ClientEvent::Disconnected { reason, retry_at: until }));
+        self.emit(ClientEvent::Disconnected { reason, retry_at: until });
     }
 
     fn finish(&mut self, reason: CloseReason) {
         self.state = State::Closed;
         self.decoder = FrameDecoder::new();
-        self.outputs.push_back(Output::Event(ClientEvent::Closed { reason }));
+        self.checked.end(None, &mut self.outputs);
+        self.emit(ClientEvent::Closed { reason });
     }
 }
 

@@ -61,6 +61,7 @@ impl Driver {
             connect_timeout: connect_timeout_ms.is_finite().then(|| from_ms(connect_timeout_ms)),
             keep_alive_interval: keep_alive_ms.is_finite().then(|| from_ms(keep_alive_ms)),
             silence_timeout: None,
+            extension: false,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
         };
         Rc::new_cyclic(|me: &Weak<Self>| {
@@ -288,6 +289,11 @@ impl Driver {
         let _ = match event {
             ClientEvent::Connected { id } => handler.connected(&id.to_string()),
             ClientEvent::Message(message) => self.deliver(&handler, message),
+            // They come of the extension and of checked messages only.
+            ClientEvent::Extended(_)
+            | ClientEvent::Checked { .. }
+            | ClientEvent::Undelivered(_)
+            | ClientEvent::Closing { .. } => Ok(()),
             ClientEvent::Disconnected { reason, retry_at } => {
                 let retry_in_ms = to_ms(retry_at - now()).ceil();
                 handler.disconnected(self.disconnect_error(reason), retry_in_ms)
@@ -350,7 +356,7 @@ fn code_of(reason: DisconnectReason) -> &'static str {
         DisconnectReason::DialFailed => "dial-failed",
         DisconnectReason::TimedOut | DisconnectReason::Silent => "timed-out",
         DisconnectReason::ServerMisbehaved => "server-misbehaved",
-        DisconnectReason::ConnectionLost => "connection-lost",
+        DisconnectReason::ConnectionLost | DisconnectReason::ClosedByServer(_) => "connection-lost",
     }
 }
 
@@ -359,6 +365,7 @@ fn send_error(error: SendError) -> WaddellError {
         SendError::Closed => "closed",
         SendError::BodyTooLong(_) => "body-too-long",
         SendError::NotConnected => "not-connected",
+        SendError::TooManyChecked => "buffer-full",
     };
     error_of(code, &error)
 }

@@ -26,6 +26,11 @@ pub struct ClientConfig {
     /// After half of it the client sends a probe: a message to itself on topic 0xFFFE, which every
     /// server returns, and which the application does not see.
     pub silence_timeout: Option<Duration>,
+    /// Whether to speak the extension of the protocol, if the server does. Default true.
+    ///
+    /// The client's first frame is then HELLO, which other servers ignore. With `false` it sends
+    /// and reads exactly what a client of 2015 does.
+    pub extension: bool,
     /// Seed of the random part of waiting times. Must differ between clients: take it from the
     /// system's entropy.
     pub jitter_seed: u64,
@@ -45,6 +50,7 @@ impl Default for ClientConfig {
             connect_timeout: Some(Duration::from_secs(10)),
             keep_alive_interval: None,
             silence_timeout: None,
+            extension: true,
             jitter_seed: 0,
         }
     }

@@ -1,9 +1,14 @@
 //! What a client tells its driver, and through it the application.
 
+use alloc::string::String;
 use core::fmt;
 
 use bytes::Bytes;
 
+use super::outcome::{Delivery, Ticket, Undelivered};
+use super::session::Extension;
+use crate::control::CloseCode;
+use crate::control::dropped::Dropped;
 use crate::id::PeerId;
 use crate::message::MessageIn;
 use crate::time::Instant;
@@ -29,8 +34,28 @@ pub enum ClientEvent {
         /// The id by which others reach this client, until the connection is lost.
         id: PeerId,
     },
+    /// The server speaks the extension on this connection. Comes after `Connected`.
+    Extended(Extension),
     /// A message has arrived.
     Message(MessageIn),
+    /// It is known what became of a message of [`Client::send_checked`].
+    ///
+    /// [`Client::send_checked`]: crate::Client::send_checked
+    Checked {
+        /// The message.
+        ticket: Ticket,
+        /// What became of it.
+        outcome: Result<Delivery, Undelivered>,
+    },
+    /// The server dropped messages, checked or not.
+    Undelivered(Dropped),
+    /// The server ends the connection. `Disconnected` or `Closed` comes next.
+    Closing {
+        /// Why.
+        code: CloseCode,
+        /// The reason in the server's words; can be empty.
+        reason: String,
+    },
     /// There is no connection. The client will dial again.
     Disconnected {
         /// Why there is none.
@@ -65,6 +90,8 @@ pub enum DisconnectReason {
     DialFailed,
     /// The transport ended.
     ConnectionLost,
+    /// The server ended the connection, and said so first.
+    ClosedByServer(CloseCode),
     /// No greeting arrived within
     /// [`ClientConfig::connect_timeout`](crate::ClientConfig::connect_timeout).
     TimedOut,
@@ -80,6 +107,7 @@ impl fmt::Display for DisconnectReason {
         f.write_str(match self {
             Self::DialFailed => "could not connect",
             Self::ConnectionLost => "the connection was lost",
+            Self::ClosedByServer(_) => "the server closed the connection",
             Self::TimedOut => "the server did not greet in time",
             Self::ServerMisbehaved => {
                 "the server sent a frame shorter than a header; is it a waddell server?"

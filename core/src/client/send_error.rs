@@ -15,6 +15,9 @@ pub enum SendError {
     Closed,
     /// The body is longer than a frame can carry.
     BodyTooLong(BodyTooLong),
+    /// There are 16,384 checked messages whose outcome is not known yet; wait for
+    /// [`Checked`](crate::ClientEvent::Checked).
+    TooManyChecked,
 }
 
 impl fmt::Display for SendError {
@@ -23,6 +26,7 @@ impl fmt::Display for SendError {
             Self::NotConnected => f.write_str("not connected"),
             Self::Closed => f.write_str("the client is closed"),
             Self::BodyTooLong(error) => error.fmt(f),
+            Self::TooManyChecked => f.write_str("too many checked messages without an outcome"),
         }
     }
 }
