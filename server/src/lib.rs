@@ -108,8 +108,8 @@ mod shutdown;
 mod watch;
 
 pub use config::{
-    AdminOptions, HttpOptions, Identity, Limits, ServerConfig, TcpOptions, Timeouts,
-    TrustedProxies, Www,
+    AdminOptions, ExtensionOptions, HttpOptions, Identity, Limits, ServerConfig, TcpOptions,
+    Timeouts, TrustedProxies, Www,
 };
 pub use entry::descriptors::raise_descriptor_limit;
 pub use entry::inherited::Inherited;

@@ -4,6 +4,7 @@ mod auto;
 mod certificates;
 mod closing;
 mod dashboard;
+mod extension;
 mod frames;
 mod http;
 mod limits;

@@ -157,8 +157,31 @@ impl<S: WriteHalf> Link<S> {
 
     /// Puts the greeting into the outbox, which is empty.
     pub(crate) fn push_greeting(&mut self, frame: &[u8], buffers: &mut WorkerBuffers) {
-        let pushed = self.append(Item::Greeting(frame), buffers);
+        let pushed = self.append(Item::Own(frame), buffers);
         debug_assert_eq!(pushed, Ok(()), "the link is new");
+    }
+
+    /// Puts frames from the server itself into the outbox, unless that holds `most` bytes or more,
+    /// or there is no memory for them.
+    ///
+    /// If they are refused, the link is blocked or ended, and its owner is woken when that changes.
+    pub(crate) fn push_own(
+        &mut self,
+        frames: &[u8],
+        most: usize,
+        buffers: &mut WorkerBuffers,
+    ) -> Result<Pushed, DropReason> {
+        if self.closing {
+            return Err(DropReason::UnknownRecipient);
+        }
+        if self.outbox.len() >= most {
+            self.write_and_wake(buffers);
+        }
+        if self.outbox.len() >= most {
+            return Err(DropReason::OutboxFull);
+        }
+        self.append(Item::Own(frames), buffers)?;
+        Ok(self.queue())
     }
 
     /// Puts a WebSocket control frame into the outbox, unless that is so full that the control

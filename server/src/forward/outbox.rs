@@ -32,8 +32,9 @@ pub(crate) enum Framing {
 pub(crate) enum Item<'a> {
     /// A whole frame from another peer, prefix included; bounded by the limit.
     Frame(&'a [u8]),
-    /// The greeting; not bounded, because every peer gets it.
-    Greeting(&'a [u8]),
+    /// Whole frames from the server itself, such as the greeting; not bounded, because the server
+    /// sends few of them.
+    Own(&'a [u8]),
     /// A WebSocket control frame, which goes between two messages; not bounded, because a peer gets
     /// few of them.
     Control(&'a [u8]),
@@ -95,7 +96,7 @@ impl Outbox {
                 return Err(DropReason::OutboxFull);
             }
             Item::Frame(frame) => self.push_frame(frame, limit, pool, charge)?,
-            Item::Greeting(frame) => self.push_frame(frame, usize::MAX, pool, charge)?,
+            Item::Own(frames) => self.push_frame(frames, usize::MAX, pool, charge)?,
             Item::Control(frame) => {
                 self.seal();
                 self.reserve(frame.len(), usize::MAX, pool, charge)?;
@@ -398,7 +399,7 @@ mod tests {
     #[test]
     fn a_greeting_fits_whatever_the_limit() {
         let mut outbox = Outbox::new(Framing::Raw);
-        let greeting = Item::Greeting(b"greeting");
+        let greeting = Item::Own(b"greeting");
         outbox.push(greeting, 0, &mut BufferPool::default(), None).unwrap();
         assert_eq!(drain(&mut outbox, 100), b"greeting");
     }

@@ -42,6 +42,8 @@ pub(crate) struct Worker {
     latest_config: RefCell<watch::Receiver<Arc<ServerConfig>>>,
     scratch: RefCell<Scratch>,
     buffers: RefCell<WorkerBuffers>,
+    /// Space to build the server's own frames in.
+    notice: RefCell<Vec<u8>>,
     to_flush: RefCell<Vec<Arc<Peer>>>,
     flusher: RefCell<Option<Waker>>,
     /// Number of further nudges of the allocator.
@@ -86,6 +88,7 @@ impl Worker {
             load,
             scratch: RefCell::new(scratch),
             buffers: RefCell::new(buffers),
+            notice: RefCell::default(),
             to_flush: RefCell::default(),
             flusher: RefCell::default(),
             nudges_left: Cell::default(),
@@ -139,6 +142,26 @@ impl Worker {
         if pushed == Pushed::NeedsFlush {
             self.flush_soon(peer);
         }
+    }
+
+    /// Sends frames from the server itself, while the peer's outbox holds less than half of its
+    /// limit. Returns whether they are in the outbox. If not, the peer's task is woken when there
+    /// may be room.
+    pub(crate) fn send_own(&self, peer: &Arc<Peer>, frames: &[u8]) -> bool {
+        let pushed = self.with_buffers(|buffers| {
+            peer.link().push_own(frames, buffers.outbox_limit / 2, buffers)
+        });
+        if pushed == Ok(Pushed::NeedsFlush) {
+            self.flush_soon(peer);
+        }
+        pushed.is_ok()
+    }
+
+    /// Lends empty space to build the server's own frames in.
+    pub(crate) fn with_notice<T>(&self, use_it: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut space = self.notice.borrow_mut();
+        space.clear();
+        use_it(&mut space)
     }
 
     /// Writes the peer's outbox at the end of this turn.

@@ -60,7 +60,7 @@ impl World {
             match server.connection.handle_frame(&mut frame, self.now) {
                 Decision::Forward(to) => forwarded.push((to, frame.as_bytes().to_vec())),
                 Decision::KeepAlive => {}
-                Decision::Reject(_) => self.report.count("frames_rejected"),
+                Decision::Control | Decision::Reject(_) => self.report.count("frames_rejected"),
             }
         }
         self.connections[connection].server = Some(server);
