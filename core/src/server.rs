@@ -1,5 +1,6 @@
 //! One peer, seen from the server.
 
+mod contacts;
 mod session;
 mod verdicts;
 
@@ -117,6 +118,11 @@ impl ServerConnection {
             return Decision::Reject(Rejected::ReservedRecipient);
         }
         *recipient = *self.id.as_bytes();
+        if let Some(session) = session
+            && session.is_first_contact(to)
+        {
+            return Decision::FirstContact(to);
+        }
         Decision::Forward(to)
     }
 
@@ -163,6 +169,19 @@ impl ServerConnection {
         if let Some(session) = self.session_mut() {
             session.dropped(recipient, topic, reason);
         }
+    }
+
+    /// Records that the client was told that a peer is gone. Its next message to any peer is a
+    /// first contact again.
+    pub fn forget_contacts(&mut self) {
+        if let Some(session) = self.session_mut() {
+            session.forget_contacts();
+        }
+    }
+
+    /// Returns the peers that the client watches; at most 64.
+    pub fn watched(&self) -> &[PeerId] {
+        self.session().map_or(&[], Session::watched)
     }
 
     /// Returns whether there is something to tell the client: ask after each read, and whenever the
@@ -281,6 +300,9 @@ pub enum Decision {
     /// Deliver the frame to this peer. Its header bears the sender's id where it bore the
     /// recipient's.
     Forward(PeerId),
+    /// The same. In addition, the client is to be told when this peer is gone: it has not written
+    /// to it before, or that was long ago.
+    FirstContact(PeerId),
     /// Nothing: the frame is a keep-alive.
     KeepAlive,
     /// Pass the frame's body to [`ServerConnection::handle_control`].

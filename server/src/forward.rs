@@ -30,5 +30,6 @@ pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod shared;
 pub(crate) mod transport;
+pub(crate) mod watchers;
 pub(crate) mod worker;
 pub(crate) mod worker_buffers;

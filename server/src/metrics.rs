@@ -134,6 +134,10 @@ counters! {
         controls_ignored,
         /// Dropped frames whose sender was told.
         drops_told,
+        /// Frames that told a peer what became of others.
+        notices_sent,
+        /// Those for which the peer's outbox had no room.
+        notices_dropped,
         /// Frames shorter than a header that are no keep-alive.
         frames_rejected_short,
         /// Frames to the nil id.

@@ -208,6 +208,7 @@ async fn closing_says_why_and_up_to_which_frame_the_server_came() {
             Closing { code: CloseCode::RESTARTING, handled: 1, reason: "the server stops" };
         assert_eq!(Notice::decode(closing), Ok(Notice::Closing(expected)), "{via:?}");
         assert_eq!(peer.close_code(), via.is_websocket().then_some(Some(1001)));
+        drop(peer);
         stopping.done().await;
     }
 }

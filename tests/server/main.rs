@@ -10,6 +10,7 @@ mod http;
 mod limits;
 mod memory;
 mod operators;
+mod peers;
 mod proxies;
 mod refusals;
 mod reload;

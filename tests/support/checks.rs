@@ -77,7 +77,7 @@ pub fn server_connection(own_id: PeerId, stream: &[u8], cuts: &[u16]) {
             let decision = connection.handle_frame(&mut frame, at_ms(ms));
             let came_out = frame.as_bytes();
             match decision {
-                Decision::Forward(to) => {
+                Decision::Forward(to) | Decision::FirstContact(to) => {
                     assert_eq!(came_out.len(), sent.len());
                     assert_eq!(came_out[..2], sent[..2], "length");
                     assert_eq!(to.as_bytes()[..], sent[2..18], "recipient");
@@ -161,7 +161,7 @@ pub fn round_trip(sender: PeerId, messages: &[MessageOut], cuts: &[u16]) {
         let mut input = &mut piece[..];
         while let Ok(Some(mut frame)) = decoder.next_frame(&mut input) {
             match connection.handle_frame(&mut frame, at_ms(0)) {
-                Decision::Forward(to) => recipients.push(to),
+                Decision::Forward(to) | Decision::FirstContact(to) => recipients.push(to),
                 other => panic!("a message is to be forwarded, not {other:?}"),
             }
             delivered.extend_from_slice(frame.as_bytes());

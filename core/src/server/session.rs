@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::contacts::Contacts;
 use super::verdicts::Verdicts;
 use crate::control::dropped::Dropped;
 use crate::control::hello::Hello;
@@ -21,6 +22,10 @@ pub(super) struct Session {
     verdicts: Verdicts,
     /// Whether SYNC came after the last HANDLED.
     owes_handled: bool,
+    /// Made at the first message of a client with [`Capabilities::PEERS`].
+    contacts: Option<Contacts>,
+    /// The peers of WATCH, at most [`MAX_WATCHED`].
+    watched: Vec<PeerId>,
 }
 
 /// Why a control frame has no effect.
@@ -36,6 +41,8 @@ pub enum IgnoredControl {
     LateHello,
     /// It needs a part of the extension that the client was not granted.
     NotGranted,
+    /// It asks to watch more peers than one connection may.
+    TooManyWatched,
 }
 
 impl Session {
@@ -45,6 +52,8 @@ impl Session {
             number: hello.first_number.wrapping_sub(1),
             verdicts: Verdicts::default(),
             owes_handled: false,
+            contacts: None,
+            watched: Vec::new(),
         }
     }
 
@@ -53,8 +62,30 @@ impl Session {
         self.number = self.number.wrapping_add(1);
     }
 
+    /// Returns whether the client has not written to that peer before, as far as is remembered.
+    pub(super) fn is_first_contact(&mut self, peer: PeerId) -> bool {
+        self.granted.contains(Capabilities::PEERS)
+            && self.contacts.get_or_insert_default().add(peer)
+    }
+
+    /// Makes every peer a first contact again.
+    pub(super) fn forget_contacts(&mut self) {
+        self.contacts = None;
+    }
+
+    /// Returns the peers that the client watches.
+    pub(super) fn watched(&self) -> &[PeerId] {
+        &self.watched
+    }
+
     /// Records that the frame counted last was dropped.
     pub(super) fn dropped(&mut self, recipient: PeerId, topic: TopicId, reason: DropReason) {
+        if let Some(contacts) = &mut self.contacts
+            && matches!(reason, DropReason::UnknownRecipient | DropReason::RecipientAway)
+        {
+            // If the peer comes, it does not know that this client has written to it.
+            contacts.remove(recipient);
+        }
         if self.granted.contains(Capabilities::VERDICTS) {
             self.verdicts.add(self.number, recipient, topic, reason);
         }
@@ -72,7 +103,19 @@ impl Session {
         let checked = request.and_then(|request| self.check(request));
         match checked {
             Ok(Request::Sync { .. }) => self.owes_handled = true,
-            Ok(_other) => {}
+            Ok(Request::Watch(peers)) => {
+                for peer in peers.iter() {
+                    if !self.watched.contains(&peer) {
+                        self.watched.push(peer);
+                    }
+                }
+            }
+            Ok(Request::Unwatch(peers)) => {
+                self.watched.retain(|watched| peers.iter().all(|peer| peer != *watched));
+            }
+            Ok(
+                Request::Hello(_) | Request::Renew | Request::Auth(_) | Request::Ice | Request::Bye,
+            ) => {}
             Err(_) => {
                 self.dropped(PeerId::NIL, TopicId::CONTROL, DropReason::ReservedRecipient);
             }
@@ -84,7 +127,14 @@ impl Session {
         let needed = match request {
             Request::Hello(_) => return Err(IgnoredControl::LateHello),
             Request::Sync { .. } => Capabilities::VERDICTS,
-            Request::Watch(_) | Request::Unwatch(_) => Capabilities::PEERS,
+            Request::Watch(peers) => {
+                let new = peers.iter().filter(|peer| !self.watched.contains(peer)).count();
+                if self.watched.len() + new > MAX_WATCHED {
+                    return Err(IgnoredControl::TooManyWatched);
+                }
+                Capabilities::PEERS
+            }
+            Request::Unwatch(_) => Capabilities::PEERS,
             Request::Renew => Capabilities::RENEW,
             Request::Auth(_) => Capabilities::AUTH,
             Request::Ice => Capabilities::ICE,
@@ -126,6 +176,9 @@ impl Session {
         told
     }
 }
+
+/// Most peers that one connection may watch.
+const MAX_WATCHED: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ mod end;
 mod finish;
 mod inbound;
 mod io;
+mod notices;
 mod pings;
 mod records;
 mod timer;
@@ -137,11 +138,14 @@ impl Connection {
         let worker = Rc::clone(&self.io.worker);
         let config = worker.config();
         let timeouts = &config.timeouts;
-        let stalled_since = match self.io.poll_blocked(cx) {
-            Ok(stalled_since) => stalled_since,
+        let (stalled_since, told_gone) = match self.io.poll_blocked(cx) {
+            Ok(link) => link,
             Err(Lost::Broken) => return Poll::Ready(End::Broken),
             Err(Lost::CrowdedOut) => return Poll::Ready(End::CrowdedOut),
         };
+        if told_gone {
+            self.inbound.state.forget_contacts();
+        }
         self.send_notices();
         let phase = worker.shared.shutdown.phase();
         let close = match phase {
@@ -472,7 +476,16 @@ impl Connection {
                 .worker
                 .with_buffers(|buffers| link.push_control(&ws::close(close), buffers));
         }
+        let watchers = link.take_watchers();
         drop(link);
+        let watched = self.inbound.state.watched().iter().copied();
+        notices::unwatch(&self.inbound.state, watched, &self.io.worker);
+        // At a shutdown every peer loses its connection.
+        if let Some(watchers) = watchers
+            && end != End::Shutdown
+        {
+            notices::tell_gone(&watchers, self.io.id(), &self.io.worker);
+        }
         Box::new(Finish::new(end, &self.io))
     }
 }
@@ -532,6 +545,6 @@ mod tests {
     fn a_connection_stays_small() {
         // There may be a hundred thousand of them; a byte more is 100 KB.
         assert!(size_of::<Connection>() <= 160, "{}", size_of::<Connection>());
-        assert!(size_of::<Peer>() <= 192, "{}", size_of::<Peer>());
+        assert!(size_of::<Peer>() <= 200, "{}", size_of::<Peer>());
     }
 }

@@ -9,7 +9,7 @@ use crate::labels::TransportKind;
 
 /// Returns the parts of the extension that the client wants and this server has.
 pub(crate) fn granted(hello: &Hello<'_>) -> Capabilities {
-    hello.wants & Capabilities::VERDICTS
+    hello.wants & Capabilities::VERDICTS.with(Capabilities::PEERS)
 }
 
 /// Returns the answer to HELLO, for the peer with that id.

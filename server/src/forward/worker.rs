@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant as TokioInstant, sleep_until};
-use waddell_core::{Instant, PeerId};
+use waddell_core::{Instant, PeerId, PeerNotice, PeerState};
 
 use crate::config::ServerConfig;
 use crate::forward::fate::{DropReason, Fate};
@@ -127,7 +127,31 @@ impl Worker {
         let Some((_, peer)) = recent else {
             return Fate::Dropped(DropReason::UnknownRecipient);
         };
-        let pushed = self.with_buffers(|buffers| peer.link().push(frame, read_at, buffers));
+        self.fate(peer, self.with_buffers(|buffers| peer.link().push(frame, read_at, buffers)))
+    }
+
+    /// Does the same for the first frame of a peer that is to be told what becomes of its
+    /// recipient.
+    pub(crate) fn forward_first(
+        &self,
+        from: PeerId,
+        to: PeerId,
+        frame: &[u8],
+        read_at: Instant,
+    ) -> Fate {
+        let Some(peer) = self.shared.registry.get(to) else {
+            return Fate::Dropped(DropReason::UnknownRecipient);
+        };
+        let pushed = self.with_buffers(|buffers| {
+            let mut link = peer.link();
+            // Under one lock, so that no end of the recipient can come between.
+            link.contact(from);
+            link.push(frame, read_at, buffers)
+        });
+        self.fate(&peer, pushed)
+    }
+
+    fn fate(&self, peer: &Arc<Peer>, pushed: Result<Pushed, DropReason>) -> Fate {
         match pushed {
             Ok(Pushed::NeedsFlush) => self.flush_soon(peer),
             Ok(Pushed::Handled) => {}
@@ -155,6 +179,25 @@ impl Worker {
             self.flush_soon(peer);
         }
         pushed.is_ok()
+    }
+
+    /// Tells a peer what became of others, if it wants to be told.
+    pub(crate) fn tell(&self, peer: &Arc<Peer>, notices: &[PeerNotice]) {
+        let gone = notices.iter().any(|notice| notice.state == PeerState::Gone);
+        let pushed = self.with_notice(|frame| {
+            PeerNotice::encode_all(notices, frame);
+            self.with_buffers(|buffers| peer.link().push_notice(frame, gone, buffers))
+        });
+        match pushed {
+            None => {}
+            Some(Err(_no_room)) => self.metrics.notices_dropped.add(1),
+            Some(Ok(pushed)) => {
+                self.metrics.notices_sent.add(1);
+                if pushed == Pushed::NeedsFlush {
+                    self.flush_soon(peer);
+                }
+            }
+        }
     }
 
     /// Lends empty space to build the server's own frames in.

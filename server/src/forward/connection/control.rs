@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use waddell_core::{HEADER_LEN, Hello, IgnoredControl, Rejected, Request, ServerConnection};
+use waddell_core::{
+    Capabilities, HEADER_LEN, Hello, IgnoredControl, Rejected, Request, ServerConnection,
+};
 
+use super::notices;
 use crate::forward::extension;
 use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
@@ -33,13 +36,15 @@ pub(super) fn handle(
         }
         // The core has noted what to answer.
         Ok(Request::Sync { .. } | Request::Bye) => counts.control(),
-        Ok(
-            Request::Watch(_)
-            | Request::Unwatch(_)
-            | Request::Renew
-            | Request::Auth(_)
-            | Request::Ice,
-        ) => counts.control_ignored(),
+        Ok(Request::Watch(ids)) => {
+            counts.control();
+            notices::watch(state, ids, peer, worker);
+        }
+        Ok(Request::Unwatch(ids)) => {
+            counts.control();
+            notices::unwatch(state, ids.iter(), worker);
+        }
+        Ok(Request::Renew | Request::Auth(_) | Request::Ice) => counts.control_ignored(),
         Err(ignored) => {
             match ignored {
                 IgnoredControl::LateHello => hello(HelloResult::Late),
@@ -47,7 +52,8 @@ pub(super) fn handle(
                 IgnoredControl::Malformed
                 | IgnoredControl::UnknownKind
                 | IgnoredControl::NotExtended
-                | IgnoredControl::NotGranted => {}
+                | IgnoredControl::NotGranted
+                | IgnoredControl::TooManyWatched => {}
             }
             if state.granted().is_some() {
                 counts.control_ignored();
@@ -78,6 +84,9 @@ fn welcome(
         return HelloResult::NoMemory;
     }
     state.extend(hello, welcome.granted);
+    if welcome.granted.contains(Capabilities::PEERS) {
+        peer.link().take_notices();
+    }
     worker.shared.metrics.peer_extended();
     let (peer, agent) = (Short(state.id()), hello.agent);
     tracing::debug!(%peer, agent, granted = welcome.granted.bits(), "said HELLO");

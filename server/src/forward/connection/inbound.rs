@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use waddell_core::{Decision, FrameDecoder, Instant, PeerId, ServerConnection, TopicId};
+use waddell_core::{Decision, Frame, FrameDecoder, Instant, PeerId, ServerConnection, TopicId};
 
 use super::control;
 use super::end::End;
@@ -157,10 +157,11 @@ fn take_frames(
         match state.handle_frame(&mut frame, counts.read_at) {
             Decision::Forward(to) => {
                 let fate = worker.forward(to, frame.as_bytes(), counts.read_at, &mut recent);
-                counts.fate(fate, frame.as_bytes().len());
-                if let Fate::Dropped(reason) = fate {
-                    state.note_dropped(to, topic_of(frame.payload()), reason.into());
-                }
+                note(fate, to, &frame, state, counts);
+            }
+            Decision::FirstContact(to) => {
+                let fate = worker.forward_first(state.id(), to, frame.as_bytes(), counts.read_at);
+                note(fate, to, &frame, state, counts);
             }
             Decision::Control => control::handle(state, frame.payload(), peer, worker, counts),
             Decision::KeepAlive => counts.keep_alive(),
@@ -168,6 +169,21 @@ fn take_frames(
         }
     }
     Ok(())
+}
+
+/// Counts the fate of a frame for that recipient, and notes if it was dropped.
+#[inline]
+fn note(
+    fate: Fate,
+    to: PeerId,
+    frame: &Frame<'_>,
+    state: &mut ServerConnection,
+    counts: &mut ReadCounts,
+) {
+    counts.fate(fate, frame.as_bytes().len());
+    if let Fate::Dropped(reason) = fate {
+        state.note_dropped(to, topic_of(frame.payload()), reason.into());
+    }
 }
 
 /// Returns the topic in the header of a message.

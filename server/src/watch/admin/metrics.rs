@@ -39,6 +39,8 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         controls,
         controls_ignored,
         drops_told,
+        notices_sent,
+        notices_dropped,
         frames_rejected_short,
         frames_rejected_reserved,
         frames_dropped_unknown,
@@ -175,6 +177,16 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         "drops_told",
         "Dropped frames whose sender was told, which the extension does.",
         drops_told,
+    );
+    page.counter(
+        "notices_sent",
+        "Frames that told a peer what became of others, which the extension does.",
+        notices_sent,
+    );
+    page.counter(
+        "notices_dropped",
+        "Such frames for which the peer's outbox had no room.",
+        notices_dropped,
     );
     page.labelled(
         "frames_rejected_total",
