@@ -93,7 +93,9 @@ impl Driver {
         topic: TopicId,
         parts: &Array<Uint8Array>,
     ) -> Result<(), WaddellError> {
-        let to: PeerId = to.parse().map_err(|error| error_of("invalid-peer-id", &error))?;
+        let to: PeerId = to.parse().map_err(|_| {
+            WaddellError::new("invalid-peer-id", "a peer id is a UUID such as client.id")
+        })?;
         // Refuse a body that is too long before it is copied.
         let len =
             parts.iter().fold(0_usize, |len, part| len.saturating_add(part.length() as usize));
@@ -286,7 +288,9 @@ impl Driver {
         // The handler's methods throw nothing. JavaScript's event dispatch reports the errors of
         // listeners.
         let _ = match event {
-            ClientEvent::Connected { id } => handler.connected(&id.to_string()),
+            ClientEvent::Connected { id } => {
+                handler.connected(id.encode_text(&mut [0; PeerId::TEXT_LEN]))
+            }
             ClientEvent::Message(message) => self.deliver(&handler, message),
             ClientEvent::Disconnected { reason, retry_at } => {
                 let retry_in_ms = to_ms(retry_at - now()).ceil();
@@ -309,7 +313,7 @@ impl Driver {
     /// Returns the error of a connection that ended, with what its close event says.
     fn disconnect_error(&self, reason: DisconnectReason) -> WaddellError {
         let close_event = self.close_event.replace(JsValue::UNDEFINED);
-        disconnect_error(code_of(reason), &reason.to_string(), &close_event)
+        disconnect_error(code_of(reason), reason.as_str(), &close_event)
     }
 
     /// Passes a message to the topic's listeners, and queues it if the handler says so.
@@ -354,17 +358,16 @@ fn code_of(reason: DisconnectReason) -> &'static str {
     }
 }
 
+// The messages are fixed texts: code that formats numbers would be a twentieth of the module.
 fn send_error(error: SendError) -> WaddellError {
-    let code = match error {
-        SendError::Closed => "closed",
-        SendError::BodyTooLong(_) => "body-too-long",
-        SendError::NotConnected => "not-connected",
+    let (code, message) = match error {
+        SendError::Closed => ("closed", "the client is closed"),
+        SendError::BodyTooLong(_) => {
+            ("body-too-long", "the body is longer than 65517 bytes, the most that fits in a frame")
+        }
+        SendError::NotConnected => ("not-connected", "not connected: wait for the id event"),
     };
-    error_of(code, &error)
-}
-
-fn error_of(code: &str, message: &dyn fmt::Display) -> WaddellError {
-    WaddellError::new(code, &message.to_string())
+    WaddellError::new(code, message)
 }
 
 /// How many bytes of a WebSocket message are copied into wasm's memory at a time.

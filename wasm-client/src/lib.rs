@@ -21,7 +21,7 @@ mod timer;
 use std::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
-use waddell_core::{MessageIn, TopicId};
+use waddell_core::{MessageIn, PeerId, TopicId};
 use wasm_bindgen::prelude::*;
 use web_sys::WebSocket;
 
@@ -158,5 +158,6 @@ impl DriverHandle {
 /// Converts a message to an application's message object.
 pub(crate) fn to_js(message: &MessageIn) -> JsValue {
     let body = Uint8Array::from(&message.body[..]);
-    received(&message.from.to_string(), message.topic.0, body)
+    let from = &mut [0; PeerId::TEXT_LEN];
+    received(message.from.encode_text(from), message.topic.0, body)
 }
