@@ -1,8 +1,9 @@
 //! Driver of the core's client and inbox: one WebSocket and one timer.
 
-use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::rc::{Rc, Weak};
+use alloc::rc::{Rc, Weak};
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::fmt;
 
 use js_sys::{Array, Math, Uint8Array};
 use waddell_core::{
@@ -293,7 +294,7 @@ impl Driver {
             }
             ClientEvent::Message(message) => self.deliver(&handler, message),
             ClientEvent::Disconnected { reason, retry_at } => {
-                let retry_in_ms = to_ms(retry_at - now()).ceil();
+                let retry_in_ms = to_ms(retry_at - now());
                 handler.disconnected(self.disconnect_error(reason), retry_in_ms)
             }
             ClientEvent::Closed { reason } => {
