@@ -69,5 +69,6 @@ pub use message::{
 pub use rate::{Pacer, RateLimit};
 pub use server::{
     ConnectionConfig, Decision, GREETING_LEN, IgnoredControl, Liveness, Rejected, ServerConnection,
+    Session,
 };
 pub use time::Instant;
