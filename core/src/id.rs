@@ -3,6 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
+use uuid::fmt::Hyphenated;
 use uuid::{Builder, Uuid};
 
 /// Identifies one connected peer.
@@ -20,6 +21,9 @@ impl PeerId {
     /// Length of a peer id on the wire, in bytes.
     pub const LEN: usize = 16;
 
+    /// Length of the text of a peer id, in bytes: that of a UUID with hyphens.
+    pub const TEXT_LEN: usize = Hyphenated::LENGTH;
+
     /// The nil id, 16 zero bytes. No peer ever has it. Control frames are to it or from it.
     pub const NIL: Self = Self(Uuid::nil());
 
@@ -36,6 +40,11 @@ impl PeerId {
     /// Returns the 16 bytes on the wire.
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         self.0.as_bytes()
+    }
+
+    /// Returns the text that `Display` writes, in `buffer`: no memory is allocated.
+    pub fn encode_text<'a>(&self, buffer: &'a mut [u8; Self::TEXT_LEN]) -> &'a str {
+        self.0.as_hyphenated().encode_lower(buffer)
     }
 
     /// Returns whether this is [`PeerId::NIL`].
@@ -117,6 +126,7 @@ mod tests {
             *b"\x00\x01\x02\x03\x04\x05\x46\x07\x88\x09\x0a\x0b\x0c\x0d\x0e\x0f",
         );
         assert_eq!(id.to_string(), "00010203-0405-4607-8809-0a0b0c0d0e0f");
+        assert_eq!(id.encode_text(&mut [0xff; PeerId::TEXT_LEN]), id.to_string());
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!("00010203040546078809 0A0B0C0D0E0F".replace(' ', "").parse(), Ok(id));
     }

@@ -10,7 +10,7 @@
 //!   bytes in    read into a scratch buffer that the driver lends
 //!   -> frame    FrameDecoder::next_frame(&mut input)         where it lies, prefix included
 //!   -> decide   ServerConnection::handle_frame(&mut frame)   stamps the sender
-//!               -> Decision: Forward(recipient) | KeepAlive | Reject(reason)
+//!               -> Decision: Forward(recipient) | KeepAlive | Control | Reject(reason)
 //!   -> forward  the driver's: it knows the connected peers and their outboxes
 //!
 //!                        the client's path
@@ -69,5 +69,8 @@ pub use message::{
     PORTABLE_BODY_LEN, ShortFrame,
 };
 pub use rate::{Pacer, RateLimit};
-pub use server::{ConnectionConfig, Decision, GREETING_LEN, Liveness, Rejected, ServerConnection};
+pub use server::{
+    ConnectionConfig, Decision, GREETING_LEN, IgnoredControl, Liveness, Rejected, ServerConnection,
+    Session,
+};
 pub use time::Instant;

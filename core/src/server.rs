@@ -1,9 +1,20 @@
 //! One peer, seen from the server.
 
+mod contacts;
+mod kept;
+mod session;
+mod verdicts;
+
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+pub use session::{IgnoredControl, Session};
+
+use crate::control::hello::Hello;
+use crate::control::request::Request;
+use crate::control::{Capabilities, ControlError, DropReason};
 use crate::frame::{Frame, PREFIX_LEN};
 use crate::id::{PeerId, TopicId};
 use crate::message::{HEADER_LEN, KEEP_ALIVE};
@@ -31,7 +42,17 @@ pub struct ConnectionConfig {
 pub struct ServerConnection {
     id: PeerId,
     /// Boxed, since most connections have none, and servers hold very many connections.
-    limits: Option<Box<Limits>>,
+    extras: Option<Box<Extras>>,
+}
+
+/// What only some connections have.
+#[derive(Debug, Default)]
+struct Extras {
+    limits: Option<Limits>,
+    /// Set once the client has said HELLO and the driver has [extended] the connection.
+    ///
+    /// [extended]: ServerConnection::extend
+    session: Option<Session>,
 }
 
 #[derive(Debug)]
@@ -46,11 +67,12 @@ impl ServerConnection {
     pub fn new(id: PeerId, config: ConnectionConfig, now: Instant) -> Self {
         let ConnectionConfig { idle_timeout, rate_limit } = config;
         let limited = idle_timeout.is_some() || rate_limit.is_some();
-        let limits = limited.then(|| {
+        let extras = limited.then(|| {
             let pacer = rate_limit.map(|limit| Pacer::new(limit, now));
-            Box::new(Limits { idle_timeout, last_heard: now, pacer })
+            let limits = Some(Limits { idle_timeout, last_heard: now, pacer });
+            Box::new(Extras { limits, session: None })
         });
-        Self { id, limits }
+        Self { id, extras }
     }
 
     /// Returns the first frame that the peer is sent: its own id, topic 0, no body.
@@ -68,34 +90,158 @@ impl ServerConnection {
     ///
     /// Any frame counts as a sign of life and against the peer's rate, rejected ones included.
     pub fn handle_frame(&mut self, frame: &mut Frame<'_>, now: Instant) -> Decision {
-        if let Some(limits) = &mut self.limits {
-            limits.last_heard = now;
-            if let Some(pacer) = &mut limits.pacer {
-                pacer.charge(1, frame.as_bytes().len(), now);
-            }
-        }
+        let session = match &mut self.extras {
+            Some(extras) => extras.note(frame, now),
+            None => None,
+        };
         let payload = frame.payload_mut();
         let len = payload.len();
         let Some((header, _body)) = payload.split_first_chunk_mut::<HEADER_LEN>() else {
-            return if payload == KEEP_ALIVE {
-                Decision::KeepAlive
-            } else {
-                Decision::Reject(Rejected::ShortFrame { len })
-            };
+            if payload == KEEP_ALIVE {
+                return Decision::KeepAlive;
+            }
+            if let Some(session) = session {
+                session.dropped(PeerId::NIL, TopicId::UNKNOWN, DropReason::ShortFrame);
+            }
+            return Decision::Reject(Rejected::ShortFrame { len });
         };
-        let [recipient @ .., _, _] = header;
+        let [recipient @ .., topic_low, topic_high] = header;
         let to = PeerId::from_bytes(*recipient);
         if to.is_nil() {
+            let topic = TopicId(u16::from_le_bytes([*topic_low, *topic_high]));
+            if topic == TopicId::CONTROL {
+                return Decision::Control;
+            }
+            if let Some(session) = session {
+                session.dropped(PeerId::NIL, topic, DropReason::ReservedRecipient);
+            }
             return Decision::Reject(Rejected::ReservedRecipient);
         }
         *recipient = *self.id.as_bytes();
+        if let Some(session) = session
+            && session.is_first_contact(to)
+        {
+            return Decision::FirstContact(to);
+        }
         Decision::Forward(to)
+    }
+
+    /// Handles the body of a control frame, after the [`Decision::Control`] for it. Returns what
+    /// the driver has to do for the client; nothing for [`Request::Sync`].
+    ///
+    /// `is_first` is whether the frame is the first of the connection. Only then may it be a HELLO:
+    /// answer that with WELCOME, and call [`extend`](Self::extend).
+    ///
+    /// # Errors
+    ///
+    /// [`IgnoredControl`] if the frame has no effect: count it.
+    pub fn handle_control<'a>(
+        &mut self,
+        body: &'a [u8],
+        is_first: bool,
+    ) -> Result<Request<'a>, IgnoredControl> {
+        if let Some(session) = self.session_mut() {
+            return session.handle_control(body);
+        }
+        match Request::decode(body) {
+            Ok(Request::Hello(_)) if !is_first => Err(IgnoredControl::LateHello),
+            Ok(Request::Hello(hello)) => Ok(Request::Hello(hello)),
+            Err(ControlError::Malformed) if is_first => Err(IgnoredControl::Malformed),
+            Ok(_) | Err(_) => Err(IgnoredControl::NotExtended),
+        }
+    }
+
+    /// Records that the client has said HELLO and was sent WELCOME with these parts of the
+    /// extension. The frames after HELLO are numbered from here on.
+    pub fn extend(&mut self, hello: &Hello<'_>, granted: Capabilities) {
+        self.extras.get_or_insert_default().session = Some(Session::new(hello, granted));
+    }
+
+    /// Records that the client has resumed its id, and continues after the session of its former
+    /// connection: `None` if nothing is known of that. Call it after [`extend`](Self::extend), and
+    /// before another frame is handled.
+    pub fn resume(&mut self, former: Option<Session>) {
+        if let Some(session) = self.session_mut() {
+            session.resume(former);
+        }
+    }
+
+    /// Removes and returns what the client's next connection continues with; `None` if the client
+    /// does not speak the extension. This connection handles no frame after that.
+    pub fn split_off_session(&mut self) -> Option<Session> {
+        self.session_mut().map(Session::split_off)
+    }
+
+    /// Returns whether the client may come back under the same id when its connection is lost.
+    pub fn may_resume(&self) -> bool {
+        self.session().is_some_and(Session::may_resume)
+    }
+
+    /// Gives the peer another id. Frames after this bear it.
+    pub fn rename(&mut self, id: PeerId) {
+        self.id = id;
+    }
+
+    /// Returns the parts of the extension that the client was granted; `None` if it does not speak
+    /// the extension.
+    pub fn granted(&self) -> Option<Capabilities> {
+        self.session().map(|session| session.granted)
+    }
+
+    /// Records that the frame which was handled last did not get to its recipient.
+    #[cold]
+    pub fn note_dropped(&mut self, recipient: PeerId, topic: TopicId, reason: DropReason) {
+        if let Some(session) = self.session_mut() {
+            session.dropped(recipient, topic, reason);
+        }
+    }
+
+    /// Records that the client was told that a peer is gone. Its next message to any peer is a
+    /// first contact again.
+    pub fn forget_contacts(&mut self) {
+        if let Some(session) = self.session_mut() {
+            session.forget_contacts();
+        }
+    }
+
+    /// Returns the peers that the client watches; at most 64.
+    pub fn watched(&self) -> &[PeerId] {
+        self.session().map_or(&[], Session::watched)
+    }
+
+    /// Returns whether there is something to tell the client: ask after each read, and whenever the
+    /// client's outbox has room again.
+    pub fn has_notice(&self) -> bool {
+        self.session().is_some_and(Session::has_notice)
+    }
+
+    /// Appends the control frames for the client to `out`: DROPPED, then HANDLED.
+    ///
+    /// Call [`notices_sent`](Self::notices_sent) once they are in the client's outbox, in which
+    /// they must keep their place. Until then, they are returned again, with what came to it.
+    pub fn encode_notices(&self, out: &mut Vec<u8>) {
+        if let Some(session) = self.session() {
+            session.encode_notices(out);
+        }
+    }
+
+    /// Records that the frames of [`encode_notices`](Self::encode_notices) are in the client's
+    /// outbox. Returns how many dropped frames they tell of.
+    pub fn notices_sent(&mut self) -> u64 {
+        self.session_mut().map_or(0, Session::notices_sent)
+    }
+
+    /// Returns the number of the frame that was handled last; `None` if the client does not speak
+    /// the extension.
+    pub fn handled(&self) -> Option<u64> {
+        self.session().map(Session::handled)
     }
 
     /// Charges the peer's [`rate_limit`](ConnectionConfig::rate_limit) for traffic besides frames,
     /// such as the transport's own: `frames` units that cost as much as a frame each, and `bytes`.
     pub fn charge(&mut self, frames: usize, bytes: usize, now: Instant) {
-        if let Some(limits) = &mut self.limits
+        if let Some(extras) = &mut self.extras
+            && let Some(limits) = &mut extras.limits
             && let Some(pacer) = &mut limits.pacer
         {
             pacer.charge(frames, bytes, now);
@@ -113,7 +259,7 @@ impl ServerConnection {
 
     /// Returns when the peer will have been silent for too long; `None` if there is no limit.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let limits = self.limits.as_ref()?;
+        let limits = self.limits()?;
         // A peer that is not read from cannot be heard.
         let heard = limits
             .pacer
@@ -128,19 +274,47 @@ impl ServerConnection {
     /// Frames that have been read are handled all the same, so no frame is ever lost. A peer can
     /// exceed its burst by one read: read little at a time from a peer with a limit.
     pub fn paused_until(&self, now: Instant) -> Option<Instant> {
-        let pacer = self.limits.as_ref()?.pacer.as_ref()?;
+        let pacer = self.limits()?.pacer.as_ref()?;
         Some(pacer.ready_at()).filter(|at| *at > now)
     }
 
     /// Returns whether the peer has a [`rate_limit`](ConnectionConfig::rate_limit): read little at
     /// a time from it then, and ask [`paused_until`](Self::paused_until) before.
     pub fn is_limited(&self) -> bool {
-        self.limits.as_ref().is_some_and(|limits| limits.pacer.is_some())
+        self.limits().is_some_and(|limits| limits.pacer.is_some())
     }
 
     /// Returns the peer's id.
     pub fn id(&self) -> PeerId {
         self.id
+    }
+
+    fn limits(&self) -> Option<&Limits> {
+        self.extras.as_ref()?.limits.as_ref()
+    }
+
+    fn session(&self) -> Option<&Session> {
+        self.extras.as_ref()?.session.as_ref()
+    }
+
+    fn session_mut(&mut self) -> Option<&mut Session> {
+        self.extras.as_mut()?.session.as_mut()
+    }
+}
+
+impl Extras {
+    /// Records that a frame has come. Returns the session, if there is one.
+    fn note(&mut self, frame: &Frame<'_>, now: Instant) -> Option<&mut Session> {
+        if let Some(limits) = &mut self.limits {
+            limits.last_heard = now;
+            if let Some(pacer) = &mut limits.pacer {
+                pacer.charge(1, frame.as_bytes().len(), now);
+            }
+        }
+        if let Some(session) = &mut self.session {
+            session.count();
+        }
+        self.session.as_mut()
     }
 }
 
@@ -151,8 +325,13 @@ pub enum Decision {
     /// Deliver the frame to this peer. Its header bears the sender's id where it bore the
     /// recipient's.
     Forward(PeerId),
+    /// The same. In addition, the client is to be told when this peer is gone: it has not written
+    /// to it before, or that was long ago.
+    FirstContact(PeerId),
     /// Nothing: the frame is a keep-alive.
     KeepAlive,
+    /// Pass the frame's body to [`ServerConnection::handle_control`].
+    Control,
     /// Drop and count the frame, and keep the connection, as waddell does. It is left as it was.
     Reject(Rejected),
 }

@@ -43,6 +43,8 @@ pub struct ServerConfig {
     pub http: HttpOptions,
     /// The admin port.
     pub admin: AdminOptions,
+    /// The extension of the protocol.
+    pub extension: ExtensionOptions,
     /// Whether the log shows the addresses of clients. Default: it does.
     pub log_addresses: bool,
 }
@@ -179,6 +181,19 @@ pub struct AdminOptions {
     pub debug: bool,
 }
 
+/// The extension of the protocol, for clients that ask for it with HELLO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtensionOptions {
+    /// Whether HELLO is answered. Default: it is. A client without the extension cannot tell.
+    pub enabled: bool,
+}
+
+impl Default for ExtensionOptions {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
 impl ServerConfig {
     /// Returns how the core is to treat a connection.
     pub(crate) fn connection(&self) -> ConnectionConfig {
@@ -213,6 +228,7 @@ impl Default for ServerConfig {
             proxies: TrustedProxies::default(),
             http: HttpOptions::default(),
             admin: AdminOptions::default(),
+            extension: ExtensionOptions::default(),
             log_addresses: true,
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!   connection             the task of one peer: reads from its socket, keeps its deadlines
 //!     connection::inbound  cuts the bytes into frames, asks the core about each, counts them
+//!     connection::control  handles the frames for the server itself; `extension` says what it has
 //!   worker                 forward(recipient, frame) -> Fate
 //!     registry             id -> Peer
 //!     link                 the recipient's outbox, its socket, and which task writes next
@@ -18,6 +19,7 @@
 pub(crate) mod budget;
 pub(crate) mod buffer_pool;
 pub(crate) mod connection;
+pub(crate) mod extension;
 pub(crate) mod fate;
 pub(crate) mod link;
 pub(crate) mod outbox;
@@ -28,5 +30,6 @@ pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod shared;
 pub(crate) mod transport;
+pub(crate) mod watchers;
 pub(crate) mod worker;
 pub(crate) mod worker_buffers;

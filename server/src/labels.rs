@@ -44,6 +44,37 @@ impl TransportKind {
     }
 }
 
+/// What became of a HELLO, the first frame of a client that speaks the extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HelloResult {
+    /// It was answered with WELCOME.
+    Welcomed,
+    /// It was malformed.
+    Malformed,
+    /// It was not the first frame of its connection.
+    Late,
+    /// The extension is switched off.
+    Off,
+    /// There was no memory for WELCOME.
+    NoMemory,
+}
+
+impl HelloResult {
+    /// Every result, in the order of declaration.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Welcomed, Self::Malformed, Self::Late, Self::Off, Self::NoMemory];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Welcomed => "welcomed",
+            Self::Malformed => "malformed",
+            Self::Late => "late",
+            Self::Off => "off",
+            Self::NoMemory => "no memory",
+        }
+    }
+}
+
 /// The reason why a connection ended before it became a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureReason {

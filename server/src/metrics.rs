@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::counter::{Counter, OwnCounter};
 use crate::histogram::Histogram;
-use crate::labels::{FailureReason, TransportKind, UpgradeRefusal};
+use crate::labels::{FailureReason, HelloResult, TransportKind, UpgradeRefusal};
 
 macro_rules! counters {
     (
@@ -17,7 +17,8 @@ macro_rules! counters {
         /// The counters of a server since its start.
         ///
         /// Each received frame is counted once more by its outcome:
-        /// `frames_in = frames_forwarded + keep_alives + frames_rejected_* + frames_dropped_*`.
+        /// `frames_in = frames_forwarded + keep_alives + controls + controls_ignored +
+        /// frames_rejected_* + frames_dropped_*`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct MetricsSnapshot {
@@ -30,6 +31,8 @@ macro_rules! counters {
         pub(crate) struct Metrics {
             $(pub(crate) $name: Counter,)*
             peers: [AtomicU64; TransportKind::ALL.len()],
+            extended_peers: AtomicU64,
+            hellos: [Counter; HelloResult::ALL.len()],
             handshakes_failed_by: [Counter; FailureReason::ALL.len()],
             upgrades_refused_by: [Counter; UpgradeRefusal::ALL.len()],
             http_answers: [Counter; HTTP_STATUSES.len()],
@@ -111,6 +114,8 @@ counters! {
         /// Peers disconnected because they gave no sign of life, or did not complete a frame in
         /// time.
         peers_timed_out,
+        /// Peers that spoke the extension.
+        peers_extended,
     }
     worker {
         /// Whole frames received, keep-alives included.
@@ -123,6 +128,16 @@ counters! {
         bytes_forwarded,
         /// Keep-alive frames received.
         keep_alives,
+        /// Control frames of peers that speak the extension.
+        controls,
+        /// Control frames of such peers that had no effect.
+        controls_ignored,
+        /// Dropped frames whose sender was told.
+        drops_told,
+        /// Frames that told a peer what became of others.
+        notices_sent,
+        /// Those for which the peer's outbox had no room.
+        notices_dropped,
         /// Frames shorter than a header that are no keep-alive.
         frames_rejected_short,
         /// Frames to the nil id.
@@ -209,6 +224,32 @@ impl Metrics {
     /// Returns how many peers are connected over this transport.
     pub(crate) fn peers(&self, kind: TransportKind) -> u64 {
         self.peers[kind as usize].load(Relaxed)
+    }
+
+    /// Counts a first frame that is a HELLO or looks like one, and other HELLOs.
+    pub(crate) fn hello(&self, result: HelloResult) {
+        self.hellos[result as usize].increment();
+    }
+
+    /// Returns how many HELLOs had this result.
+    pub(crate) fn hellos(&self, result: HelloResult) -> u64 {
+        self.hellos[result as usize].get()
+    }
+
+    /// Counts a connected peer that speaks the extension.
+    pub(crate) fn peer_extended(&self) {
+        self.peers_extended.increment();
+        self.extended_peers.fetch_add(1, Relaxed);
+    }
+
+    /// Counts such a peer whose connection has ended.
+    pub(crate) fn extended_peer_disconnected(&self) {
+        self.extended_peers.fetch_sub(1, Relaxed);
+    }
+
+    /// Returns how many of the connected peers speak the extension.
+    pub(crate) fn extended_peers(&self) -> u64 {
+        self.extended_peers.load(Relaxed)
     }
 
     /// Adds the metrics of one more worker, and returns them.

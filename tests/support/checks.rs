@@ -9,7 +9,7 @@ use std::time::Duration;
 use waddell_core::{
     Capabilities, Client, ClientConfig, ClientEvent, ClientState, ConnectionConfig, Decision,
     FrameDecoder, FrameTooLong, HEADER_LEN, Instant, KEEP_ALIVE_FRAME, MAX_BODY_LEN, MAX_FRAME_LEN,
-    MessageIn, MessageOut, Notice, Output, PREFIX_LEN, PeerId, Rejected, SendError,
+    MessageIn, MessageOut, Notice, Output, PREFIX_LEN, PeerId, Rejected, Request, SendError,
     ServerConnection, TopicId, Welcome,
 };
 
@@ -78,7 +78,7 @@ pub fn server_connection(own_id: PeerId, stream: &[u8], cuts: &[u16]) {
             let decision = connection.handle_frame(&mut frame, at_ms(ms));
             let came_out = frame.as_bytes();
             match decision {
-                Decision::Forward(to) => {
+                Decision::Forward(to) | Decision::FirstContact(to) => {
                     assert_eq!(came_out.len(), sent.len());
                     assert_eq!(came_out[..2], sent[..2], "length");
                     assert_eq!(to.as_bytes()[..], sent[2..18], "recipient");
@@ -99,12 +99,45 @@ pub fn server_connection(own_id: PeerId, stream: &[u8], cuts: &[u16]) {
                     assert_eq!(sent[2..18], [0; 16]);
                     assert!(came_out == sent);
                 }
+                Decision::Control => {
+                    assert_eq!(sent[2..20], *b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff");
+                    assert!(came_out == sent);
+                    control_frame(&mut connection, &sent[PREFIX_LEN + HEADER_LEN..]);
+                }
             }
             assert_eq!(connection.poll_timeout(), Some(at_ms(ms + 60_000)));
             assert_eq!(connection.id(), own_id);
         }
     }
     assert_eq!(sent_frames.next(), None);
+}
+
+/// Passes the body of a control frame to the server's side of a connection, and grants what a HELLO
+/// wants.
+fn control_frame(connection: &mut ServerConnection, body: &[u8]) {
+    let was_extended = connection.granted().is_some();
+    match connection.handle_control(body, true) {
+        Ok(Request::Hello(hello)) => {
+            assert!(!was_extended, "HELLO comes once");
+            connection.extend(&hello, hello.wants);
+            assert_eq!(connection.handled(), Some(hello.first_number.wrapping_sub(1)));
+        }
+        Ok(request) => {
+            let mut frame = Vec::new();
+            request.encode(&mut frame);
+            let encoded = &frame[PREFIX_LEN + HEADER_LEN..];
+            assert_eq!(Request::decode(encoded), Ok(request));
+        }
+        Err(_ignored) => {}
+    }
+    let mut notices = Vec::new();
+    connection.encode_notices(&mut notices);
+    assert_eq!(connection.has_notice(), !notices.is_empty());
+    let (frames, rest) = split_frames(&notices);
+    assert_eq!(rest, b"");
+    for frame in frames {
+        Notice::decode(&frame[PREFIX_LEN + HEADER_LEN..]).expect("it can be read");
+    }
 }
 
 /// Encodes messages, passes the bytes through server and client in pieces, and compares.
@@ -129,7 +162,7 @@ pub fn round_trip(sender: PeerId, messages: &[MessageOut], cuts: &[u16]) {
         let mut input = &mut piece[..];
         while let Ok(Some(mut frame)) = decoder.next_frame(&mut input) {
             match connection.handle_frame(&mut frame, at_ms(0)) {
-                Decision::Forward(to) => recipients.push(to),
+                Decision::Forward(to) | Decision::FirstContact(to) => recipients.push(to),
                 other => panic!("a message is to be forwarded, not {other:?}"),
             }
             delivered.extend_from_slice(frame.as_bytes());

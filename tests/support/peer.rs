@@ -58,8 +58,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// # Errors
     ///
     /// The connection fails, or the server sends something other than a greeting.
-    pub async fn open(via: Via, mut stream: S) -> io::Result<Self> {
-        let wire = if via.is_websocket() {
+    pub async fn open(via: Via, stream: S) -> io::Result<Self> {
+        let breaks_silence = via.is_auto() && !via.is_websocket();
+        Self::open_saying(via, stream, if breaks_silence { KEEP_ALIVE_FRAME } else { b"" }).await
+    }
+
+    /// Does the same, with these frames as the first that the peer sends.
+    ///
+    /// # Errors
+    ///
+    /// The connection fails, or the server sends something other than a greeting.
+    pub async fn open_saying(via: Via, stream: S, frames: &[u8]) -> io::Result<Self> {
+        let mut wire = if via.is_websocket() {
             let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
             let opened = client_async_with_config("ws://localhost/ws", stream, Some(config)).await;
             let (websocket, response) = opened.map_err(io::Error::other)?;
@@ -68,12 +78,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             }
             Wire::WebSocket(Box::new(websocket))
         } else {
-            if via.is_auto() {
-                stream.write_all(KEEP_ALIVE_FRAME).await?;
-                stream.flush().await?;
-            }
             Wire::Raw(stream)
         };
+        if !frames.is_empty() {
+            wire.send(frames.to_vec()).await?;
+        }
         let arrived = BytesMut::new();
         let mut peer = Self { id: PeerId::NIL, wire, arrived, close_code: None };
         let payload = peer.receive().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -91,15 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     ///
     /// The connection is broken.
     pub async fn send(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        match &mut self.wire {
-            Wire::Raw(stream) => {
-                stream.write_all(&bytes).await?;
-                stream.flush().await
-            }
-            Wire::WebSocket(websocket) => {
-                websocket.send(Message::binary(bytes)).await.map_err(io::Error::other)
-            }
-        }
+        self.wire.send(bytes).await
     }
 
     /// Sends bytes as they are, also where a WebSocket frame is expected.
@@ -194,6 +195,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         }
         self.arrived.advance(PREFIX_LEN);
         Some(self.arrived.split_to(len).freeze())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    async fn send(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        match self {
+            Self::Raw(stream) => {
+                stream.write_all(&bytes).await?;
+                stream.flush().await
+            }
+            Self::WebSocket(websocket) => {
+                websocket.send(Message::binary(bytes)).await.map_err(io::Error::other)
+            }
+        }
     }
 }
 

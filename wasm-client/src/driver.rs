@@ -1,8 +1,9 @@
 //! Driver of the core's client and inbox: one WebSocket and one timer.
 
-use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::rc::{Rc, Weak};
+use alloc::rc::{Rc, Weak};
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::fmt;
 
 use js_sys::{Array, Math, Uint8Array};
 use waddell_core::{
@@ -94,7 +95,9 @@ impl Driver {
         topic: TopicId,
         parts: &Array<Uint8Array>,
     ) -> Result<(), WaddellError> {
-        let to: PeerId = to.parse().map_err(|error| error_of("invalid-peer-id", &error))?;
+        let to: PeerId = to.parse().map_err(|_| {
+            WaddellError::new("invalid-peer-id", "a peer id is a UUID such as client.id")
+        })?;
         // Refuse a body that is too long before it is copied.
         let len =
             parts.iter().fold(0_usize, |len, part| len.saturating_add(part.length() as usize));
@@ -287,7 +290,9 @@ impl Driver {
         // The handler's methods throw nothing. JavaScript's event dispatch reports the errors of
         // listeners.
         let _ = match event {
-            ClientEvent::Connected { id } => handler.connected(&id.to_string()),
+            ClientEvent::Connected { id } => {
+                handler.connected(id.encode_text(&mut [0; PeerId::TEXT_LEN]))
+            }
             ClientEvent::Message(message) => self.deliver(&handler, message),
             // They come of the extension and of checked messages only.
             ClientEvent::Extended(_)
@@ -295,7 +300,7 @@ impl Driver {
             | ClientEvent::Undelivered(_)
             | ClientEvent::Closing { .. } => Ok(()),
             ClientEvent::Disconnected { reason, retry_at } => {
-                let retry_in_ms = to_ms(retry_at - now()).ceil();
+                let retry_in_ms = to_ms(retry_at - now());
                 handler.disconnected(self.disconnect_error(reason), retry_in_ms)
             }
             ClientEvent::Closed { reason } => {
@@ -315,7 +320,7 @@ impl Driver {
     /// Returns the error of a connection that ended, with what its close event says.
     fn disconnect_error(&self, reason: DisconnectReason) -> WaddellError {
         let close_event = self.close_event.replace(JsValue::UNDEFINED);
-        disconnect_error(code_of(reason), &reason.to_string(), &close_event)
+        disconnect_error(code_of(reason), reason.as_str(), &close_event)
     }
 
     /// Passes a message to the topic's listeners, and queues it if the handler says so.
@@ -360,18 +365,17 @@ fn code_of(reason: DisconnectReason) -> &'static str {
     }
 }
 
+// The messages are fixed texts: code that formats numbers would be a twentieth of the module.
 fn send_error(error: SendError) -> WaddellError {
-    let code = match error {
-        SendError::Closed => "closed",
-        SendError::BodyTooLong(_) => "body-too-long",
-        SendError::NotConnected => "not-connected",
-        SendError::TooManyChecked => "buffer-full",
+    let (code, message) = match error {
+        SendError::Closed => ("closed", "the client is closed"),
+        SendError::BodyTooLong(_) => {
+            ("body-too-long", "the body is longer than 65517 bytes, the most that fits in a frame")
+        }
+        SendError::NotConnected => ("not-connected", "not connected: wait for the id event"),
+        SendError::TooManyChecked => ("buffer-full", "too many messages without an outcome"),
     };
-    error_of(code, &error)
-}
-
-fn error_of(code: &str, message: &dyn fmt::Display) -> WaddellError {
-    WaddellError::new(code, &message.to_string())
+    WaddellError::new(code, message)
 }
 
 /// How many bytes of a WebSocket message are copied into wasm's memory at a time.

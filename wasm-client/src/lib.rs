@@ -14,23 +14,36 @@
 //! The public classes are written in JavaScript, because classes in Rust cannot extend
 //! `EventTarget`. They contain no rule of the protocol; all rules are in `waddell_core`.
 
+// std formats the message of a panic, although it is shown nowhere. That code would be an eighth
+// of the module.
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+extern crate alloc;
+
 mod driver;
 mod socket;
 mod timer;
 
-use std::rc::Rc;
+use alloc::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
-use waddell_core::{MessageIn, TopicId};
+use waddell_core::{MessageIn, PeerId, TopicId};
 use wasm_bindgen::prelude::*;
 use web_sys::WebSocket;
 
 use crate::driver::{Config, Driver};
 
-/// A quarter of the size of std's allocator, which would be an eighth of the package.
+/// Without std there is none.
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]
 static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
+/// Ends a panic as a `WebAssembly.RuntimeError`.
+#[cfg(target_arch = "wasm32")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    core::arch::wasm32::unreachable()
+}
 
 #[wasm_bindgen(module = "/src/imports.js")]
 extern "C" {
@@ -158,5 +171,6 @@ impl DriverHandle {
 /// Converts a message to an application's message object.
 pub(crate) fn to_js(message: &MessageIn) -> JsValue {
     let body = Uint8Array::from(&message.body[..]);
-    received(&message.from.to_string(), message.topic.0, body)
+    let from = &mut [0; PeerId::TEXT_LEN];
+    received(message.from.encode_text(from), message.topic.0, body)
 }

@@ -1,6 +1,6 @@
 //! One timeout, and the clock.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use js_sys::Function;
 use waddell_core::Instant;
@@ -29,9 +29,10 @@ pub(crate) fn from_ms(ms: f64) -> Duration {
     Duration::from_micros((ms * 1000.0) as u64)
 }
 
-/// Converts a duration to milliseconds.
+/// Converts a duration to whole milliseconds, rounded up.
 pub(crate) fn to_ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+    let rest = duration.subsec_nanos().div_ceil(1_000_000);
+    duration.as_secs() as f64 * 1000.0 + f64::from(rest)
 }
 
 /// A timeout with one callback. Dropping it cancels the timeout.
@@ -53,7 +54,7 @@ impl Timer {
         }
         self.clear();
         self.armed = due.map(|due| {
-            let delay_ms = to_ms(due - now()).ceil();
+            let delay_ms = to_ms(due - now());
             let callback = self.callback.as_ref().unchecked_ref();
             (due, set_timeout(callback, delay_ms.min(MAX_DELAY_MS)))
         });

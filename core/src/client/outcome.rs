@@ -31,9 +31,10 @@ pub enum Undelivered {
     ConnectionLost,
 }
 
-impl fmt::Display for Undelivered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Undelivered {
+    /// Returns the text that `Display` writes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Dropped(DropReason::UnknownRecipient) => {
                 "no peer has this id; ask the peer for its present one"
             }
@@ -72,7 +73,13 @@ impl fmt::Display for Undelivered {
                 "it is not known whether the server took the message: the connection was lost; \
                  ask the peer before sending it again"
             }
-        })
+        }
+    }
+}
+
+impl fmt::Display for Undelivered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

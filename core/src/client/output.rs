@@ -102,9 +102,10 @@ pub enum DisconnectReason {
     Silent,
 }
 
-impl fmt::Display for DisconnectReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl DisconnectReason {
+    /// Returns the text that `Display` writes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::DialFailed => "could not connect",
             Self::ConnectionLost => "the connection was lost",
             Self::ClosedByServer(_) => "the server closed the connection",
@@ -113,7 +114,13 @@ impl fmt::Display for DisconnectReason {
                 "the server sent a frame shorter than a header; is it a waddell server?"
             }
             Self::Silent => "the server did not answer",
-        })
+        }
+    }
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

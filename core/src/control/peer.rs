@@ -94,7 +94,12 @@ impl PeerNotices<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerIds<'a>(pub(super) &'a [u8]);
 
-impl PeerIds<'_> {
+impl<'a> PeerIds<'a> {
+    /// Makes a list of the ids in `bytes`, one after the other; 1 to 64 of them.
+    pub const fn from_bytes(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
     /// Returns the ids.
     pub fn iter(&self) -> impl Iterator<Item = PeerId> {
         self.0.as_chunks().0.iter().copied().map(PeerId::from_bytes)

@@ -1,10 +1,12 @@
 //! The task that owns a connection: reads, decides, forwards, and keeps the deadlines.
 
+mod control;
 mod deadlines;
 mod end;
 mod finish;
 mod inbound;
 mod io;
+mod notices;
 mod pings;
 mod records;
 mod timer;
@@ -16,7 +18,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use waddell_core::{Instant, Liveness, ServerConnection};
+use waddell_core::{Closing, Instant, Liveness, Notice, ServerConnection};
 
 use deadlines::{Deadlines, Due};
 use end::End;
@@ -136,11 +138,15 @@ impl Connection {
         let worker = Rc::clone(&self.io.worker);
         let config = worker.config();
         let timeouts = &config.timeouts;
-        let stalled_since = match self.io.poll_blocked(cx) {
-            Ok(stalled_since) => stalled_since,
+        let (stalled_since, told_gone) = match self.io.poll_blocked(cx) {
+            Ok(link) => link,
             Err(Lost::Broken) => return Poll::Ready(End::Broken),
             Err(Lost::CrowdedOut) => return Poll::Ready(End::CrowdedOut),
         };
+        if told_gone {
+            self.inbound.state.forget_contacts();
+        }
+        self.send_notices();
         let phase = worker.shared.shutdown.phase();
         let close = match phase {
             Phase::Serving | Phase::Unready | Phase::LastReads => None,
@@ -339,10 +345,50 @@ impl Connection {
         let budget = &self.io.worker.shared.partial_frames;
         let charged = self.inbound.charge_partial(&counts, budget, self.io.peer());
         counts.commit(&self.io.worker.metrics, self.io.peer());
+        self.send_notices();
         if self.inbound.state.paused_until(now).is_some() {
             self.io.worker.metrics.peers_paused.add(1);
         }
         taken.and(charged)
+    }
+
+    /// Tells the client what the extension has to tell it, as soon as its outbox has room.
+    fn send_notices(&mut self) {
+        let state = &mut self.inbound.state;
+        if !state.has_notice() {
+            return;
+        }
+        let worker = &self.io.worker;
+        let is_sent = worker.with_notice(|frames| {
+            state.encode_notices(frames);
+            worker.send_own(self.io.registration.peer(), frames)
+        });
+        if is_sent {
+            worker.metrics.drops_told.add(state.notices_sent());
+        }
+    }
+
+    /// Tells a client that speaks the extension why its connection ends, and up to which frame its
+    /// frames were handled.
+    fn say_closing(&mut self, end: End) {
+        let state = &mut self.inbound.state;
+        let (Some(handled), Some((code, reason))) = (state.handled(), end.closing()) else {
+            return;
+        };
+        let worker = &self.io.worker;
+        worker.with_notice(|frames| {
+            state.encode_notices(frames);
+            Notice::Closing(Closing { code, handled, reason }).encode(frames);
+            worker.with_buffers(|buffers| {
+                let mut link = self.io.registration.peer().link();
+                // What is refused cannot be told: the client does not read.
+                let _ = link.push_own(frames, buffers.outbox_limit, buffers);
+                if end == End::TimedOut {
+                    // Nothing waits for this peer to read it.
+                    link.write_now(buffers);
+                }
+            });
+        });
     }
 
     /// Takes bytes as they come from the socket.
@@ -418,6 +464,7 @@ impl Connection {
             End::CrowdedOut => metrics.peers_crowded_out.increment(),
             End::Misbehaved(_) => metrics.peers_misbehaved.increment(),
         }
+        self.say_closing(end);
         let mut link = self.io.peer().link();
         link.close();
         if self.io.peer().transport().is_websocket()
@@ -429,7 +476,16 @@ impl Connection {
                 .worker
                 .with_buffers(|buffers| link.push_control(&ws::close(close), buffers));
         }
+        let watchers = link.take_watchers();
         drop(link);
+        let watched = self.inbound.state.watched().iter().copied();
+        notices::unwatch(&self.inbound.state, watched, &self.io.worker);
+        // At a shutdown every peer loses its connection.
+        if let Some(watchers) = watchers
+            && end != End::Shutdown
+        {
+            notices::tell_gone(&watchers, self.io.id(), &self.io.worker);
+        }
         Box::new(Finish::new(end, &self.io))
     }
 }
@@ -460,11 +516,16 @@ impl Drop for Connection {
         let (worker, peer, id) = (&self.io.worker, self.io.peer(), self.io.id());
         worker.with_buffers(|buffers| peer.link().abandon(buffers));
         worker.shared.metrics.peer_disconnected(peer.transport());
+        let extended = self.inbound.state.granted().is_some();
+        if extended {
+            worker.shared.metrics.extended_peer_disconnected();
+        }
         let reason = self.finish.as_ref().map_or(End::ABORTED, |finish| finish.end.as_str());
         let report = peer.report(id, self.io.now());
         tracing::info!(
             peer = %Short(id),
             transport = peer.transport().as_str(),
+            extended,
             reason,
             seconds = report.connected_seconds,
             frames_in = report.frames_in,
@@ -484,6 +545,6 @@ mod tests {
     fn a_connection_stays_small() {
         // There may be a hundred thousand of them; a byte more is 100 KB.
         assert!(size_of::<Connection>() <= 160, "{}", size_of::<Connection>());
-        assert!(size_of::<Peer>() <= 192, "{}", size_of::<Peer>());
+        assert!(size_of::<Peer>() <= 200, "{}", size_of::<Peer>());
     }
 }

@@ -36,6 +36,16 @@ impl DropReason {
     }
 }
 
+impl From<DropReason> for waddell_core::DropReason {
+    fn from(reason: DropReason) -> Self {
+        match reason {
+            DropReason::UnknownRecipient => Self::UnknownRecipient,
+            DropReason::OutboxFull => Self::RecipientFull,
+            DropReason::NoMemory => Self::ServerFull,
+        }
+    }
+}
+
 impl From<NoMemory> for DropReason {
     fn from(NoMemory: NoMemory) -> Self {
         Self::NoMemory

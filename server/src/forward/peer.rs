@@ -74,6 +74,11 @@ impl Peer {
         self.bytes_in.store(self.bytes_in.load(Relaxed) + bytes, Relaxed);
     }
 
+    /// Returns how many frames were read from this peer before the read that is being handled.
+    pub(crate) fn frames_in(&self) -> u64 {
+        self.frames_in.load(Relaxed)
+    }
+
     /// Records how many bytes of memory its incomplete frame holds, and when that frame began.
     pub(crate) fn set_partial(&self, bytes: usize, begun_at: Instant) {
         let begun = begun_at.elapsed_since_epoch().as_secs();

@@ -13,6 +13,8 @@ pub(crate) struct ReadCounts {
     pub(crate) frames: u64,
     bytes: u64,
     keep_alives: u64,
+    controls: u64,
+    controls_ignored: u64,
     forwarded: u64,
     bytes_forwarded: u64,
     rejected_short: u64,
@@ -28,6 +30,8 @@ impl ReadCounts {
             frames: 0,
             bytes: 0,
             keep_alives: 0,
+            controls: 0,
+            controls_ignored: 0,
             forwarded: 0,
             bytes_forwarded: 0,
             rejected_short: 0,
@@ -44,6 +48,16 @@ impl ReadCounts {
 
     pub(crate) fn keep_alive(&mut self) {
         self.keep_alives += 1;
+    }
+
+    /// Counts a control frame of a client that speaks the extension.
+    pub(crate) fn control(&mut self) {
+        self.controls += 1;
+    }
+
+    /// Counts a control frame that has no effect.
+    pub(crate) fn control_ignored(&mut self) {
+        self.controls_ignored += 1;
     }
 
     pub(crate) fn rejected(&mut self, rejected: Rejected) {
@@ -71,6 +85,8 @@ impl ReadCounts {
         metrics.frames_in.add(self.frames);
         metrics.bytes_in.add(self.bytes);
         metrics.keep_alives.add(self.keep_alives);
+        metrics.controls.add(self.controls);
+        metrics.controls_ignored.add(self.controls_ignored);
         metrics.frames_forwarded.add(self.forwarded);
         metrics.bytes_forwarded.add(self.bytes_forwarded);
         metrics.frames_rejected_short.add(self.rejected_short);

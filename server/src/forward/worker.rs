@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant as TokioInstant, sleep_until};
-use waddell_core::{Instant, PeerId};
+use waddell_core::{Instant, PeerId, PeerNotice, PeerState};
 
 use crate::config::ServerConfig;
 use crate::forward::fate::{DropReason, Fate};
@@ -42,6 +42,8 @@ pub(crate) struct Worker {
     latest_config: RefCell<watch::Receiver<Arc<ServerConfig>>>,
     scratch: RefCell<Scratch>,
     buffers: RefCell<WorkerBuffers>,
+    /// Space to build the server's own frames in.
+    notice: RefCell<Vec<u8>>,
     to_flush: RefCell<Vec<Arc<Peer>>>,
     flusher: RefCell<Option<Waker>>,
     /// Number of further nudges of the allocator.
@@ -86,6 +88,7 @@ impl Worker {
             load,
             scratch: RefCell::new(scratch),
             buffers: RefCell::new(buffers),
+            notice: RefCell::default(),
             to_flush: RefCell::default(),
             flusher: RefCell::default(),
             nudges_left: Cell::default(),
@@ -124,7 +127,31 @@ impl Worker {
         let Some((_, peer)) = recent else {
             return Fate::Dropped(DropReason::UnknownRecipient);
         };
-        let pushed = self.with_buffers(|buffers| peer.link().push(frame, read_at, buffers));
+        self.fate(peer, self.with_buffers(|buffers| peer.link().push(frame, read_at, buffers)))
+    }
+
+    /// Does the same for the first frame of a peer that is to be told what becomes of its
+    /// recipient.
+    pub(crate) fn forward_first(
+        &self,
+        from: PeerId,
+        to: PeerId,
+        frame: &[u8],
+        read_at: Instant,
+    ) -> Fate {
+        let Some(peer) = self.shared.registry.get(to) else {
+            return Fate::Dropped(DropReason::UnknownRecipient);
+        };
+        let pushed = self.with_buffers(|buffers| {
+            let mut link = peer.link();
+            // Under one lock, so that no end of the recipient can come between.
+            link.contact(from);
+            link.push(frame, read_at, buffers)
+        });
+        self.fate(&peer, pushed)
+    }
+
+    fn fate(&self, peer: &Arc<Peer>, pushed: Result<Pushed, DropReason>) -> Fate {
         match pushed {
             Ok(Pushed::NeedsFlush) => self.flush_soon(peer),
             Ok(Pushed::Handled) => {}
@@ -139,6 +166,45 @@ impl Worker {
         if pushed == Pushed::NeedsFlush {
             self.flush_soon(peer);
         }
+    }
+
+    /// Sends frames from the server itself, while the peer's outbox holds less than half of its
+    /// limit. Returns whether they are in the outbox. If not, the peer's task is woken when there
+    /// may be room.
+    pub(crate) fn send_own(&self, peer: &Arc<Peer>, frames: &[u8]) -> bool {
+        let pushed = self.with_buffers(|buffers| {
+            peer.link().push_own(frames, buffers.outbox_limit / 2, buffers)
+        });
+        if pushed == Ok(Pushed::NeedsFlush) {
+            self.flush_soon(peer);
+        }
+        pushed.is_ok()
+    }
+
+    /// Tells a peer what became of others, if it wants to be told.
+    pub(crate) fn tell(&self, peer: &Arc<Peer>, notices: &[PeerNotice]) {
+        let gone = notices.iter().any(|notice| notice.state == PeerState::Gone);
+        let pushed = self.with_notice(|frame| {
+            PeerNotice::encode_all(notices, frame);
+            self.with_buffers(|buffers| peer.link().push_notice(frame, gone, buffers))
+        });
+        match pushed {
+            None => {}
+            Some(Err(_no_room)) => self.metrics.notices_dropped.add(1),
+            Some(Ok(pushed)) => {
+                self.metrics.notices_sent.add(1);
+                if pushed == Pushed::NeedsFlush {
+                    self.flush_soon(peer);
+                }
+            }
+        }
+    }
+
+    /// Lends empty space to build the server's own frames in.
+    pub(crate) fn with_notice<T>(&self, use_it: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut space = self.notice.borrow_mut();
+        space.clear();
+        use_it(&mut space)
     }
 
     /// Writes the peer's outbox at the end of this turn.

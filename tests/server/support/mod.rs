@@ -1,6 +1,7 @@
 //! Helpers of the tests on real sockets.
 
 pub(crate) mod admin;
+pub(crate) mod extended;
 pub(crate) mod http;
 pub(crate) mod peer;
 pub(crate) mod server;

@@ -27,6 +27,13 @@ impl Peer {
         Self { id: inner.id, inner }
     }
 
+    /// Does the same, with these frames as the first that the peer sends.
+    pub(crate) async fn over_saying(stream: Stream, via: Via, frames: &[u8]) -> Self {
+        let inner = soon(peer::Peer::open_saying(via, stream, frames)).await;
+        let inner = inner.expect("the peer is greeted");
+        Self { id: inner.id, inner }
+    }
+
     pub(crate) async fn send(&mut self, to: PeerId, topic: u16, body: &[u8]) {
         self.send_bytes(&message(to, topic, body)).await;
     }

@@ -58,9 +58,11 @@ impl World {
             server.decoder.next_frame(&mut input).expect("any length is legal")
         {
             match server.connection.handle_frame(&mut frame, self.now) {
-                Decision::Forward(to) => forwarded.push((to, frame.as_bytes().to_vec())),
+                Decision::Forward(to) | Decision::FirstContact(to) => {
+                    forwarded.push((to, frame.as_bytes().to_vec()));
+                }
                 Decision::KeepAlive => {}
-                Decision::Reject(_) => self.report.count("frames_rejected"),
+                Decision::Control | Decision::Reject(_) => self.report.count("frames_rejected"),
             }
         }
         self.connections[connection].server = Some(server);

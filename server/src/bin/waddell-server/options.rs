@@ -26,7 +26,7 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
-use waddell_server::{ListenUrl, ServerConfig};
+use waddell_server::{ExtensionOptions, ListenUrl, ServerConfig};
 
 pub(crate) use explain::explain;
 pub(crate) use logging::{LogFormat, Logging};
@@ -199,6 +199,7 @@ impl Options {
             http: http.to_options()?,
             admin: admin.to_options(),
             log_addresses: logging.addresses,
+            extension: ExtensionOptions::default(),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Why a connection ends.
 
-use waddell_core::FrameTooLong;
+use waddell_core::{CloseCode, FrameTooLong};
 
 use crate::forward::transport::ws;
 
@@ -50,11 +50,29 @@ impl End {
     }
 }
 
+impl End {
+    /// Returns what CLOSING says; `None` if it is not sent.
+    pub(super) const fn closing(self) -> Option<(CloseCode, &'static str)> {
+        match self {
+            Self::TimedOut => Some((CloseCode::TIMED_OUT, "timed out")),
+            Self::Misbehaved(close) => {
+                let code = if let Some(code) = close.code { code } else { PROTOCOL_ERROR };
+                Some((CloseCode(code), close.reason))
+            }
+            Self::Shutdown => Some((CloseCode::RESTARTING, "the server stops")),
+            Self::Closed(_) | Self::Broken | Self::Stalled | Self::CrowdedOut => None,
+        }
+    }
+}
+
 impl From<FrameTooLong> for End {
     fn from(_: FrameTooLong) -> Self {
         Self::Misbehaved(ws::Close::TOO_BIG)
     }
 }
+
+/// The close code of RFC 6455 for a broken rule.
+const PROTOCOL_ERROR: u16 = 1002;
 
 #[cfg(test)]
 mod tests {

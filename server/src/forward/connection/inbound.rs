@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use waddell_core::{Decision, FrameDecoder, Instant, ServerConnection};
+use waddell_core::{Decision, Frame, FrameDecoder, Instant, PeerId, ServerConnection, TopicId};
 
+use super::control;
 use super::end::End;
 use super::pings::Pings;
 use crate::forward::budget::{Budget, Charge, NoMemory};
+use crate::forward::fate::Fate;
 use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
 use crate::forward::transport::ws;
@@ -115,13 +117,14 @@ impl Inbound {
         counts: &mut ReadCounts,
     ) -> Result<(), End> {
         let Some(websocket) = &mut self.websocket else {
-            return take_frames(&mut self.frames, &mut self.state, bytes, worker, counts);
+            return take_frames(&mut self.frames, &mut self.state, bytes, peer, worker, counts);
         };
         let frames_before = counts.frames;
         while let Some(event) = websocket.decoder.next(&mut bytes).map_err(End::Misbehaved)? {
             match event {
                 ws::Event::Bytes(bytes) => {
-                    take_frames(&mut self.frames, &mut self.state, bytes, worker, counts)?;
+                    let Self { frames, state, .. } = self;
+                    take_frames(frames, state, bytes, peer, worker, counts)?;
                 }
                 ws::Event::Ping(payload) => worker.send_control(peer, &ws::pong(&payload)),
                 // Any byte counts as a sign of life; see `Inbound::heard`.
@@ -144,6 +147,7 @@ fn take_frames(
     frames: &mut FrameDecoder,
     state: &mut ServerConnection,
     mut bytes: &mut [u8],
+    peer: &Arc<Peer>,
     worker: &Worker,
     counts: &mut ReadCounts,
 ) -> Result<(), End> {
@@ -153,13 +157,39 @@ fn take_frames(
         match state.handle_frame(&mut frame, counts.read_at) {
             Decision::Forward(to) => {
                 let fate = worker.forward(to, frame.as_bytes(), counts.read_at, &mut recent);
-                counts.fate(fate, frame.as_bytes().len());
+                note(fate, to, &frame, state, counts);
             }
+            Decision::FirstContact(to) => {
+                let fate = worker.forward_first(state.id(), to, frame.as_bytes(), counts.read_at);
+                note(fate, to, &frame, state, counts);
+            }
+            Decision::Control => control::handle(state, frame.payload(), peer, worker, counts),
             Decision::KeepAlive => counts.keep_alive(),
             Decision::Reject(rejected) => counts.rejected(rejected),
         }
     }
     Ok(())
+}
+
+/// Counts the fate of a frame for that recipient, and notes if it was dropped.
+#[inline]
+fn note(
+    fate: Fate,
+    to: PeerId,
+    frame: &Frame<'_>,
+    state: &mut ServerConnection,
+    counts: &mut ReadCounts,
+) {
+    counts.fate(fate, frame.as_bytes().len());
+    if let Fate::Dropped(reason) = fate {
+        state.note_dropped(to, topic_of(frame.payload()), reason.into());
+    }
+}
+
+/// Returns the topic in the header of a message.
+fn topic_of(payload: &[u8]) -> TopicId {
+    let topic = payload.get(PeerId::LEN..).and_then(<[u8]>::first_chunk);
+    TopicId(topic.map_or(0, |topic| u16::from_le_bytes(*topic)))
 }
 
 /// Counts the WebSocket frames that are not charged to the peer's rate yet.

@@ -75,13 +75,20 @@ impl Io {
         SockRef::from(self.socket.as_ref()).peek(&mut first).is_ok_and(|len| len > 0)
     }
 
-    /// Continues writing where the socket had no room; see [`poll_blocked`].
+    /// Continues writing where the socket had no room; see [`poll_blocked`]. Returns in addition
+    /// whether the peer was told that another is gone.
     ///
     /// [`poll_blocked`]: crate::forward::link::Link::poll_blocked
-    pub(super) fn poll_blocked(&self, cx: &mut Context<'_>) -> Result<Option<Instant>, Lost> {
+    pub(super) fn poll_blocked(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Result<(Option<Instant>, bool), Lost> {
         let write_timeout = self.worker.config().timeouts.write;
-        self.worker
-            .with_buffers(|buffers| self.peer().link().poll_blocked(cx, write_timeout, buffers))
+        self.worker.with_buffers(|buffers| {
+            let mut link = self.peer().link();
+            let stalled_since = link.poll_blocked(cx, write_timeout, buffers)?;
+            Ok((stalled_since, link.take_told_gone()))
+        })
     }
 
     /// Ready at `due`; otherwise the task is woken then, or earlier.

@@ -5,7 +5,7 @@ use crate::entry::tls::Certificate;
 use crate::forward::fate::DropReason;
 use crate::forward::shared::Shared;
 use crate::histogram::HistogramSnapshot;
-use crate::labels::{AddressClaim, FailureReason, TransportKind, UpgradeRefusal};
+use crate::labels::{AddressClaim, FailureReason, HelloResult, TransportKind, UpgradeRefusal};
 use crate::metrics::MetricsSnapshot;
 
 /// Returns the page.
@@ -30,11 +30,17 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         peers_crowded_out,
         peers_misbehaved,
         peers_timed_out,
+        peers_extended: _,
         frames_in,
         bytes_in,
         frames_forwarded,
         bytes_forwarded,
         keep_alives,
+        controls,
+        controls_ignored,
+        drops_told,
+        notices_sent,
+        notices_dropped,
         frames_rejected_short,
         frames_rejected_reserved,
         frames_dropped_unknown,
@@ -140,6 +146,18 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         "transport",
         &TransportKind::ALL.map(|kind| (kind.as_str(), shared.metrics.peers(kind))),
     );
+    page.gauge(
+        "peers_extended",
+        "Connected peers that speak the extension.",
+        shared.metrics.extended_peers(),
+    );
+    page.labelled(
+        "hellos_total",
+        "counter",
+        "HELLOs of clients that speak the extension, by result.",
+        "result",
+        &HelloResult::ALL.map(|result| (result.as_str(), shared.metrics.hellos(result))),
+    );
     page.counter("frames_in", "Whole frames received.", frames_in);
     page.counter("bytes_in", "Bytes of whole frames received, prefixes included.", bytes_in);
     page.counter("frames_forwarded", "Frames put into their recipient's outbox.", frames_forwarded);
@@ -149,6 +167,27 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         bytes_forwarded,
     );
     page.counter("keep_alives", "Keep-alive frames received.", keep_alives);
+    page.counter("controls", "Control frames of the extension received.", controls);
+    page.counter(
+        "controls_ignored",
+        "Control frames of the extension that had no effect.",
+        controls_ignored,
+    );
+    page.counter(
+        "drops_told",
+        "Dropped frames whose sender was told, which the extension does.",
+        drops_told,
+    );
+    page.counter(
+        "notices_sent",
+        "Frames that told a peer what became of others, which the extension does.",
+        notices_sent,
+    );
+    page.counter(
+        "notices_dropped",
+        "Such frames for which the peer's outbox had no room.",
+        notices_dropped,
+    );
     page.labelled(
         "frames_rejected_total",
         "counter",
