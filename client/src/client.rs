@@ -3,16 +3,16 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::{Notify, watch};
-use waddell_core::{Extension, PeerId, TopicId};
+use tokio::sync::{Notify, oneshot, watch};
+use waddell_core::{Extension, PeerId, PeerState, TopicId};
 
 use crate::config::ClientConfig;
 use crate::driver::{Driver, Shared};
-use crate::error::{CloseError, ConnectError, NotSent};
+use crate::error::{CloseError, ConnectError, NotSent, WatchError};
 use crate::handle::Handle;
 use crate::inbox::SharedInbox;
 use crate::notices::{NoticeSender, Notices};
-use crate::queue::queue;
+use crate::queue::{Command, queue};
 use crate::state::{Closed, State};
 use crate::topic::Topic;
 
@@ -125,6 +125,35 @@ impl Client {
     /// not keep the client open.
     pub fn notices(&self) -> Notices {
         self.handle.notices.subscribe()
+    }
+
+    /// Returns the state of a peer, and watches it: every later change is a
+    /// [`Notice::Peer`](crate::Notice::Peer) of [`notices`](Self::notices), on this connection and
+    /// the next ones, until [`unwatch_peer`](Self::unwatch_peer). At most 64 peers are watched.
+    ///
+    /// If there is no connection, it waits for one. Dropping the future stops the waiting, and not
+    /// the watching.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError`] if the server does not tell about peers, if too many are watched, or if the
+    /// client is closed.
+    pub async fn watch_peer(&self, id: PeerId) -> Result<PeerState, WatchError> {
+        let closed = || WatchError::Closed(self.handle.why_closed());
+        let (reply, state) = oneshot::channel();
+        let queued = self.handle.queue.control(Command::Watch(id, reply)).await;
+        queued.map_err(|_| closed())?;
+        state.await.map_err(|_dropped| closed())?
+    }
+
+    /// Stops watching a peer. The server goes on telling about it if this client has written to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the client is closed.
+    pub async fn unwatch_peer(&self, id: PeerId) -> Result<(), Closed> {
+        let queued = self.handle.queue.control(Command::Unwatch(id)).await;
+        queued.map_err(|_| self.handle.why_closed())
     }
 
     /// Opens a topic, or returns another handle of it. Messages that arrived before are kept, up to

@@ -8,19 +8,20 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use waddell_core::{
-    ClientEvent, ClientState, CloseReason, DisconnectReason, Extension, MessageOut, Output, PeerId,
-    Undelivered,
+    Capabilities, ClientEvent, ClientState, CloseReason, DisconnectReason, Extension, MessageOut,
+    Output, PeerId, Undelivered,
 };
 
 use crate::checks::{Checks, Reply};
 use crate::connection::Connection;
 use crate::dial::Dialer;
-use crate::error::CloseError;
+use crate::error::{CloseError, WatchError};
 use crate::inbox::SharedInbox;
 use crate::notices::{Notice, NoticeSender};
 use crate::queue::{Command, QueueReceiver};
 use crate::state::{Closed, Disconnected, ServerClosing, State};
 use crate::transport::BoxedStream;
+use crate::watches::{WatchReply, Watches};
 
 /// Called with every new id.
 pub(crate) type OnId = Arc<dyn Fn(PeerId) + Send + Sync>;
@@ -40,7 +41,10 @@ pub(crate) struct Driver {
     lost: Option<Disconnected>,
     /// Whether a connected client is being closed: the next hang-up sends the unsent bytes.
     closing: bool,
+    /// Whether the server of the present connection does not speak the extension.
+    is_plain: bool,
     checks: Checks,
+    watches: Watches,
     shared: Shared,
 }
 
@@ -88,7 +92,9 @@ impl Driver {
             has_sent: false,
             lost: None,
             closing: false,
+            is_plain: false,
             checks: Checks::default(),
+            watches: Watches::default(),
             shared,
         }
     }
@@ -159,6 +165,11 @@ impl Driver {
             Command::Send(message) => self.core.send(&message),
             Command::SendChecked(message, reply) => return self.send_checked(&message, reply),
             Command::KeepAlive => self.core.send_keep_alive(),
+            Command::Watch(id, reply) => return self.watch(id, reply),
+            Command::Unwatch(id) => {
+                self.core.unwatch(id);
+                Ok(())
+            }
         };
         match sent {
             Ok(()) if is_message => self.note_sent(),
@@ -184,6 +195,29 @@ impl Driver {
             }
         }
         self.handle_outputs();
+    }
+
+    fn watch(&mut self, id: PeerId, reply: WatchReply) {
+        match self.core.watch(id, now(self.epoch)) {
+            Ok(()) => self.watches.insert(id, reply),
+            Err(error) => {
+                // Fails if the caller has stopped waiting.
+                let _ = reply.send(Err(error.into()));
+            }
+        }
+        if self.is_plain || self.core.extension().is_some_and(|it| !tells_of_peers(it)) {
+            self.fail_watches();
+        }
+        self.handle_outputs();
+    }
+
+    /// Tells all callers that this server does not tell about peers.
+    fn fail_watches(&mut self) {
+        for (id, reply) in self.watches.take() {
+            self.core.unwatch(id);
+            // Fails if the caller has stopped waiting.
+            let _ = reply.send(Err(WatchError::NotSupported));
+        }
     }
 
     fn note_sent(&mut self) {
@@ -261,13 +295,26 @@ impl Driver {
             }
             ClientEvent::Extended(extension) => {
                 tracing::debug!(server = %self.dialer, ?extension, "extended");
+                self.is_plain = false;
                 self.shared.extension.send_replace(Some(extension));
+                if !tells_of_peers(extension) {
+                    self.fail_watches();
+                }
             }
             ClientEvent::Message(message) => self.shared.inbox.push(message),
             ClientEvent::Checked { ticket, outcome } => self.checks.decide(ticket, outcome),
             ClientEvent::Undelivered(dropped) => {
                 tracing::debug!(?dropped, "the server dropped messages");
                 self.shared.notices.send(Notice::Undelivered(dropped));
+            }
+            ClientEvent::Peer(notice) => {
+                tracing::debug!(?notice, "the state of a peer");
+                self.watches.tell(notice.id, notice.state);
+                self.shared.notices.send(Notice::Peer(notice));
+            }
+            ClientEvent::NotExtended => {
+                self.is_plain = true;
+                self.fail_watches();
             }
             ClientEvent::Closing { code, reason } => {
                 let closing = ServerClosing::new(code, &reason);
@@ -277,6 +324,7 @@ impl Driver {
             ClientEvent::Disconnected { reason, retry_at } => {
                 let reason = self.disconnected(reason);
                 tracing::info!(server = %self.dialer, %reason, "disconnected");
+                self.is_plain = false;
                 let retry_at = self.epoch + retry_at.elapsed_since_epoch();
                 self.shared.extension.send_replace(None);
                 self.shared.state.send_replace(State::Waiting { reason, retry_at });
@@ -348,6 +396,10 @@ impl Drop for Shared {
         self.inbox.close();
         self.notices.close();
     }
+}
+
+fn tells_of_peers(extension: Extension) -> bool {
+    extension.granted.contains(Capabilities::PEERS)
 }
 
 fn now(epoch: Instant) -> waddell_core::Instant {

@@ -62,10 +62,11 @@ mod tls;
 mod topic;
 mod transport;
 mod url;
+mod watches;
 
 pub use client::Client;
 pub use config::ClientConfig;
-pub use error::{CheckedSendError, CloseError, ConnectError, NotSent, SendError};
+pub use error::{CheckedSendError, CloseError, ConnectError, NotSent, SendError, WatchError};
 pub use manager::ClientManager;
 pub use notices::{Notice, Notices};
 pub use state::{Closed, Disconnected, State};
@@ -75,5 +76,5 @@ pub use url::{ParseServerUrlError, Scheme, ServerUrl};
 pub use waddell_core::{
     BodyTooLong, Capabilities, CloseCode, Delivery, DisconnectReason, DropReason, Dropped,
     Extension, InboxConfig, MAX_BODY_LEN, MessageIn, PORTABLE_BODY_LEN, ParsePeerIdError, PeerId,
-    TopicId, Undelivered, WelcomeRate,
+    PeerNotice, PeerState, TooManyWatched, TopicId, Undelivered, WelcomeRate,
 };

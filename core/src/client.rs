@@ -17,10 +17,12 @@ mod jitter;
 mod notices;
 pub(crate) mod outcome;
 pub(crate) mod output;
+mod peers;
 mod probe;
 pub(crate) mod send_error;
 pub(crate) mod session;
 mod silence;
+pub(crate) mod watch_error;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -34,13 +36,15 @@ use config::ClientConfig;
 use jitter::Jitter;
 use outcome::Ticket;
 use output::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output};
+use peers::Peers;
 use probe::Probe;
 use send_error::SendError;
 use session::{Extension, Session};
 use silence::{Silence, Verdict};
+use watch_error::TooManyWatched;
 
-use crate::control::control_body;
 use crate::control::notice::Notice;
+use crate::control::{Capabilities, control_body};
 use crate::frame::FrameDecoder;
 use crate::id::PeerId;
 use crate::message::{KEEP_ALIVE_FRAME, MessageIn, MessageOut};
@@ -64,6 +68,7 @@ pub struct Client {
     jitter: Jitter,
     session: Session,
     checked: Checked,
+    peers: Peers,
 }
 
 #[derive(Debug)]
@@ -87,6 +92,7 @@ impl Client {
             jitter: Jitter(config.jitter_seed),
             session: Session::new(),
             checked: Checked::new(),
+            peers: Peers::new(),
         };
         client.dial(0, now);
         client
@@ -223,6 +229,31 @@ impl Client {
         Ok(())
     }
 
+    /// Watches a peer: its state is told with [`ClientEvent::Peer`] soon, and whenever it changes,
+    /// on this connection and the next ones. Watching it again asks for its state again.
+    ///
+    /// If the server does not speak the extension, [`ClientEvent::NotExtended`] comes; if it does
+    /// not grant [`Capabilities::PEERS`], nothing does.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyWatched`] if 64 other peers are watched.
+    pub fn watch(&mut self, id: PeerId, now: Instant) -> Result<(), TooManyWatched> {
+        self.peers.watch(id)?;
+        self.checked.set_now(now);
+        if self.has(Capabilities::PEERS) {
+            self.transmit(peers::watch(id));
+        }
+        Ok(())
+    }
+
+    /// Stops watching a peer. The server goes on telling about it if this client has written to it.
+    pub fn unwatch(&mut self, id: PeerId) {
+        if self.peers.unwatch(id) && self.has(Capabilities::PEERS) {
+            self.transmit(peers::unwatch(id));
+        }
+    }
+
     /// Dials at once if the client is waiting to dial. Call it when the network is back or the
     /// page is visible again.
     pub fn retry_now(&mut self, now: Instant) {
@@ -317,7 +348,11 @@ impl Client {
         self.check_ready()?;
         let mut frame = Vec::with_capacity(message.frame_len());
         message.encode(&mut frame)?;
-        Ok(self.transmit(frame.into()))
+        let number = self.transmit(frame.into());
+        if self.session.has(Capabilities::PEERS) {
+            self.peers.handle_sent(message.to, number);
+        }
+        Ok(number)
     }
 
     /// Emits a frame after HELLO. Returns its number.
@@ -328,6 +363,11 @@ impl Client {
 
     fn emit(&mut self, event: ClientEvent) {
         self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Returns whether there is a connection that has this part of the extension.
+    fn has(&self, part: Capabilities) -> bool {
+        self.extension().is_some_and(|extension| extension.granted.contains(part))
     }
 
     fn is_connected(&self) -> bool {
@@ -376,6 +416,7 @@ impl Client {
             State::Waiting { .. } | State::Closed => return,
         };
         self.checked.end(None, &mut self.outputs);
+        self.peers.end();
         if attempt > self.config.reconnect_attempts {
             self.finish(CloseReason::AttemptsExhausted { last: reason });
             return;

@@ -576,6 +576,8 @@ impl Driver {
                 Output::Event(
                     ClientEvent::Extended(_)
                     | ClientEvent::Undelivered(_)
+                    | ClientEvent::Peer(_)
+                    | ClientEvent::NotExtended
                     | ClientEvent::Closing { .. },
                 ) => {
                     assert!(self.said_hello);

@@ -298,6 +298,8 @@ impl Driver {
             ClientEvent::Extended(_)
             | ClientEvent::Checked { .. }
             | ClientEvent::Undelivered(_)
+            | ClientEvent::Peer(_)
+            | ClientEvent::NotExtended
             | ClientEvent::Closing { .. } => Ok(()),
             ClientEvent::Disconnected { reason, retry_at } => {
                 let retry_in_ms = to_ms(retry_at - now());

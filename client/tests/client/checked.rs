@@ -166,7 +166,8 @@ async fn extension_is_known_while_connected() {
     let fake = FakeServer::extended();
     let client = extended_client(&fake).await;
     let extension = client.extension().unwrap();
-    assert_eq!((extension.version, extension.granted), (2, Capabilities::VERDICTS));
+    let granted = Capabilities::VERDICTS.with(Capabilities::PEERS);
+    assert_eq!((extension.version, extension.granted), (2, granted));
     client.close().await.unwrap();
     assert_eq!(client.extension(), None);
 }
@@ -193,7 +194,7 @@ async fn server_that_hangs_up_on_hello_is_reached_without_it() {
 }
 
 /// Connects a client, and waits until it knows that the server speaks the extension.
-async fn extended_client(fake: &FakeServer) -> Client {
+pub(crate) async fn extended_client(fake: &FakeServer) -> Client {
     let client = fake.client().await;
     let mut extension = client.watch_extension();
     drop(extension.wait_for(Option::is_some).await.unwrap());
@@ -227,6 +228,6 @@ fn undelivered(error: &CheckedSendError) -> Option<Undelivered> {
     }
 }
 
-fn stranger() -> PeerId {
+pub(crate) fn stranger() -> PeerId {
     PeerId::from_random([9; 16])
 }

@@ -211,6 +211,24 @@ async fn ping_without_an_answer_fails() {
 }
 
 #[tokio::test]
+async fn ping_ends_at_once_when_no_peer_has_the_id() {
+    let url = format!("tcp://{}", FakeServer::extended().listen().await);
+    let stranger = "3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11";
+    let (code, output, error) = waddell(&["ping", &url, stranger, "--timeout", "600"]).await;
+    assert_eq!((code, output.as_str()), (1, "1 sent, none answered\n"));
+    assert!(error.contains(&format!("no peer has the id {stranger}")), "{error}");
+
+    let listener = Listener::start(&["listen", &url]).await;
+    let id = listener.id.to_string();
+    let endless = ["ping", &url, &id, "--count", "1000000", "--timeout", "600"];
+    let mut ping = command(&endless).spawn().unwrap();
+    let mut lines = BufReader::new(ping.stdout.take().unwrap()).lines();
+    assert!(lines.next_line().await.unwrap().unwrap().contains("ping 1 took"));
+    drop(listener);
+    assert_eq!(ping.wait().await.unwrap().code(), Some(1));
+}
+
+#[tokio::test]
 async fn bench_checks_and_counts_every_message() {
     let url = format!("tcp://{}", FakeServer::new().listen().await);
     let bench =

@@ -13,7 +13,8 @@ use uuid::Uuid;
 use waddell_client::{Client, ClientConfig, PeerId, TopicId};
 use waddell_core::{
     Capabilities, ConnectionConfig, Decision, DropReason, Dropped, FrameDecoder, HEADER_LEN,
-    Handled, Instant, KEEP_ALIVE, Notice, Request, ServerConnection, Welcome,
+    Handled, Instant, KEEP_ALIVE, Notice, PeerNotice, PeerState, Request, ServerConnection,
+    Welcome,
 };
 
 #[derive(Clone, Default)]
@@ -29,6 +30,10 @@ struct Shared {
     connections: watch::Sender<usize>,
     /// While this is true, each connection reads at most once more.
     stalled: watch::Sender<bool>,
+    /// What clients that say HELLO are granted.
+    grants: Capabilities,
+    /// Who watches whom.
+    watches: Mutex<Vec<(PeerId, PeerId)>>,
     extended: bool,
     hellos: AtomicUsize,
     syncs: AtomicUsize,
@@ -39,6 +44,8 @@ struct Shared {
 /// The server's side of the extension on one connection.
 #[derive(Default)]
 struct Session {
+    /// Whether the client has PEERS.
+    tells_of_peers: bool,
     /// Number of the last frame after HELLO.
     number: u64,
     said_hello: bool,
@@ -51,7 +58,12 @@ impl FakeServer {
 
     /// Makes a server that speaks the extension.
     pub(crate) fn extended() -> Self {
-        Self { shared: Arc::new(Shared { extended: true, ..Shared::default() }) }
+        Self::granting(Capabilities::VERDICTS.with(Capabilities::PEERS))
+    }
+
+    /// Makes a server that grants these parts of the extension.
+    pub(crate) fn granting(grants: Capabilities) -> Self {
+        Self { shared: Arc::new(Shared { extended: true, grants, ..Shared::default() }) }
     }
 
     /// Hangs up on HELLO from here on.
@@ -104,6 +116,13 @@ impl FakeServer {
         // Tests check the client's reaction, so the error does not matter here.
         let _ = self.talk(id, queue, stream).await;
         self.shared.peers.lock().unwrap().remove(&id);
+        let watches: Vec<_> = {
+            let mut watches = self.shared.watches.lock().unwrap();
+            watches.extract_if(.., |(_, peer)| *peer == id).collect()
+        };
+        for (watcher, peer) in watches {
+            self.send_peer(watcher, PeerNotice { id: peer, state: PeerState::Gone, lost: 0 });
+        }
         self.shared.connections.send_modify(|connections| *connections -= 1);
     }
 
@@ -150,6 +169,9 @@ impl FakeServer {
                             frame.payload()[HEADER_LEN - 2],
                             frame.payload()[HEADER_LEN - 1],
                         ]));
+                        if session.tells_of_peers {
+                            self.shared.watches.lock().unwrap().push((id, to));
+                        }
                         if !self.send_raw(to, frame.as_bytes()) {
                             self.drop_frame(id, &session, to, topic);
                         }
@@ -178,13 +200,28 @@ impl FakeServer {
             Request::Hello(hello) => {
                 session.said_hello = true;
                 session.number = hello.first_number - 1;
-                let granted = Capabilities::VERDICTS & hello.wants;
+                let granted = self.shared.grants & hello.wants;
+                session.tells_of_peers = granted.contains(Capabilities::PEERS);
                 self.send_notice(id, &Notice::Welcome(Welcome::new(granted, id, u16::MAX)));
             }
             Request::Sync { .. } => {
                 self.shared.syncs.fetch_add(1, Ordering::Relaxed);
                 let handled = Handled { upto: session.number, complete: true };
                 self.send_notice(id, &Notice::Handled(handled));
+            }
+            Request::Watch(ids) => {
+                for peer in ids.iter() {
+                    self.shared.watches.lock().unwrap().push((id, peer));
+                    let is_here = self.shared.peers.lock().unwrap().contains_key(&peer);
+                    let state = if is_here { PeerState::Here } else { PeerState::Gone };
+                    self.send_peer(id, PeerNotice { id: peer, state, lost: 0 });
+                }
+            }
+            Request::Unwatch(ids) => {
+                let mut watches = self.shared.watches.lock().unwrap();
+                watches.retain(|(watcher, peer)| {
+                    *watcher != id || ids.iter().all(|unwatched| unwatched != *peer)
+                });
             }
             other => panic!("this server does not know {other:?}"),
         }
@@ -201,6 +238,12 @@ impl FakeServer {
             Dropped::encode_all([&entry], &mut bytes);
             self.send_raw(id, &bytes);
         }
+    }
+
+    fn send_peer(&self, to: PeerId, notice: PeerNotice) {
+        let mut bytes = Vec::new();
+        PeerNotice::encode_all([&notice], &mut bytes);
+        self.send_raw(to, &bytes);
     }
 
     pub(crate) fn send_notice(&self, to: PeerId, notice: &Notice<'_>) {

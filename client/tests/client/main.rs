@@ -7,6 +7,7 @@ mod command;
 mod connect;
 mod fake_server;
 mod manager;
+mod peers;
 mod reconnect;
 mod topics;
 mod transports;

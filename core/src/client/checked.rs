@@ -5,6 +5,7 @@
 //!
 //!   what is told of number n, the first that holds        outcome
 //!   an exact DROPPED entry has n                           Dropped
+//!   PEER counts it as lost, and HANDLED >= n               Lost
 //!   a summary spans n, and HANDLED >= n or the end came    MaybeDropped
 //!   HANDLED >= n, complete                                 Forwarded
 //!   HANDLED >= n, not complete                             ConnectionLost
@@ -73,9 +74,14 @@ impl Checked {
         self.now = now;
     }
 
-    /// Returns whether the server is to be asked.
-    pub(super) fn must_ask(&self) -> bool {
-        !self.undecided.is_empty() && self.asked.is_none()
+    /// Returns whether there are messages without an outcome.
+    pub(super) fn has_undecided(&self) -> bool {
+        !self.undecided.is_empty()
+    }
+
+    /// Returns whether the server has not answered yet.
+    pub(super) fn has_asked(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// Records that SYNC was sent as the frame with that number.
@@ -140,6 +146,14 @@ impl Checked {
         }
     }
 
+    /// Decides a message that the server accepted and could not pass on.
+    pub(super) fn handle_lost(&mut self, number: u64, outputs: &mut VecDeque<Output>) {
+        let found = self.undecided.binary_search_by_key(&number, |it| it.number);
+        if let Some(undecided) = found.ok().and_then(|index| self.undecided.remove(index)) {
+            undecided.decide(Err(Undelivered::Lost), outputs);
+        }
+    }
+
     /// Handles a probe that came back: the server has handled every frame before it.
     pub(super) fn handle_probe(&mut self, probe: u64, outputs: &mut VecDeque<Output>) {
         if let Some(Asked::Probe { number, .. }) = self.asked
@@ -169,7 +183,7 @@ impl Undecided {
     /// Emits the outcome. That of a message which a summary spans is known already.
     fn decide(self, outcome: Result<Delivery, Undelivered>, outputs: &mut VecDeque<Output>) {
         let outcome = match outcome {
-            Err(Undelivered::Dropped(_)) => outcome,
+            Err(Undelivered::Dropped(_) | Undelivered::Lost) => outcome,
             Ok(_) | Err(_) if self.maybe_dropped => Err(Undelivered::MaybeDropped),
             Ok(_) | Err(_) => outcome,
         };

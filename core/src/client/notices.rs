@@ -8,13 +8,20 @@ use super::{Client, State};
 use crate::control::Capabilities;
 use crate::control::dropped::DroppedEntries;
 use crate::control::notice::{Closing, Notice};
+use crate::control::peer::PeerNotices;
 use crate::time::Instant;
 
 impl Client {
     /// Handles the answer to a probe. With verdicts it says less than they do.
     pub(super) fn handle_probe(&mut self, number: u64) {
-        if self.session.is_emitted(number) && !self.session.has(Capabilities::VERDICTS) {
+        if !self.session.is_emitted(number) {
+            return;
+        }
+        if !self.session.has(Capabilities::VERDICTS) {
             self.checked.handle_probe(number, &mut self.outputs);
+        }
+        if self.session.handle_silence() {
+            self.emit(ClientEvent::NotExtended);
         }
     }
 
@@ -24,6 +31,9 @@ impl Client {
                 let Some(extension) = self.session.handle_welcome(welcome) else { return };
                 if self.session.has(Capabilities::VERDICTS) {
                     self.checked.cancel_probe();
+                }
+                if self.session.has(Capabilities::PEERS) {
+                    self.peers.begin(false);
                 }
                 if let State::Ready { .. } = self.state {
                     self.emit(ClientEvent::Extended(extension));
@@ -35,10 +45,13 @@ impl Client {
             Notice::Dropped(entries) => self.handle_dropped(entries),
             Notice::Handled(handled) => {
                 self.session.handle_handled(handled.upto);
+                for number in self.peers.handle_handled(handled) {
+                    self.checked.handle_lost(number, &mut self.outputs);
+                }
                 self.checked.handle_handled(handled, &mut self.outputs);
             }
-            Notice::Peers(_)
-            | Notice::Renewed { .. }
+            Notice::Peers(notices) => self.handle_peers(notices),
+            Notice::Renewed { .. }
             | Notice::Token(_)
             | Notice::Authorized { .. }
             | Notice::Ice(_)
@@ -49,10 +62,24 @@ impl Client {
     fn handle_dropped(&mut self, entries: DroppedEntries<'_>) {
         for entry in entries.iter().filter(|entry| entry.span > 0 && entry.count > 0) {
             self.checked.handle_dropped(&entry, &mut self.outputs);
+            self.peers.handle_dropped(&entry);
             // The application has not sent the probes.
             if !(entry.topic == probe::TOPIC && Some(entry.recipient) == self.id()) {
                 self.emit(ClientEvent::Undelivered(entry));
             }
+        }
+    }
+
+    fn handle_peers(&mut self, notices: PeerNotices<'_>) {
+        if notices.has_gap() {
+            self.peers.handle_gap();
+        }
+        let upto = self.session.next_number().saturating_sub(1);
+        for notice in notices.iter() {
+            if self.session.has(Capabilities::VERDICTS) {
+                self.peers.handle_notice(notice, upto);
+            }
+            self.emit(ClientEvent::Peer(notice));
         }
     }
 
@@ -63,10 +90,16 @@ impl Client {
         self.hang_up(DisconnectReason::ClosedByServer(code), now);
     }
 
-    /// Asks what became of the checked messages, if that is to be asked.
+    /// Asks what is to be asked: about peers, about lost messages, about checked ones.
     pub(super) fn ask(&mut self) {
         let State::Ready { id, .. } = self.state else { return };
-        if !self.checked.must_ask() {
+        for frame in self.peers.poll_requests().into_iter().flatten() {
+            self.transmit(frame);
+        }
+        let is_due = self.checked.has_undecided()
+            || self.peers.has_losses()
+            || self.session.is_open() && self.peers.has_watched();
+        if !is_due || self.checked.has_asked() {
             return;
         }
         if self.session.has(Capabilities::VERDICTS) {

@@ -9,6 +9,7 @@ use super::outcome::{Delivery, Ticket, Undelivered};
 use super::session::Extension;
 use crate::control::CloseCode;
 use crate::control::dropped::Dropped;
+use crate::control::peer::PeerNotice;
 use crate::id::PeerId;
 use crate::message::MessageIn;
 use crate::time::Instant;
@@ -49,6 +50,12 @@ pub enum ClientEvent {
     },
     /// The server dropped messages, checked or not.
     Undelivered(Dropped),
+    /// The state of a peer: one that is watched, or one to which this client has written. Its
+    /// `lost` counts the last messages to it that the server had accepted.
+    Peer(PeerNotice),
+    /// The server does not speak the extension on this connection. Only a client that watches a
+    /// peer or checks a message learns this.
+    NotExtended,
     /// The server ends the connection. `Disconnected` or `Closed` comes next.
     Closing {
         /// Why.

@@ -31,6 +31,8 @@ pub(super) struct Session {
     said_hello: bool,
     /// `None` before WELCOME.
     extension: Option<Extension>,
+    /// Whether the server of this connection has handled HELLO without answering it.
+    is_plain: bool,
     /// `upto` of the last HANDLED on this connection; 0 before.
     seen: u64,
     /// Number of connections in a row that were lost soon after HELLO and without WELCOME.
@@ -39,7 +41,14 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new() -> Self {
-        Self { next_number: 1, said_hello: false, extension: None, seen: 0, hung_up_on: 0 }
+        Self {
+            next_number: 1,
+            said_hello: false,
+            extension: None,
+            is_plain: false,
+            seen: 0,
+            hung_up_on: 0,
+        }
     }
 
     /// Begins a connection. Returns the HELLO to send, if there is to be one.
@@ -63,6 +72,17 @@ impl Session {
             self.hung_up_on = if hung_up_on { self.hung_up_on.saturating_add(1) } else { 0 };
         }
         self.end();
+    }
+
+    /// Records that the server has handled every frame up to this time. Returns whether it is news
+    /// that it does not speak the extension.
+    pub(super) fn handle_silence(&mut self) -> bool {
+        self.extension.is_none() && !core::mem::replace(&mut self.is_plain, true)
+    }
+
+    /// Returns whether it is not known whether the server speaks the extension.
+    pub(super) fn is_open(&self) -> bool {
+        self.extension.is_none() && !self.is_plain
     }
 
     /// Returns whether control frames from the server are to be read.
@@ -118,6 +138,7 @@ impl Session {
 
     fn end(&mut self) {
         self.extension = None;
+        self.is_plain = false;
         self.seen = 0;
     }
 }
@@ -129,7 +150,7 @@ fn encode(request: &Request<'_>) -> Bytes {
 }
 
 /// The parts of the extension that this client uses.
-const WANTS: Capabilities = Capabilities::VERDICTS;
+const WANTS: Capabilities = Capabilities::VERDICTS.with(Capabilities::PEERS);
 
 /// Number of connections in a row that end at HELLO, after which some go without.
 const MAX_HUNG_UP_ON: u8 = 2;

@@ -2,6 +2,7 @@
 
 mod extension;
 mod outcomes;
+mod peers;
 
 use alloc::format;
 use alloc::string::String;
@@ -630,6 +631,10 @@ fn drain(client: &mut Client) -> Vec<String> {
             Output::Event(ClientEvent::Undelivered(entry)) => {
                 format!("Undelivered({}+{})", entry.first, entry.span)
             }
+            Output::Event(ClientEvent::Peer(notice)) => {
+                format!("Peer({:?} lost {})", notice.state, notice.lost)
+            }
+            Output::Event(ClientEvent::NotExtended) => "NotExtended".into(),
             Output::Event(ClientEvent::Closing { code, reason }) => {
                 format!("Closing({} {reason})", code.0)
             }

@@ -122,6 +122,8 @@ impl World {
             ClientEvent::Extended(_)
             | ClientEvent::Checked { .. }
             | ClientEvent::Undelivered(_)
+            | ClientEvent::Peer(_)
+            | ClientEvent::NotExtended
             | ClientEvent::Closing { .. } => panic!("the server does not speak the extension"),
             ClientEvent::Disconnected { reason, retry_at } => {
                 self.report.count(match reason {
@@ -158,6 +160,8 @@ impl World {
                 ClientEvent::Extended(_)
                 | ClientEvent::Checked { .. }
                 | ClientEvent::Undelivered(_)
+                | ClientEvent::Peer(_)
+                | ClientEvent::NotExtended
                 | ClientEvent::Closing { .. },
             ) => 6,
             Output::Event(ClientEvent::Disconnected { .. }) => 4,
