@@ -254,6 +254,7 @@ fn config() -> impl Strategy<Value = ClientConfig> {
             keep_alive_interval,
             silence_timeout,
             extension,
+            resume: extension,
             jitter_seed,
         },
     )

@@ -8,7 +8,7 @@ use waddell_core::{Extension, PeerId, PeerState, TopicId};
 
 use crate::config::ClientConfig;
 use crate::driver::{Driver, Shared};
-use crate::error::{CloseError, ConnectError, NotSent, WatchError};
+use crate::error::{CloseError, ConnectError, NotSent, RotateError, WatchError};
 use crate::handle::Handle;
 use crate::inbox::SharedInbox;
 use crate::notices::{NoticeSender, Notices};
@@ -154,6 +154,35 @@ impl Client {
     pub async fn unwatch_peer(&self, id: PeerId) -> Result<(), Closed> {
         let queued = self.handle.queue.control(Command::Unwatch(id)).await;
         queued.map_err(|_| self.handle.why_closed())
+    }
+
+    /// Returns whether the present id was kept over the last reconnect. See
+    /// [`ClientConfig::resume`].
+    pub fn resumed(&self) -> bool {
+        self.extension().is_some_and(|extension| extension.resumed)
+    }
+
+    /// Gets a new peer id, and returns it. Others cannot reach this client by the old one any
+    /// more.
+    ///
+    /// A server that can gives a new id on the same connection: messages that are queued before
+    /// this call bear the old id, later ones the new. Otherwise the client hangs up and dials
+    /// again. If there is no connection, it waits for one.
+    ///
+    /// # Errors
+    ///
+    /// [`RotateError`] if the server refuses a new id for the moment, or if the client is closed.
+    pub async fn rotate(&self) -> Result<PeerId, RotateError> {
+        let closed = || RotateError::Closed(self.handle.why_closed());
+        let old = self.id();
+        let (reply, id) = oneshot::channel();
+        let queued = self.handle.queue.control(Command::Rotate(reply)).await;
+        queued.map_err(|_| closed())?;
+        match id.await {
+            Ok(id) if Some(id) == old => Err(RotateError::TooSoon),
+            Ok(id) => Ok(id),
+            Err(_dropped) => Err(closed()),
+        }
     }
 
     /// Opens a topic, or returns another handle of it. Messages that arrived before are kept, up to

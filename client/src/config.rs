@@ -39,6 +39,7 @@ pub struct ClientConfig {
     keep_alive_interval: Option<Duration>,
     silence_timeout: Option<Duration>,
     extension: bool,
+    resume: bool,
     pub(crate) inbox: InboxConfig,
     pub(crate) outgoing_capacity: usize,
     pub(crate) on_id: Option<OnId>,
@@ -143,6 +144,16 @@ impl ClientConfig {
         self
     }
 
+    /// Whether to keep the peer id over a lost connection, on a server that resumes: the messages
+    /// that are queued meanwhile go out under the same id, and other peers can go on writing to
+    /// it. The resume token, which is as good as the id, stays in memory. Default false: every
+    /// connection has a new id.
+    #[must_use]
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.resume = resume;
+        self
+    }
+
     /// Limits of received messages that wait for the application. Default 1 MiB for each open
     /// topic, and 1 MiB for all other topics together.
     #[must_use]
@@ -159,8 +170,10 @@ impl ClientConfig {
         self
     }
 
-    /// Calls `on_id` with each id of this client: the first and one after every reconnect. It runs
-    /// in the client's task and must not block.
+    /// Calls `on_id` with each id of this client: the first, one after every reconnect, and one
+    /// after [`Client::rotate`](crate::Client::rotate). After a reconnect with
+    /// [`resume`](Self::resume) it can be the same. It runs in the client's task and must not
+    /// block.
     #[must_use]
     pub fn on_id(mut self, on_id: impl Fn(PeerId) + Send + Sync + 'static) -> Self {
         self.on_id = Some(Arc::new(on_id));
@@ -175,6 +188,7 @@ impl ClientConfig {
             keep_alive_interval: self.keep_alive_interval.map(|it| it.max(MIN_INTERVAL)),
             silence_timeout: self.silence_timeout.map(|it| it.max(MIN_INTERVAL)),
             extension: self.extension,
+            resume: self.resume,
             jitter_seed: seed,
         }
     }
@@ -198,6 +212,7 @@ impl ClientConfig {
             keep_alive_interval: core.keep_alive_interval,
             silence_timeout: Some(DEFAULT_SILENCE_TIMEOUT),
             extension: core.extension,
+            resume: core.resume,
             inbox: InboxConfig::default(),
             outgoing_capacity: DEFAULT_OUTGOING_CAPACITY,
             on_id: None,
@@ -238,6 +253,7 @@ impl fmt::Debug for ClientConfig {
             .field("keep_alive_interval", &self.keep_alive_interval)
             .field("silence_timeout", &self.silence_timeout)
             .field("extension", &self.extension)
+            .field("resume", &self.resume)
             .field("inbox", &self.inbox)
             .field("outgoing_capacity", &self.outgoing_capacity)
             .finish_non_exhaustive()

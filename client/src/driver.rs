@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use waddell_core::{
     Capabilities, ClientEvent, ClientState, CloseReason, DisconnectReason, Extension, MessageOut,
@@ -45,6 +45,8 @@ pub(crate) struct Driver {
     is_plain: bool,
     checks: Checks,
     watches: Watches,
+    /// Callers that wait for a new id.
+    rotations: Vec<oneshot::Sender<PeerId>>,
     shared: Shared,
 }
 
@@ -95,6 +97,7 @@ impl Driver {
             is_plain: false,
             checks: Checks::default(),
             watches: Watches::default(),
+            rotations: Vec::new(),
             shared,
         }
     }
@@ -166,6 +169,11 @@ impl Driver {
             Command::SendChecked(message, reply) => return self.send_checked(&message, reply),
             Command::KeepAlive => self.core.send_keep_alive(),
             Command::Watch(id, reply) => return self.watch(id, reply),
+            Command::Rotate(reply) => {
+                self.rotations.push(reply);
+                self.core.rotate(now(self.epoch));
+                Ok(())
+            }
             Command::Unwatch(id) => {
                 self.core.unwatch(id);
                 Ok(())
@@ -288,10 +296,11 @@ impl Driver {
         match event {
             ClientEvent::Connected { id } => {
                 tracing::info!(server = %self.dialer, %id, "connected");
-                if let Some(on_id) = &self.shared.on_id {
-                    on_id(id);
-                }
-                self.shared.state.send_replace(State::Ready { id });
+                self.set_id(id);
+            }
+            ClientEvent::Renamed { id } => {
+                tracing::info!(server = %self.dialer, %id, "renamed");
+                self.set_id(id);
             }
             ClientEvent::Extended(extension) => {
                 tracing::debug!(server = %self.dialer, ?extension, "extended");
@@ -343,6 +352,17 @@ impl Driver {
                 self.shared.inbox.close();
                 self.shared.notices.close();
             }
+        }
+    }
+
+    fn set_id(&mut self, id: PeerId) {
+        if let Some(on_id) = &self.shared.on_id {
+            on_id(id);
+        }
+        self.shared.state.send_replace(State::Ready { id });
+        for reply in self.rotations.drain(..) {
+            // Fails if the caller has stopped waiting.
+            let _ = reply.send(id);
         }
     }
 

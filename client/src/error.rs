@@ -109,6 +109,18 @@ pub enum WatchError {
     Closed(Closed),
 }
 
+/// Why a client has no new id.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RotateError {
+    /// The server has refused a new id, because it gave one a moment ago.
+    #[error("the server gives no new id so soon; try again in a second")]
+    TooSoon,
+    /// The client is closed for good.
+    #[error(transparent)]
+    Closed(Closed),
+}
+
 /// Why a checked message was not delivered, or may not have been.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]

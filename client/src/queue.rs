@@ -43,13 +43,14 @@ pub(crate) enum Command {
     KeepAlive,
     Watch(PeerId, WatchReply),
     Unwatch(PeerId),
+    Rotate(oneshot::Sender<PeerId>),
 }
 
 impl Command {
     pub(crate) fn is_message(&self) -> bool {
         match self {
             Self::Send(_) | Self::SendChecked(..) => true,
-            Self::KeepAlive | Self::Watch(..) | Self::Unwatch(_) => false,
+            Self::KeepAlive | Self::Watch(..) | Self::Unwatch(_) | Self::Rotate(_) => false,
         }
     }
 }

@@ -3,11 +3,12 @@
 //! ```text
 //!              connected               greeting
 //!   Dialing(n) ---------> AwaitingId(n) ------> Ready
-//!     ^   |                    |                  |
-//!     |   | disconnected,      |                  | disconnected, short frame:
-//!     |   | timeout            |                  | n starts again at 0
-//!     |   v                    v                  v
-//!     +- Waiting(n) <----------+------------------+        close, or n too large: Closed
+//!     ^   |                    |    |             ^ |
+//!     |   |                    |    | with token  | | disconnected, short frame, CLOSING:
+//!     |   | disconnected,      |    v             | | n starts again at 0
+//!     |   | timeout            |  AwaitingWelcome -+ |
+//!     |   v                    v    v               v
+//!     +- Waiting(n) <----------+----+---------------+   close, or n too large: Closed
 //!      now >= at
 //! ```
 
@@ -39,11 +40,12 @@ use output::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output};
 use peers::Peers;
 use probe::Probe;
 use send_error::SendError;
-use session::{Extension, Session};
+use session::{Extension, Session, encode};
 use silence::{Silence, Verdict};
 use watch_error::TooManyWatched;
 
 use crate::control::notice::Notice;
+use crate::control::request::Request;
 use crate::control::{Capabilities, control_body};
 use crate::frame::FrameDecoder;
 use crate::id::PeerId;
@@ -73,10 +75,34 @@ pub struct Client {
 
 #[derive(Debug)]
 enum State {
-    Dialing { attempt: u32, deadline: Option<Instant> },
-    AwaitingId { attempt: u32, since: Instant, deadline: Option<Instant> },
-    Ready { id: PeerId, since: Instant, keep_alive_at: Option<Instant>, silence: Silence },
-    Waiting { attempt: u32, until: Instant },
+    Dialing {
+        attempt: u32,
+        deadline: Option<Instant>,
+    },
+    AwaitingId {
+        attempt: u32,
+        since: Instant,
+        deadline: Option<Instant>,
+        /// The id of a WELCOME that came before the greeting.
+        welcomed: Option<PeerId>,
+    },
+    /// Greeted with a new id. WELCOME is to tell whether the client has its old one.
+    AwaitingWelcome {
+        attempt: u32,
+        since: Instant,
+        greeted: PeerId,
+        until: Instant,
+    },
+    Ready {
+        id: PeerId,
+        since: Instant,
+        keep_alive_at: Option<Instant>,
+        silence: Silence,
+    },
+    Waiting {
+        attempt: u32,
+        until: Instant,
+    },
     Closed,
 }
 
@@ -90,7 +116,7 @@ impl Client {
             outputs: VecDeque::new(),
             short_lived: 0,
             jitter: Jitter(config.jitter_seed),
-            session: Session::new(),
+            session: Session::new(&config),
             checked: Checked::new(),
             peers: Peers::new(),
         };
@@ -101,7 +127,8 @@ impl Client {
     /// Reports that the transport is connected: bytes can flow both ways.
     pub fn handle_connected(&mut self, now: Instant) {
         if let State::Dialing { attempt, deadline } = self.state {
-            self.state = State::AwaitingId { attempt, since: now, deadline };
+            self.state = State::AwaitingId { attempt, since: now, deadline, welcomed: None };
+            self.checked.begin(self.session.next_number());
             let hello = self.session.begin(self.config.extension);
             self.outputs.extend(hello.map(Output::Transmit));
         }
@@ -141,7 +168,7 @@ impl Client {
     pub fn handle_disconnected(&mut self, now: Instant) {
         match self.state {
             State::Dialing { .. } => self.lose(DisconnectReason::DialFailed, now),
-            State::AwaitingId { .. } | State::Ready { .. } => {
+            State::AwaitingId { .. } | State::AwaitingWelcome { .. } | State::Ready { .. } => {
                 self.lose(DisconnectReason::ConnectionLost, now);
             }
             State::Waiting { .. } | State::Closed => {}
@@ -156,6 +183,10 @@ impl Client {
         match &mut self.state {
             State::Dialing { .. } | State::AwaitingId { .. } => {
                 self.hang_up(DisconnectReason::TimedOut, now);
+            }
+            State::AwaitingWelcome { greeted, .. } => {
+                let greeted = *greeted;
+                self.become_ready(greeted, now);
             }
             State::Ready { id, keep_alive_at, silence, .. } => {
                 let id = *id;
@@ -254,6 +285,33 @@ impl Client {
         }
     }
 
+    /// Asks for a new id: from the server, if it gives one on the same connection, and else by
+    /// hanging up and dialing again. [`ClientEvent::Renamed`] or [`ClientEvent::Connected`] tells
+    /// it. A client without a connection gets a new id with the next one.
+    pub fn rotate(&mut self, now: Instant) {
+        match self.state {
+            State::Ready { .. } if self.has(Capabilities::RENEW) => {
+                self.transmit(encode(&Request::Renew));
+            }
+            State::Ready { .. } | State::AwaitingId { .. } | State::AwaitingWelcome { .. } => {
+                self.session.forget_token();
+                self.outputs.push_back(Output::HangUp);
+                self.session.lose(false, now);
+                self.checked.end(&mut self.outputs);
+                self.peers.end();
+                self.decoder = FrameDecoder::new();
+                self.state = State::Waiting { attempt: 0, until: now };
+                let reason = DisconnectReason::Rotated;
+                self.emit(ClientEvent::Disconnected { reason, retry_at: now });
+            }
+            State::Dialing { .. } | State::Waiting { .. } | State::Closed => {
+                self.session.forget_token();
+                self.checked.end(&mut self.outputs);
+                self.peers.end();
+            }
+        }
+    }
+
     /// Dials at once if the client is waiting to dial. Call it when the network is back or the
     /// page is visible again.
     pub fn retry_now(&mut self, now: Instant) {
@@ -265,7 +323,13 @@ impl Client {
     /// Closes the client for good. Frames sent before are transmitted before the hang-up.
     pub fn close(&mut self) {
         match self.state {
-            State::Dialing { .. } | State::AwaitingId { .. } | State::Ready { .. } => {
+            State::Ready { .. } => {
+                if self.has(Capabilities::RESUME) {
+                    self.transmit(encode(&Request::Bye));
+                }
+                self.outputs.push_back(Output::HangUp);
+            }
+            State::Dialing { .. } | State::AwaitingId { .. } | State::AwaitingWelcome { .. } => {
                 self.outputs.push_back(Output::HangUp);
             }
             State::Waiting { .. } => {}
@@ -286,6 +350,7 @@ impl Client {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Dialing { deadline, .. } | State::AwaitingId { deadline, .. } => deadline,
+            State::AwaitingWelcome { until, .. } => Some(until),
             State::Ready { keep_alive_at, silence, .. } => {
                 let probe_at = self.checked.poll_timeout();
                 keep_alive_at.into_iter().chain(silence.until).chain(probe_at).min()
@@ -301,6 +366,7 @@ impl Client {
             State::Ready { id, .. } => Some(id),
             State::Dialing { .. }
             | State::AwaitingId { .. }
+            | State::AwaitingWelcome { .. }
             | State::Waiting { .. }
             | State::Closed => None,
         }
@@ -315,7 +381,9 @@ impl Client {
     /// Returns the client's state.
     pub fn state(&self) -> ClientState {
         match self.state {
-            State::Dialing { .. } | State::AwaitingId { .. } => ClientState::Connecting,
+            State::Dialing { .. } | State::AwaitingId { .. } | State::AwaitingWelcome { .. } => {
+                ClientState::Connecting
+            }
             State::Ready { .. } => ClientState::Ready,
             State::Waiting { .. } => ClientState::Waiting,
             State::Closed => ClientState::Closed,
@@ -324,16 +392,18 @@ impl Client {
 
     fn handle_message(&mut self, message: MessageIn, now: Instant) {
         match self.state {
-            State::AwaitingId { .. } => {
-                let id = message.from;
-                let keep_alive_at = self.config.next_keep_alive(now);
-                let silence = Silence::begin(&self.config, now);
-                self.state = State::Ready { id, since: now, keep_alive_at, silence };
-                self.emit(ClientEvent::Connected { id });
-                // No server welcomes before it greets; but one could.
-                if let Some(extension) = self.session.extension() {
-                    self.emit(ClientEvent::Extended(extension));
+            State::AwaitingId { attempt, since, welcomed, .. } => {
+                let greeted = message.from;
+                if self.session.awaits_welcome() {
+                    let until = now + WELCOME_TIMEOUT;
+                    self.state = State::AwaitingWelcome { attempt, since, greeted, until };
+                } else {
+                    self.become_ready(welcomed.filter(|id| !id.is_nil()).unwrap_or(greeted), now);
                 }
+            }
+            State::AwaitingWelcome { greeted, .. } => {
+                self.become_ready(greeted, now);
+                self.handle_message(message, now);
             }
             State::Ready { id, .. } => match Probe::decode(&message, id) {
                 Some(Probe::Silence) => {}
@@ -341,6 +411,23 @@ impl Client {
                 None => self.emit(ClientEvent::Message(message)),
             },
             State::Dialing { .. } | State::Waiting { .. } | State::Closed => {}
+        }
+    }
+
+    fn become_ready(&mut self, id: PeerId, now: Instant) {
+        let keep_alive_at = self.config.next_keep_alive(now);
+        let silence = Silence::begin(&self.config, now);
+        self.state = State::Ready { id, since: now, keep_alive_at, silence };
+        let extension = self.session.extension();
+        if extension.is_none() {
+            // WELCOME may still come, but the server will not tell about connections before.
+            self.session.forget_token();
+            self.checked.end_former(&mut self.outputs);
+            self.peers.end();
+        }
+        self.emit(ClientEvent::Connected { id });
+        if let Some(extension) = extension {
+            self.emit(ClientEvent::Extended(extension));
         }
     }
 
@@ -371,16 +458,20 @@ impl Client {
     }
 
     fn is_connected(&self) -> bool {
-        matches!(self.state, State::AwaitingId { .. } | State::Ready { .. })
+        match self.state {
+            State::AwaitingId { .. } | State::AwaitingWelcome { .. } | State::Ready { .. } => true,
+            State::Dialing { .. } | State::Waiting { .. } | State::Closed => false,
+        }
     }
 
     fn check_ready(&self) -> Result<(), SendError> {
         match self.state {
             State::Ready { .. } => Ok(()),
             State::Closed => Err(SendError::Closed),
-            State::Dialing { .. } | State::AwaitingId { .. } | State::Waiting { .. } => {
-                Err(SendError::NotConnected)
-            }
+            State::Dialing { .. }
+            | State::AwaitingId { .. }
+            | State::AwaitingWelcome { .. }
+            | State::Waiting { .. } => Err(SendError::NotConnected),
         }
     }
 
@@ -399,24 +490,30 @@ impl Client {
     fn lose(&mut self, reason: DisconnectReason, now: Instant) {
         self.decoder = FrameDecoder::new();
         let (attempt, steps) = match self.state {
-            State::Dialing { attempt, .. } | State::AwaitingId { attempt, .. } => {
-                if let State::AwaitingId { since, .. } = self.state {
-                    self.session.lose(now - since < STABLE_AFTER);
+            State::Dialing { attempt, .. }
+            | State::AwaitingId { attempt, .. }
+            | State::AwaitingWelcome { attempt, .. } => {
+                if let State::AwaitingId { since, .. } | State::AwaitingWelcome { since, .. } =
+                    self.state
+                {
+                    self.session.lose(now - since < STABLE_AFTER, now);
                 }
                 let attempt = attempt.saturating_add(1);
                 (attempt, attempt.saturating_add(self.short_lived))
             }
             State::Ready { since, .. } => {
                 let was_short = now - since < STABLE_AFTER;
-                self.session.lose(was_short);
+                self.session.lose(was_short, now);
                 let steps = if was_short { self.short_lived } else { 0 };
                 self.short_lived = if was_short { self.short_lived.saturating_add(1) } else { 0 };
                 (0, steps)
             }
             State::Waiting { .. } | State::Closed => return,
         };
-        self.checked.end(None, &mut self.outputs);
-        self.peers.end();
+        if !self.session.may_resume(now) {
+            self.checked.end(&mut self.outputs);
+            self.peers.end();
+        }
         if attempt > self.config.reconnect_attempts {
             self.finish(CloseReason::AttemptsExhausted { last: reason });
             return;
@@ -430,7 +527,8 @@ impl Client {
     fn finish(&mut self, reason: CloseReason) {
         self.state = State::Closed;
         self.decoder = FrameDecoder::new();
-        self.checked.end(None, &mut self.outputs);
+        self.session.forget_token();
+        self.checked.end(&mut self.outputs);
         self.emit(ClientEvent::Closed { reason });
     }
 }
@@ -440,6 +538,9 @@ const RETRY_STEP: Duration = Duration::from_millis(100);
 
 /// Longest wait between two dials, before jitter. Source: waddell `client.go`.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// Longest wait for WELCOME after the greeting, on a connection that is to keep the id.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// After a connection that lasted at least this long, the client dials again at once.
 const STABLE_AFTER: Duration = Duration::from_secs(5);

@@ -583,6 +583,11 @@ impl Driver {
                     assert!(self.said_hello);
                     continue;
                 }
+                Output::Event(ClientEvent::Renamed { id }) => {
+                    assert!(self.said_hello);
+                    self.id = Some(id);
+                    continue;
+                }
                 Output::Event(ClientEvent::Checked { .. }) => panic!("no message was checked"),
                 Output::Event(ClientEvent::Disconnected { retry_at, .. }) => {
                     assert_eq!(self.transport, Transport::None);

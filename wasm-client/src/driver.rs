@@ -63,6 +63,7 @@ impl Driver {
             keep_alive_interval: keep_alive_ms.is_finite().then(|| from_ms(keep_alive_ms)),
             silence_timeout: None,
             extension: false,
+            resume: false,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
         };
         Rc::new_cyclic(|me: &Weak<Self>| {
@@ -300,6 +301,7 @@ impl Driver {
             | ClientEvent::Undelivered(_)
             | ClientEvent::Peer(_)
             | ClientEvent::NotExtended
+            | ClientEvent::Renamed { .. }
             | ClientEvent::Closing { .. } => Ok(()),
             ClientEvent::Disconnected { reason, retry_at } => {
                 let retry_in_ms = to_ms(retry_at - now());
@@ -363,7 +365,9 @@ fn code_of(reason: DisconnectReason) -> &'static str {
         DisconnectReason::DialFailed => "dial-failed",
         DisconnectReason::TimedOut | DisconnectReason::Silent => "timed-out",
         DisconnectReason::ServerMisbehaved => "server-misbehaved",
-        DisconnectReason::ConnectionLost | DisconnectReason::ClosedByServer(_) => "connection-lost",
+        DisconnectReason::ConnectionLost
+        | DisconnectReason::ClosedByServer(_)
+        | DisconnectReason::Rotated => "connection-lost",
     }
 }
 

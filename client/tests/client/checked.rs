@@ -202,7 +202,7 @@ pub(crate) async fn extended_client(fake: &FakeServer) -> Client {
 }
 
 /// Stops the server's reading.
-async fn stall(fake: &FakeServer, client: &Client) {
+pub(crate) async fn stall(fake: &FakeServer, client: &Client) {
     fake.stall(true);
     // Each connection reads once more.
     client.send_keep_alive().unwrap();
@@ -211,7 +211,7 @@ async fn stall(fake: &FakeServer, client: &Client) {
 }
 
 /// Begins to send a message in a task. Returns when it is on its way.
-async fn send_in_a_task(
+pub(crate) async fn send_in_a_task(
     client: &Client,
     to: PeerId,
 ) -> tokio::task::JoinHandle<Result<Delivery, CheckedSendError>> {
@@ -221,7 +221,7 @@ async fn send_in_a_task(
     sending
 }
 
-fn undelivered(error: &CheckedSendError) -> Option<Undelivered> {
+pub(crate) fn undelivered(error: &CheckedSendError) -> Option<Undelivered> {
     match error {
         CheckedSendError::Undelivered(undelivered) => Some(*undelivered),
         _other => None,

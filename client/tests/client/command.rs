@@ -8,7 +8,7 @@ use rcgen::{CertificateParams, SanType};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
-use waddell_client::{Client, MAX_BODY_LEN, PeerId, TopicId};
+use waddell_client::{Capabilities, Client, MAX_BODY_LEN, PeerId, TopicId};
 
 use crate::fake_server::FakeServer;
 use crate::transports::{certificate, serve_tls, signed_certificate, tls_config};
@@ -71,6 +71,18 @@ async fn listen_prints_its_new_id_after_a_reconnect() {
     fake.cut();
     let line = listener.line().await;
     assert!(line.starts_with("id ") && line != format!("id {}", listener.id), "{line}");
+}
+
+#[tokio::test]
+async fn listen_keeps_its_id_if_it_is_told_to() {
+    let fake = FakeServer::granting(Capabilities::RESUME);
+    let url = format!("tcp://{}", fake.listen().await);
+    let mut listener = Listener::start(&["listen", &url, "--resume"]).await;
+    let id = listener.id.to_string();
+    // It has read WELCOME when it has answered.
+    assert_eq!(waddell(&["ping", &url, &id, "--count", "1"]).await.0, 0);
+    fake.cut();
+    assert_eq!(listener.line().await, format!("id {id}"));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod fake_server;
 mod manager;
 mod peers;
 mod reconnect;
+mod resume;
 mod topics;
 mod transports;
 mod upgrade;

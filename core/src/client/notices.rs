@@ -5,10 +5,12 @@ use alloc::string::ToString;
 use super::output::{ClientEvent, DisconnectReason};
 use super::probe::{self, Probe};
 use super::{Client, State};
-use crate::control::Capabilities;
 use crate::control::dropped::DroppedEntries;
+use crate::control::hello::Welcome;
 use crate::control::notice::{Closing, Notice};
 use crate::control::peer::PeerNotices;
+use crate::control::{Capabilities, CloseCode};
+use crate::id::PeerId;
 use crate::time::Instant;
 
 impl Client {
@@ -27,18 +29,7 @@ impl Client {
 
     pub(super) fn handle_notice(&mut self, notice: &Notice<'_>, now: Instant) {
         match *notice {
-            Notice::Welcome(ref welcome) => {
-                let Some(extension) = self.session.handle_welcome(welcome) else { return };
-                if self.session.has(Capabilities::VERDICTS) {
-                    self.checked.cancel_probe();
-                }
-                if self.session.has(Capabilities::PEERS) {
-                    self.peers.begin(false);
-                }
-                if let State::Ready { .. } = self.state {
-                    self.emit(ClientEvent::Extended(extension));
-                }
-            }
+            Notice::Welcome(ref welcome) => self.handle_welcome(welcome, now),
             Notice::Closing(closing) => self.handle_closing(closing, now),
             // The server grants before it tells.
             _untold if self.extension().is_none() => {}
@@ -51,11 +42,55 @@ impl Client {
                 self.checked.handle_handled(handled, &mut self.outputs);
             }
             Notice::Peers(notices) => self.handle_peers(notices),
-            Notice::Renewed { .. }
-            | Notice::Token(_)
-            | Notice::Authorized { .. }
-            | Notice::Ice(_)
-            | Notice::Restarting(_) => {}
+            Notice::Renewed { id, resume_token } => {
+                if let Some(token) = resume_token {
+                    self.session.set_token(token);
+                }
+                self.rename(id);
+            }
+            Notice::Token(token) => self.session.set_token(token),
+            Notice::Authorized { .. } | Notice::Ice(_) | Notice::Restarting(_) => {}
+        }
+    }
+
+    fn handle_welcome(&mut self, welcome: &Welcome<'_>, now: Instant) {
+        let Some(extension) = self.session.handle_welcome(welcome) else { return };
+        if !extension.resumed {
+            self.checked.end_former(&mut self.outputs);
+            self.peers.end();
+        } else if self.session.has(Capabilities::VERDICTS) {
+            self.checked.resume();
+        } else {
+            self.checked.end_former(&mut self.outputs);
+        }
+        if self.session.has(Capabilities::VERDICTS) {
+            self.checked.cancel_probe();
+        }
+        if self.session.has(Capabilities::PEERS) {
+            self.peers.begin();
+        }
+        match self.state {
+            State::AwaitingWelcome { greeted, .. } => {
+                self.become_ready(if welcome.id.is_nil() { greeted } else { welcome.id }, now);
+            }
+            State::AwaitingId { ref mut welcomed, .. } => *welcomed = Some(welcome.id),
+            State::Ready { id, .. } => {
+                if welcome.id != id {
+                    self.rename(welcome.id);
+                }
+                self.emit(ClientEvent::Extended(extension));
+            }
+            State::Dialing { .. } | State::Waiting { .. } | State::Closed => {}
+        }
+    }
+
+    /// Handles an id that replaces the present one.
+    fn rename(&mut self, new: PeerId) {
+        if let State::Ready { id, .. } = &mut self.state
+            && !new.is_nil()
+        {
+            *id = new;
+            self.emit(ClientEvent::Renamed { id: new });
         }
     }
 
@@ -85,7 +120,11 @@ impl Client {
 
     fn handle_closing(&mut self, closing: Closing<'_>, now: Instant) {
         let Closing { code, handled, reason } = closing;
-        self.checked.end(Some(handled), &mut self.outputs);
+        self.checked.handle_closing(handled, &mut self.outputs);
+        if code == CloseCode::SUPERSEDED {
+            // Else both holders of the id would take it from each other for ever.
+            self.session.forget_token();
+        }
         self.emit(ClientEvent::Closing { code, reason: reason.to_string() });
         self.hang_up(DisconnectReason::ClosedByServer(code), now);
     }

@@ -37,6 +37,12 @@ pub enum ClientEvent {
     },
     /// The server speaks the extension on this connection. Comes after `Connected`.
     Extended(Extension),
+    /// The client has another id on the same connection; or the same, if the server has refused
+    /// the new one that [`Client::rotate`](crate::Client::rotate) asked for.
+    Renamed {
+        /// The id.
+        id: PeerId,
+    },
     /// A message has arrived.
     Message(MessageIn),
     /// It is known what became of a message of [`Client::send_checked`].
@@ -104,6 +110,8 @@ pub enum DisconnectReason {
     TimedOut,
     /// The server sent a frame shorter than a header, which no waddell server does.
     ServerMisbehaved,
+    /// The client hung up to get a new id: [`Client::rotate`](crate::Client::rotate) was called.
+    Rotated,
     /// The server sent nothing, not even the probe, for
     /// [`ClientConfig::silence_timeout`](crate::ClientConfig::silence_timeout).
     Silent,
@@ -120,6 +128,7 @@ impl DisconnectReason {
             Self::ServerMisbehaved => {
                 "the server sent a frame shorter than a header; is it a waddell server?"
             }
+            Self::Rotated => "the client hung up to get a new id",
             Self::Silent => "the server did not answer",
         }
     }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::session::encode;
 use super::watch_error::TooManyWatched;
 use crate::control::dropped::Dropped;
 use crate::control::notice::Handled;
@@ -21,7 +22,7 @@ pub(super) struct Peers {
     contacts: VecDeque<PeerId>,
     /// Whether the server is to be asked about all of them.
     ask_anew: bool,
-    /// The latest messages on this connection, by number.
+    /// The latest messages under the present id, by number.
     sent: VecDeque<Sent>,
     /// Messages that the server accepted and could not pass on, and that are not found in `sent`
     /// yet: the server may still tell which of them it dropped before.
@@ -92,11 +93,8 @@ impl Peers {
         }
     }
 
-    /// Records that the server has granted notices. The client may have a new id there.
-    pub(super) fn begin(&mut self, resumed: bool) {
-        if !resumed {
-            self.contacts.clear();
-        }
+    /// Records that the server has granted notices.
+    pub(super) fn begin(&mut self) {
         self.ask_anew = true;
     }
 
@@ -105,9 +103,9 @@ impl Peers {
         self.ask_anew = true;
     }
 
-    /// Forgets what was sent on a connection that has ended.
+    /// Forgets what was sent under an id that is no more.
     pub(super) fn end(&mut self) {
-        self.ask_anew = false;
+        self.contacts.clear();
         self.sent.clear();
         self.losses.clear();
     }
@@ -188,12 +186,6 @@ pub(super) fn unwatch(id: PeerId) -> Bytes {
 /// Returns ids one after the other.
 fn bytes(ids: &[PeerId]) -> Vec<u8> {
     ids.iter().flat_map(|id| *id.as_bytes()).collect()
-}
-
-fn encode(request: &Request<'_>) -> Bytes {
-    let mut frame = Vec::new();
-    request.encode(&mut frame);
-    frame.into()
 }
 
 /// Most peers that a server watches for one connection.

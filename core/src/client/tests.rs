@@ -3,6 +3,7 @@
 mod extension;
 mod outcomes;
 mod peers;
+mod resume;
 
 use alloc::format;
 use alloc::string::String;
@@ -634,6 +635,7 @@ fn drain(client: &mut Client) -> Vec<String> {
             Output::Event(ClientEvent::Peer(notice)) => {
                 format!("Peer({:?} lost {})", notice.state, notice.lost)
             }
+            Output::Event(ClientEvent::Renamed { .. }) => "Renamed".into(),
             Output::Event(ClientEvent::NotExtended) => "NotExtended".into(),
             Output::Event(ClientEvent::Closing { code, reason }) => {
                 format!("Closing({} {reason})", code.0)

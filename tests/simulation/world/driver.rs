@@ -124,6 +124,7 @@ impl World {
             | ClientEvent::Undelivered(_)
             | ClientEvent::Peer(_)
             | ClientEvent::NotExtended
+            | ClientEvent::Renamed { .. }
             | ClientEvent::Closing { .. } => panic!("the server does not speak the extension"),
             ClientEvent::Disconnected { reason, retry_at } => {
                 self.report.count(match reason {
@@ -133,6 +134,7 @@ impl World {
                     DisconnectReason::TimedOut => "timed_out",
                     DisconnectReason::ServerMisbehaved => "server_misbehaved",
                     DisconnectReason::Silent => "silent",
+                    DisconnectReason::Rotated => panic!("no client rotates"),
                 });
                 assert!(retry_at >= self.now);
                 assert_eq!(self.clients[index].connection, None, "{reason}");
@@ -162,6 +164,7 @@ impl World {
                 | ClientEvent::Undelivered(_)
                 | ClientEvent::Peer(_)
                 | ClientEvent::NotExtended
+                | ClientEvent::Renamed { .. }
                 | ClientEvent::Closing { .. },
             ) => 6,
             Output::Event(ClientEvent::Disconnected { .. }) => 4,

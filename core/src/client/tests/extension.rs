@@ -83,7 +83,7 @@ fn hello_is_the_first_frame_and_goes_out_at_once() {
     assert_eq!(client.poll_output(), Some(Output::Dial));
     client.handle_connected(at(0.0));
     let Some(Output::Transmit(hello)) = client.poll_output() else { panic!("HELLO comes first") };
-    let expected = b"\x1c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\x01wad2\x02\x03\0\0\0";
+    let expected = b"\x1c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\x01wad2\x02\x23\0\0\0";
     assert_eq!(&hello[..], expected);
     assert_eq!(client.poll_output(), None);
 }
@@ -105,8 +105,16 @@ fn welcome_says_what_is_granted_and_is_forgotten_with_its_connection() {
     let mut bytes = vec![];
     Notice::Welcome(Welcome { rate, ..Welcome::new(all, peer_id(1), 1000) }).encode(&mut bytes);
     client.handle_bytes(&mut bytes, at(0.0));
-    let granted = Capabilities::VERDICTS.with(Capabilities::PEERS);
-    let extension = Extension { version: 2, granted, max_payload: 1000, rate };
+    let granted = Capabilities::VERDICTS.with(Capabilities::PEERS).with(Capabilities::RENEW);
+    let extension = Extension {
+        version: 2,
+        granted,
+        resumed: false,
+        not_resumed: None,
+        windows: None,
+        max_payload: 1000,
+        rate,
+    };
     let event = Output::Event(ClientEvent::Extended(extension));
     assert_eq!(client.poll_output(), Some(event));
     assert_eq!(client.extension(), Some(extension));
