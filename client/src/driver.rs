@@ -14,13 +14,12 @@ use waddell_core::{
 
 use crate::checks::{Checks, Reply};
 use crate::connection::Connection;
-use crate::dial::Dialer;
+use crate::dial::{Dialed, Dialer};
 use crate::error::{CloseError, WatchError};
 use crate::inbox::SharedInbox;
 use crate::notices::{Notice, NoticeSender};
 use crate::queue::{Command, QueueReceiver};
 use crate::state::{Closed, Disconnected, ServerClosing, State};
-use crate::transport::BoxedStream;
 use crate::watches::{WatchReply, Watches};
 
 /// Called with every new id.
@@ -65,7 +64,7 @@ pub(crate) struct Shared {
 
 enum Transport {
     None,
-    Dialing(BoxFuture<'static, io::Result<BoxedStream>>),
+    Dialing(BoxFuture<'static, io::Result<Dialed>>),
     Connected(Connection),
     /// Hung up; its unsent bytes are still to be written.
     Closing(Connection),
@@ -73,7 +72,7 @@ enum Transport {
 
 /// An event of the transport.
 enum TransportEvent<'a> {
-    Dialed(io::Result<BoxedStream>),
+    Dialed(io::Result<Dialed>),
     Read(&'a mut [u8]),
     Written,
     Failed(io::Error),
@@ -144,9 +143,12 @@ impl Driver {
                     self.core.handle_bytes(input, now(self.epoch));
                 }
                 TransportEvent::Written => {}
-                TransportEvent::Dialed(Ok(stream)) => {
+                TransportEvent::Dialed(Ok(Dialed { stream, took_hello })) => {
                     self.transport = Transport::Connected(Connection::new(stream));
-                    self.core.handle_connected(now(self.epoch));
+                    match took_hello {
+                        true => self.core.handle_upgraded(now(self.epoch)),
+                        false => self.core.handle_connected(now(self.epoch)),
+                    }
                 }
                 TransportEvent::Dialed(Err(error)) | TransportEvent::Failed(error) => {
                     self.handle_disconnected(Some(error));
@@ -270,7 +272,10 @@ impl Driver {
                     tracing::debug!(server = %self.dialer, "dialing");
                     self.error = None;
                     self.shared.state.send_replace(State::Connecting);
-                    self.transport = Transport::Dialing(Box::pin(Arc::clone(&self.dialer).dial()));
+                    let is_websocket = self.dialer.is_websocket();
+                    let hello = is_websocket.then(|| self.core.upgrade_hello()).flatten();
+                    let dialing = Arc::clone(&self.dialer).dial(hello);
+                    self.transport = Transport::Dialing(Box::pin(dialing));
                 }
                 Output::Transmit(bytes) => {
                     if let Transport::Connected(connection) = &mut self.transport {

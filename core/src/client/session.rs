@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,8 @@ use super::config::ClientConfig;
 use crate::control::Capabilities;
 use crate::control::hello::{Hello, NotResumed, ResumeWindows, Welcome, WelcomeRate};
 use crate::control::request::Request;
+use crate::frame::PREFIX_LEN;
+use crate::message::HEADER_LEN;
 use crate::time::Instant;
 
 /// What the server of a connection grants, and its limits.
@@ -48,6 +51,10 @@ pub(super) struct Session {
     token: Option<Token>,
     /// Whether HELLO had the token on the latest connection.
     sent_token: bool,
+    /// Whether the server reads HELLO in the upgrade to WebSocket.
+    reads_upgrade: bool,
+    /// Whether HELLO is in the upgrade of the present dial.
+    in_upgrade: bool,
     /// When the connection that the token resumes was lost.
     lost_at: Option<Instant>,
     /// For how long after that the token is good.
@@ -79,6 +86,8 @@ impl Session {
             is_plain: false,
             token: None,
             sent_token: false,
+            reads_upgrade: false,
+            in_upgrade: false,
             lost_at: None,
             resume_window: DEFAULT_RESUME_WINDOW,
             seen: 0,
@@ -91,17 +100,42 @@ impl Session {
     /// A server may hang up on HELLO because it takes no frame as long. After two such connections
     /// every other one goes without.
     pub(super) fn begin(&mut self, extension: bool) -> Option<Bytes> {
+        self.fail_upgrade();
         let in_turns = self.hung_up_on >= MAX_HUNG_UP_ON;
         self.said_hello = extension && !(in_turns && self.said_hello);
         self.sent_token = self.said_hello && self.token.is_some();
-        self.said_hello.then(|| {
-            encode(&Request::Hello(Hello {
-                resume_token: self.token.as_ref().map(|token| &token.0[..]),
-                first_number: self.next_number,
-                seen: self.seen,
-                ..Hello::new(self.wants)
-            }))
-        })
+        self.said_hello.then(|| self.hello())
+    }
+
+    /// Begins a connection on which the server has read HELLO in the upgrade.
+    pub(super) fn begin_upgraded(&mut self) {
+        self.in_upgrade = false;
+        self.said_hello = true;
+        self.sent_token = self.token.is_some();
+    }
+
+    /// Returns the body of the HELLO that goes into the upgrade of the present dial.
+    pub(super) fn upgrade_hello(&mut self) -> Option<Vec<u8>> {
+        let hello = self.reads_upgrade.then(|| self.hello())?;
+        let body = hello.get(PREFIX_LEN + HEADER_LEN..)?;
+        self.in_upgrade = body.len() <= MAX_UPGRADE_HELLO;
+        self.in_upgrade.then(|| body.to_vec())
+    }
+
+    /// Records that the present dial has not brought HELLO to the server.
+    pub(super) fn fail_upgrade(&mut self) {
+        if mem::take(&mut self.in_upgrade) {
+            self.reads_upgrade = false;
+        }
+    }
+
+    fn hello(&self) -> Bytes {
+        encode(&Request::Hello(Hello {
+            resume_token: self.token.as_ref().map(|token| &token.0[..]),
+            first_number: self.next_number,
+            seen: self.seen,
+            ..Hello::new(self.wants)
+        }))
     }
 
     /// Records that the connection was lost, and whether it was soon after its beginning.
@@ -146,7 +180,7 @@ impl Session {
     /// Records that the server has handled every frame up to this time. Returns whether it is news
     /// that it does not speak the extension.
     pub(super) fn handle_silence(&mut self) -> bool {
-        self.extension.is_none() && !core::mem::replace(&mut self.is_plain, true)
+        self.extension.is_none() && !mem::replace(&mut self.is_plain, true)
     }
 
     /// Returns whether it is not known whether the server speaks the extension.
@@ -197,6 +231,7 @@ impl Session {
             self.forget_token();
         }
         self.lost_at = None;
+        self.reads_upgrade = welcome.reads_hello_in_upgrade;
         if let Some(windows) = windows {
             self.resume_window = Duration::from_secs(windows.resume.into());
         }
@@ -240,6 +275,9 @@ const WANTS: Capabilities =
 
 /// Number of connections in a row that end at HELLO, after which some go without.
 const MAX_HUNG_UP_ON: u8 = 2;
+
+/// Longest HELLO in an upgrade, in bytes, so that the request's head stays below 8 KiB.
+const MAX_UPGRADE_HELLO: usize = 3 << 10;
 
 /// For how long a token is good if the server has not told.
 const DEFAULT_RESUME_WINDOW: Duration = Duration::from_secs(600);

@@ -5,6 +5,7 @@ use super::*;
 use crate::client::outcome::{Delivery, Undelivered};
 use crate::control::hello::{NotResumed, ResumeWindows, Welcome};
 use crate::control::notice::{Closing, Notice};
+use crate::control::request::Request;
 use crate::control::{Capabilities, CloseCode, DropReason};
 
 const NOW: Instant = Instant::EPOCH;
@@ -255,6 +256,43 @@ fn rotate_dials_again_where_the_server_gives_no_new_id() {
 }
 
 #[test]
+fn hello_goes_into_the_upgrade_where_the_server_reads_it() {
+    let mut client = resumable_client();
+    assert_eq!(client.upgrade_hello(), None, "there is no dial");
+    dial_again(&mut client);
+    assert_eq!(client.upgrade_hello(), None, "this server does not read it");
+
+    let mut client = upgradable_client();
+    dial_again(&mut client);
+    let hello = client.upgrade_hello().unwrap();
+    let Ok(Request::Hello(hello)) = Request::decode(&hello) else { panic!("{hello:?}") };
+    assert_eq!(hello.resume_token, Some(&b"token"[..]));
+    client.handle_upgraded(NOW);
+    assert_eq!(drain(&mut client), [""; 0], "it went already");
+    receive(&mut client, [frame(1, b""), welcome(1, true)].concat());
+    assert_eq!(drain(&mut client), ["Connected", "Extended"]);
+    assert_eq!(client.send_checked(&message(b"x"), NOW), Ok(Ticket(1)));
+}
+
+#[test]
+fn upgrade_that_does_not_take_hello_is_not_tried_again() {
+    // The server chose another subprotocol.
+    let mut client = upgradable_client();
+    dial_again(&mut client);
+    client.upgrade_hello().unwrap();
+    client.handle_connected(NOW);
+    assert_eq!(requests(&mut client).len(), 1, "HELLO goes in band");
+    dial_again(&mut client);
+    assert_eq!(client.upgrade_hello(), None);
+    // The dial failed.
+    let mut client = upgradable_client();
+    dial_again(&mut client);
+    client.upgrade_hello().unwrap();
+    dial_again(&mut client);
+    assert_eq!(client.upgrade_hello(), None);
+}
+
+#[test]
 fn peers_are_asked_about_anew_after_a_resume() {
     let mut client = resumable_client();
     client.send(&MessageOut::new(peer_id(5), TOPIC, "x")).unwrap();
@@ -274,6 +312,25 @@ fn resumable_client() -> Client {
     receive(&mut client, welcome(1, false));
     drain(&mut client);
     client
+}
+
+/// Returns a drained client whose server reads HELLO in the upgrade.
+fn upgradable_client() -> Client {
+    let mut client = Client::new(ClientConfig { resume: true, ..extended_config() }, NOW);
+    greet(&mut client, NOW);
+    let mut bytes = vec![];
+    let resume_token = Some(&b"token"[..]);
+    let welcome = Welcome { resume_token, ..Welcome::new(GRANTED, peer_id(1), 1000) };
+    Notice::Welcome(Welcome { reads_hello_in_upgrade: true, ..welcome }).encode(&mut bytes);
+    receive(&mut client, bytes);
+    drain(&mut client);
+    client
+}
+
+fn dial_again(client: &mut Client) {
+    client.handle_disconnected(NOW);
+    client.retry_now(NOW);
+    drain(client);
 }
 
 /// Returns a drained client that is greeted as peer 2, and has sent a token of peer 1.
