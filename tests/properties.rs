@@ -255,6 +255,7 @@ fn config() -> impl Strategy<Value = ClientConfig> {
             silence_timeout,
             extension,
             resume: extension,
+            addresses: 2,
             jitter_seed,
         },
     )

@@ -49,7 +49,7 @@ impl Client {
         let inbox_config = config.inbox;
         let (queue, queue_receiver) = queue(config.outgoing_capacity);
         let on_id = config.on_id.clone();
-        let dialer = Arc::new(config.into_dialer()?);
+        let dialers = config.into_dialers()?;
 
         let inbox = Arc::new(SharedInbox::new(inbox_config));
         let notices = Arc::new(NoticeSender::new());
@@ -69,8 +69,9 @@ impl Client {
         };
         let handle = Handle { queue, inbox, notices, state, extension, close, closed };
         let client = Self { handle: Arc::new(handle) };
-        let server = dialer.to_string();
-        tokio::spawn(Driver::new(core_config, dialer, shared).run());
+        let servers: Vec<_> = dialers.iter().map(ToString::to_string).collect();
+        let server = servers.join(", ");
+        tokio::spawn(Driver::new(core_config, dialers, shared).run());
 
         let mut state = client.watch();
         let first_result = state.wait_for(|state| match state {

@@ -31,7 +31,8 @@ use crate::url::{ParseServerUrlError, ServerUrl};
 /// ```
 #[derive(Clone)]
 pub struct ClientConfig {
-    url: Option<ServerUrl>,
+    /// The addresses of the server; none if the caller's dialer connects bare frames.
+    urls: Vec<ServerUrl>,
     dialer: Option<CustomDial>,
     server_cert: Option<CertificateDer<'static>>,
     reconnect_attempts: u32,
@@ -55,6 +56,17 @@ impl ClientConfig {
         Ok(Self::from(url.parse::<ServerUrl>()?))
     }
 
+    /// Adds another address of the same service. The addresses are dialed in turns: the next one
+    /// after a failed dial, and when a server that stops says that the client is to go elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseServerUrlError`] if `url` is not an address.
+    pub fn also(mut self, url: &str) -> Result<Self, ParseServerUrlError> {
+        self.urls.push(url.parse()?);
+        Ok(self)
+    }
+
     /// Sends bare frames, as over TCP, over the stream that `dial` connects.
     ///
     /// For TLS or a WebSocket over such a stream, use an address and a [`dialer`](Self::dialer).
@@ -64,7 +76,7 @@ impl ClientConfig {
         D: Future<Output = io::Result<S>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Self::with_url(None).dialer(dial)
+        Self::with_urls(Vec::new()).dialer(dial)
     }
 
     /// Calls `dial` for each connection instead of connecting a TCP socket, for example through a
@@ -189,22 +201,29 @@ impl ClientConfig {
             silence_timeout: self.silence_timeout.map(|it| it.max(MIN_INTERVAL)),
             extension: self.extension,
             resume: self.resume,
+            addresses: self.urls.len().max(1),
             jitter_seed: seed,
         }
     }
 
-    pub(crate) fn into_dialer(self) -> Result<Dialer, ConnectError> {
-        let is_tls = self.url.as_ref().is_some_and(|url| url.scheme().is_tls());
-        if self.server_cert.is_some() && !is_tls {
+    /// Returns a dialer for each address; at least one.
+    pub(crate) fn into_dialers(self) -> Result<Vec<Arc<Dialer>>, ConnectError> {
+        let Self { urls, dialer, server_cert, .. } = self;
+        let is_tls = !urls.is_empty() && urls.iter().all(|url| url.scheme().is_tls());
+        if server_cert.is_some() && !is_tls {
             return Err(ConnectError::CertificateWithoutTls);
         }
-        Ok(Dialer::new(self.url, self.dialer, self.server_cert))
+        let new = |url| Arc::new(Dialer::new(url, dialer.clone(), server_cert.clone()));
+        if urls.is_empty() {
+            return Ok(vec![new(None)]);
+        }
+        Ok(urls.into_iter().map(|url| new(Some(url))).collect())
     }
 
-    fn with_url(url: Option<ServerUrl>) -> Self {
+    fn with_urls(urls: Vec<ServerUrl>) -> Self {
         let core = waddell_core::ClientConfig::default();
         Self {
-            url,
+            urls,
             dialer: None,
             server_cert: None,
             reconnect_attempts: core.reconnect_attempts,
@@ -222,7 +241,7 @@ impl ClientConfig {
 
 impl From<ServerUrl> for ClientConfig {
     fn from(url: ServerUrl) -> Self {
-        Self::with_url(Some(url))
+        Self::with_urls(vec![url])
     }
 }
 
@@ -245,7 +264,7 @@ impl TryFrom<&String> for ClientConfig {
 impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientConfig")
-            .field("url", &self.url)
+            .field("urls", &self.urls)
             .field("custom_dialer", &self.dialer.is_some())
             .field("pinned_certificate", &self.server_cert.is_some())
             .field("reconnect_attempts", &self.reconnect_attempts)

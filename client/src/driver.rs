@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use waddell_core::{
-    Capabilities, ClientEvent, ClientState, CloseReason, DisconnectReason, Extension, MessageOut,
-    Output, PeerId, Undelivered,
+    Capabilities, ClientEvent, ClientState, CloseCode, CloseReason, DisconnectReason, Extension,
+    MessageOut, Output, PeerId, Undelivered,
 };
 
 use crate::checks::{Checks, Reply};
@@ -20,6 +20,7 @@ use crate::inbox::SharedInbox;
 use crate::notices::{Notice, NoticeSender};
 use crate::queue::{Command, QueueReceiver};
 use crate::state::{Closed, Disconnected, ServerClosing, State};
+use crate::transport::ws::WebSocketClosed;
 use crate::watches::{WatchReply, Watches};
 
 /// Called with every new id.
@@ -30,7 +31,8 @@ pub(crate) struct Driver {
     core: waddell_core::Client,
     /// Time zero of the state machine.
     epoch: Instant,
-    dialer: Arc<Dialer>,
+    /// One for each address of the server.
+    dialers: Vec<Arc<Dialer>>,
     transport: Transport,
     /// The transport's last error.
     error: Option<Arc<io::Error>>,
@@ -81,13 +83,13 @@ enum TransportEvent<'a> {
 impl Driver {
     pub(crate) fn new(
         config: waddell_core::ClientConfig,
-        dialer: Arc<Dialer>,
+        dialers: Vec<Arc<Dialer>>,
         shared: Shared,
     ) -> Self {
         Self {
             core: waddell_core::Client::new(config, waddell_core::Instant::default()),
             epoch: Instant::now(),
-            dialer,
+            dialers,
             transport: Transport::None,
             error: None,
             has_sent: false,
@@ -111,7 +113,7 @@ impl Driver {
         if let Transport::Closing(connection) = self.transport.take() {
             let finished = connection.finish().await;
             if let Err(error) = &finished {
-                tracing::debug!(server = %self.dialer, %error, "could not close in order");
+                tracing::debug!(server = %self.dialer(), %error, "could not close in order");
             }
             self.set_closed(if self.has_sent { finished } else { Ok(()) });
         }
@@ -158,10 +160,19 @@ impl Driver {
         }
     }
 
+    /// Returns the dialer of the present address.
+    fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialers[self.core.address()]
+    }
+
     fn handle_disconnected(&mut self, error: Option<io::Error>) {
         self.transport = Transport::None;
+        let code = error.as_ref().and_then(web_socket_code);
         self.error = error.map(Arc::new);
-        self.core.handle_disconnected(now(self.epoch));
+        match code {
+            Some(code) => self.core.handle_closed(code, now(self.epoch)),
+            None => self.core.handle_disconnected(now(self.epoch)),
+        }
     }
 
     fn handle_command(&mut self, command: Command) {
@@ -269,12 +280,15 @@ impl Driver {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Dial => {
-                    tracing::debug!(server = %self.dialer, "dialing");
+                    tracing::debug!(server = %self.dialer(), "dialing");
                     self.error = None;
                     self.shared.state.send_replace(State::Connecting);
-                    let is_websocket = self.dialer.is_websocket();
-                    let hello = is_websocket.then(|| self.core.upgrade_hello()).flatten();
-                    let dialing = Arc::clone(&self.dialer).dial(hello);
+                    let dialer = Arc::clone(self.dialer());
+                    let hello = match dialer.is_websocket() {
+                        true => self.core.upgrade_hello(),
+                        false => None,
+                    };
+                    let dialing = dialer.dial(hello);
                     self.transport = Transport::Dialing(Box::pin(dialing));
                 }
                 Output::Transmit(bytes) => {
@@ -300,15 +314,15 @@ impl Driver {
     fn handle_event(&mut self, event: ClientEvent) {
         match event {
             ClientEvent::Connected { id } => {
-                tracing::info!(server = %self.dialer, %id, "connected");
+                tracing::info!(server = %self.dialer(), %id, "connected");
                 self.set_id(id);
             }
             ClientEvent::Renamed { id } => {
-                tracing::info!(server = %self.dialer, %id, "renamed");
+                tracing::info!(server = %self.dialer(), %id, "renamed");
                 self.set_id(id);
             }
             ClientEvent::Extended(extension) => {
-                tracing::debug!(server = %self.dialer, ?extension, "extended");
+                tracing::debug!(server = %self.dialer(), ?extension, "extended");
                 self.is_plain = false;
                 self.shared.extension.send_replace(Some(extension));
                 if !tells_of_peers(extension) {
@@ -326,6 +340,10 @@ impl Driver {
                 self.watches.tell(notice.id, notice.state);
                 self.shared.notices.send(Notice::Peer(notice));
             }
+            ClientEvent::Restarting(restarting) => {
+                tracing::debug!(?restarting, "the server will stop");
+                self.shared.notices.send(Notice::Restarting(restarting));
+            }
             ClientEvent::NotExtended => {
                 self.is_plain = true;
                 self.fail_watches();
@@ -337,7 +355,7 @@ impl Driver {
             }
             ClientEvent::Disconnected { reason, retry_at } => {
                 let reason = self.disconnected(reason);
-                tracing::info!(server = %self.dialer, %reason, "disconnected");
+                tracing::info!(server = %self.dialer(), %reason, "disconnected");
                 self.is_plain = false;
                 let retry_at = self.epoch + retry_at.elapsed_since_epoch();
                 self.shared.extension.send_replace(None);
@@ -348,9 +366,13 @@ impl Driver {
                     CloseReason::AttemptsExhausted { last } => {
                         Closed::AttemptsExhausted { last: self.disconnected(last) }
                     }
+                    CloseReason::ByServer(code) => {
+                        let reason = DisconnectReason::ClosedByServer(code);
+                        Closed::ByServer(self.disconnected(reason))
+                    }
                     CloseReason::ByApplication => Closed::ByApplication,
                 };
-                tracing::info!(server = %self.dialer, %reason, "closed");
+                tracing::info!(server = %self.dialer(), %reason, "closed");
                 self.shared.extension.send_replace(None);
                 self.shared.state.send_replace(State::Closed { reason });
                 self.shared.queue.close();
@@ -421,6 +443,12 @@ impl Drop for Shared {
         self.inbox.close();
         self.notices.close();
     }
+}
+
+/// Returns the code with which the server closed the WebSocket.
+fn web_socket_code(error: &io::Error) -> Option<CloseCode> {
+    let closed: &WebSocketClosed = error.get_ref()?.downcast_ref()?;
+    closed.code.map(CloseCode)
 }
 
 fn tells_of_peers(extension: Extension) -> bool {

@@ -36,6 +36,7 @@ pub enum ConnectError {
 fn failure(reason: &Closed) -> &dyn fmt::Display {
     match reason {
         Closed::AttemptsExhausted { last } => last,
+        Closed::ByServer(why) => why,
         Closed::ByApplication | Closed::TaskGone => reason,
     }
 }

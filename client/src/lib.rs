@@ -78,6 +78,6 @@ pub use url::{ParseServerUrlError, Scheme, ServerUrl};
 pub use waddell_core::{
     BodyTooLong, Capabilities, CloseCode, Delivery, DisconnectReason, DropReason, Dropped,
     Extension, InboxConfig, MAX_BODY_LEN, MessageIn, NotResumed, PORTABLE_BODY_LEN,
-    ParsePeerIdError, PeerId, PeerNotice, PeerState, ResumeWindows, TooManyWatched, TopicId,
-    Undelivered, WelcomeRate,
+    ParsePeerIdError, PeerId, PeerNotice, PeerState, Restarting, ResumeWindows, TooManyWatched,
+    TopicId, Undelivered, WelcomeRate,
 };

@@ -14,6 +14,7 @@
 
 mod checked;
 pub(crate) mod config;
+mod ending;
 mod jitter;
 mod notices;
 pub(crate) mod outcome;
@@ -34,6 +35,7 @@ use bytes::Bytes;
 
 use checked::Checked;
 use config::ClientConfig;
+use ending::Ending;
 use jitter::Jitter;
 use outcome::Ticket;
 use output::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output};
@@ -46,7 +48,7 @@ use watch_error::TooManyWatched;
 
 use crate::control::notice::Notice;
 use crate::control::request::Request;
-use crate::control::{Capabilities, control_body};
+use crate::control::{Capabilities, CloseCode, control_body};
 use crate::frame::FrameDecoder;
 use crate::id::PeerId;
 use crate::message::{KEEP_ALIVE_FRAME, MessageIn, MessageOut};
@@ -71,6 +73,9 @@ pub struct Client {
     session: Session,
     checked: Checked,
     peers: Peers,
+    ending: Ending,
+    /// Number of the address to dial.
+    address: usize,
 }
 
 #[derive(Debug)]
@@ -119,6 +124,8 @@ impl Client {
             session: Session::new(&config),
             checked: Checked::new(),
             peers: Peers::new(),
+            ending: Ending::default(),
+            address: 0,
         };
         client.dial(0, now);
         client
@@ -201,6 +208,15 @@ impl Client {
             }
             State::Waiting { .. } | State::Closed => {}
         }
+    }
+
+    /// Reports that the server has closed the WebSocket with a code of its own, from 4000 to 4999.
+    /// It is obeyed like that of CLOSING.
+    pub fn handle_closed(&mut self, code: CloseCode, now: Instant) {
+        if self.is_connected() && (4000..5000).contains(&code.0) {
+            self.ending.handle_closing(code);
+        }
+        self.handle_disconnected(now);
     }
 
     /// Reports that time has passed; call it no later than [`poll_timeout`](Self::poll_timeout).
@@ -327,6 +343,7 @@ impl Client {
                 self.session.lose(false, now);
                 self.checked.end(&mut self.outputs);
                 self.peers.end();
+                self.ending = Ending::default();
                 self.decoder = FrameDecoder::new();
                 self.state = State::Waiting { attempt: 0, until: now };
                 let reason = DisconnectReason::Rotated;
@@ -398,6 +415,13 @@ impl Client {
             | State::Waiting { .. }
             | State::Closed => None,
         }
+    }
+
+    /// Returns which address of the server to dial at the next [`Output::Dial`]: less than
+    /// [`ClientConfig::addresses`]. It is the next one, in turns, after a failed dial, and when a
+    /// server that stops says that the client is to dial elsewhere.
+    pub fn address(&self) -> usize {
+        self.address
     }
 
     /// Returns what the server grants on this connection; `None` if it does not speak the
@@ -543,14 +567,29 @@ impl Client {
             self.checked.end(&mut self.outputs);
             self.peers.end();
         }
+        let ending = mem::take(&mut self.ending);
+        if let Some(code) = ending.forbids() {
+            self.finish(CloseReason::ByServer(code));
+            return;
+        }
         if attempt > self.config.reconnect_attempts {
             self.finish(CloseReason::AttemptsExhausted { last: reason });
             return;
         }
-        let delay = RETRY_STEP.saturating_mul(steps).min(MAX_RETRY_DELAY);
-        let until = now + self.jitter.stretch(delay);
+        if attempt > 0 || ending.is_elsewhere() {
+            self.change_address();
+        }
+        let scheduled = RETRY_STEP.saturating_mul(steps).min(MAX_RETRY_DELAY);
+        let until = now + ending.delay(scheduled, &mut self.jitter);
         self.state = State::Waiting { attempt, until };
         self.emit(ClientEvent::Disconnected { reason, retry_at: until });
+    }
+
+    fn change_address(&mut self) {
+        if self.config.addresses > 1 {
+            self.address = (self.address + 1) % self.config.addresses;
+            self.session.change_address();
+        }
     }
 
     fn finish(&mut self, reason: CloseReason) {

@@ -64,6 +64,7 @@ impl Driver {
             silence_timeout: None,
             extension: false,
             resume: false,
+            addresses: 1,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
         };
         Rc::new_cyclic(|me: &Weak<Self>| {
@@ -302,6 +303,7 @@ impl Driver {
             | ClientEvent::Peer(_)
             | ClientEvent::NotExtended
             | ClientEvent::Renamed { .. }
+            | ClientEvent::Restarting(_)
             | ClientEvent::Closing { .. } => Ok(()),
             ClientEvent::Disconnected { reason, retry_at } => {
                 let retry_in_ms = to_ms(retry_at - now());
@@ -315,6 +317,9 @@ impl Driver {
                 drop(handler_of_a_closed_client);
                 handler.closed(match reason {
                     CloseReason::ByApplication => None,
+                    CloseReason::ByServer(code) => {
+                        Some(self.disconnect_error(DisconnectReason::ClosedByServer(code)))
+                    }
                     CloseReason::AttemptsExhausted { last } => Some(self.disconnect_error(last)),
                 })
             }

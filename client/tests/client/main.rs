@@ -5,6 +5,7 @@ mod close;
 #[cfg(feature = "cli")]
 mod command;
 mod connect;
+mod ending;
 mod fake_server;
 mod manager;
 mod peers;

@@ -34,6 +34,10 @@ pub struct ClientConfig {
     /// Whether to keep the id over a lost connection, on a server that resumes. Default false: a
     /// new connection is a new id. Needs `extension`.
     pub resume: bool,
+    /// Number of addresses of the server; see [`Client::address`]. Default 1; 0 means 1.
+    ///
+    /// [`Client::address`]: crate::Client::address
+    pub addresses: usize,
     /// Seed of the random part of waiting times. Must differ between clients: take it from the
     /// system's entropy.
     pub jitter_seed: u64,
@@ -55,6 +59,7 @@ impl Default for ClientConfig {
             silence_timeout: None,
             extension: true,
             resume: false,
+            addresses: 1,
             jitter_seed: 0,
         }
     }

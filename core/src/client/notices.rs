@@ -49,7 +49,13 @@ impl Client {
                 self.rename(id);
             }
             Notice::Token(token) => self.session.set_token(token),
-            Notice::Authorized { .. } | Notice::Ice(_) | Notice::Restarting(_) => {}
+            Notice::Restarting(restarting) => {
+                if self.session.has(Capabilities::RESTART) {
+                    self.ending.handle_restarting(restarting);
+                    self.emit(ClientEvent::Restarting(restarting));
+                }
+            }
+            Notice::Authorized { .. } | Notice::Ice(_) => {}
         }
     }
 
@@ -121,6 +127,7 @@ impl Client {
     fn handle_closing(&mut self, closing: Closing<'_>, now: Instant) {
         let Closing { code, handled, reason } = closing;
         self.checked.handle_closing(handled, &mut self.outputs);
+        self.ending.handle_closing(code);
         if code == CloseCode::SUPERSEDED {
             // Else both holders of the id would take it from each other for ever.
             self.session.forget_token();

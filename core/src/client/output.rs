@@ -9,6 +9,7 @@ use super::outcome::{Delivery, Ticket, Undelivered};
 use super::session::Extension;
 use crate::control::CloseCode;
 use crate::control::dropped::Dropped;
+use crate::control::notice::Restarting;
 use crate::control::peer::PeerNotice;
 use crate::id::PeerId;
 use crate::message::MessageIn;
@@ -62,6 +63,9 @@ pub enum ClientEvent {
     /// The server does not speak the extension on this connection. Only a client that watches a
     /// peer or checks a message learns this.
     NotExtended,
+    /// The server will stop. The client dials again when the server says so, and at another
+    /// address if it says so and there is one.
+    Restarting(Restarting),
     /// The server ends the connection. `Disconnected` or `Closed` comes next.
     Closing {
         /// Why.
@@ -145,6 +149,8 @@ impl fmt::Display for DisconnectReason {
 pub enum CloseReason {
     /// [`Client::close`](crate::Client::close) was called.
     ByApplication,
+    /// The server ended the connection, and said that the client may not dial again.
+    ByServer(CloseCode),
     /// One more dial failed than
     /// [`ClientConfig::reconnect_attempts`](crate::ClientConfig::reconnect_attempts) allows.
     AttemptsExhausted {
@@ -157,6 +163,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ByApplication => f.write_str("the client was closed"),
+            Self::ByServer(_) => f.write_str("the server does not serve this client"),
             Self::AttemptsExhausted { last } => {
                 write!(f, "no reconnect attempt is left: {last}")
             }

@@ -129,6 +129,11 @@ impl Session {
         }
     }
 
+    /// Records that the next dial is to another address.
+    pub(super) fn change_address(&mut self) {
+        self.reads_upgrade = false;
+    }
+
     fn hello(&self) -> Bytes {
         encode(&Request::Hello(Hello {
             resume_token: self.token.as_ref().map(|token| &token.0[..]),
@@ -270,8 +275,10 @@ pub(super) fn encode(request: &Request<'_>) -> Bytes {
 }
 
 /// The parts of the extension that this client uses.
-const WANTS: Capabilities =
-    Capabilities::VERDICTS.with(Capabilities::PEERS).with(Capabilities::RENEW);
+const WANTS: Capabilities = Capabilities::VERDICTS
+    .with(Capabilities::PEERS)
+    .with(Capabilities::RESTART)
+    .with(Capabilities::RENEW);
 
 /// Number of connections in a row that end at HELLO, after which some go without.
 const MAX_HUNG_UP_ON: u8 = 2;

@@ -125,6 +125,7 @@ impl World {
             | ClientEvent::Peer(_)
             | ClientEvent::NotExtended
             | ClientEvent::Renamed { .. }
+            | ClientEvent::Restarting(_)
             | ClientEvent::Closing { .. } => panic!("the server does not speak the extension"),
             ClientEvent::Disconnected { reason, retry_at } => {
                 self.report.count(match reason {
@@ -143,6 +144,7 @@ impl World {
                 match reason {
                     CloseReason::ByApplication => self.report.count("closed"),
                     CloseReason::AttemptsExhausted { .. } => self.report.count("gave_up"),
+                    CloseReason::ByServer(_) => panic!("the server serves every client"),
                 }
                 let peer = &mut self.clients[index];
                 assert_eq!(peer.connection, None);
@@ -165,6 +167,7 @@ impl World {
                 | ClientEvent::Peer(_)
                 | ClientEvent::NotExtended
                 | ClientEvent::Renamed { .. }
+                | ClientEvent::Restarting(_)
                 | ClientEvent::Closing { .. },
             ) => 6,
             Output::Event(ClientEvent::Disconnected { .. }) => 4,

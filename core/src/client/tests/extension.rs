@@ -83,7 +83,7 @@ fn hello_is_the_first_frame_and_goes_out_at_once() {
     assert_eq!(client.poll_output(), Some(Output::Dial));
     client.handle_connected(at(0.0));
     let Some(Output::Transmit(hello)) = client.poll_output() else { panic!("HELLO comes first") };
-    let expected = b"\x1c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\x01wad2\x02\x23\0\0\0";
+    let expected = b"\x1c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\x01wad2\x02\x2b\0\0\0";
     assert_eq!(&hello[..], expected);
     assert_eq!(client.poll_output(), None);
 }
@@ -105,7 +105,7 @@ fn welcome_says_what_is_granted_and_is_forgotten_with_its_connection() {
     let mut bytes = vec![];
     Notice::Welcome(Welcome { rate, ..Welcome::new(all, peer_id(1), 1000) }).encode(&mut bytes);
     client.handle_bytes(&mut bytes, at(0.0));
-    let granted = Capabilities::VERDICTS.with(Capabilities::PEERS).with(Capabilities::RENEW);
+    let granted = Capabilities::from_bits(0x2b);
     let extension = Extension {
         version: 2,
         granted,
