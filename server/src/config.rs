@@ -186,11 +186,25 @@ pub struct AdminOptions {
 pub struct ExtensionOptions {
     /// Whether HELLO is answered. Default: it is. A client without the extension cannot tell.
     pub enabled: bool,
+    /// File of the keys that sign resume tokens: 1 to 8 lines of 64 hex digits, of which the first
+    /// signs. Default: a random key, so no token outlives the process.
+    pub resume_key: Option<PathBuf>,
+    /// A client may resume its id for at least this long after it has lost its connection; 0:
+    /// never. Default 10 min: phones sleep for minutes, and a token needs no memory.
+    pub resume_window: Duration,
+    /// How long a lost peer that may resume counts as away, and not as gone; 0: not at all.
+    /// Default 30 s.
+    pub away_time: Duration,
 }
 
 impl Default for ExtensionOptions {
     fn default() -> Self {
-        Self { enabled: true }
+        Self {
+            enabled: true,
+            resume_key: None,
+            resume_window: Duration::from_secs(600),
+            away_time: Duration::from_secs(30),
+        }
     }
 }
 

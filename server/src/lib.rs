@@ -104,7 +104,6 @@ mod labels;
 mod listen_url;
 mod metrics;
 mod places;
-#[cfg_attr(not(test), expect(dead_code, reason = "the connection does not resume yet"))]
 mod resume;
 mod run;
 mod shutdown;
@@ -122,5 +121,5 @@ pub use ipnet::IpNet;
 pub use listen_url::{ListenUrl, ParseListenUrlError, ParseSchemeError, Scheme};
 pub use metrics::MetricsSnapshot;
 pub use resume::{ResumeKeyError, ResumeKeys};
-pub use run::server::{BindError, Server, ServerHandle};
+pub use run::server::{BindError, ReloadError, Server, ServerHandle, UnusableResumeKeys};
 pub use waddell_core::RateLimit;
