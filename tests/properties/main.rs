@@ -3,6 +3,8 @@
 //! The fuzz targets share the checks. The inputs generated here are closer to real traffic than
 //! those of a fuzzer. Cases that once failed are kept beside this file and run first.
 
+mod control;
+
 use std::time::Duration;
 
 use proptest::collection::vec;
