@@ -421,7 +421,8 @@ mod tests {
         }
         assert!(away.len() <= MAX_PEERS);
         assert_eq!(away.len() + gone, 2 * MAX_PEERS);
-        assert_eq!(away.lock().due.len(), away.len());
+        let peers = away.lock();
+        assert_eq!((peers.due.len(), peers.gone.len()), (peers.by_id.len(), peers.by_id.len()));
     }
 
     #[test]
