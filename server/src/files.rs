@@ -12,6 +12,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+pub(crate) mod secret;
+
 /// Reads one of the operator's files.
 ///
 /// # Errors

@@ -4,6 +4,8 @@
 
 mod link;
 mod proxy_header;
+mod resume_token;
 
 pub use link::{DropReason, Link, Lost, Pushed, Socket, Worker};
 pub use proxy_header::proxy_header;
+pub use resume_token::resume_token;

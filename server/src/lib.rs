@@ -39,6 +39,7 @@
 //!              labels                        the values of labels in metrics
 //!              admission, places             how many connections may be open, or hold something
 //!              shutdown                      the phases of a server's end
+//!              resume                        tokens with which a peer gets its id back
 //! ```
 //!
 //! # The way of a frame
@@ -103,6 +104,8 @@ mod labels;
 mod listen_url;
 mod metrics;
 mod places;
+#[cfg_attr(not(test), expect(dead_code, reason = "the connection does not resume yet"))]
+mod resume;
 mod run;
 mod shutdown;
 mod watch;
@@ -118,5 +121,6 @@ pub use files::read_file;
 pub use ipnet::IpNet;
 pub use listen_url::{ListenUrl, ParseListenUrlError, ParseSchemeError, Scheme};
 pub use metrics::MetricsSnapshot;
+pub use resume::{ResumeKeyError, ResumeKeys};
 pub use run::server::{BindError, Server, ServerHandle};
 pub use waddell_core::RateLimit;
