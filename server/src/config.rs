@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use tracing::field::{DisplayValue, display};
 use waddell_core::{ConnectionConfig, RateLimit};
 
+use crate::ice::url::IceUrl;
 use crate::listen_url::ListenUrl;
 
 /// How a server behaves.
@@ -179,6 +180,20 @@ pub struct AdminOptions {
     pub debug: bool,
 }
 
+/// STUN and TURN servers that clients are told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IceOptions {
+    /// STUN servers. Default: none.
+    pub stun: Vec<IceUrl>,
+    /// TURN servers, which know the secret in `turn_secret`. Default: none.
+    pub turn: Vec<IceUrl>,
+    /// The file with the secret from which credentials for TURN are made, as in coturn's
+    /// `static-auth-secret`. Default: none.
+    pub turn_secret: Option<PathBuf>,
+    /// How long credentials are valid, from 5 min to 24 h. Default 1 h.
+    pub turn_ttl: Duration,
+}
+
 impl ServerConfig {
     /// Returns how the core is to treat a connection.
     pub(crate) fn connection(&self) -> ConnectionConfig {
@@ -251,5 +266,16 @@ impl Default for Timeouts {
 impl Default for TcpOptions {
     fn default() -> Self {
         Self { keepalive: Duration::from_secs(60), user_timeout: Duration::from_secs(30) }
+    }
+}
+
+impl Default for IceOptions {
+    fn default() -> Self {
+        Self {
+            stun: Vec::new(),
+            turn: Vec::new(),
+            turn_secret: None,
+            turn_ttl: Duration::from_secs(3_600),
+        }
     }
 }

@@ -40,6 +40,7 @@
 //!              admission, places             how many connections may be open, or hold something
 //!              shutdown                      the phases of a server's end
 //!              resume                        tokens with which a peer gets its id back
+//!              ice                           STUN and TURN servers that clients are told of
 //! ```
 //!
 //! # The way of a frame
@@ -96,6 +97,7 @@ mod entry;
 mod files;
 mod forward;
 mod histogram;
+mod ice;
 mod ids;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
@@ -111,13 +113,15 @@ mod shutdown;
 mod watch;
 
 pub use config::{
-    AdminOptions, HttpOptions, Identity, Limits, ServerConfig, TcpOptions, Timeouts,
+    AdminOptions, HttpOptions, IceOptions, Identity, Limits, ServerConfig, TcpOptions, Timeouts,
     TrustedProxies, Www,
 };
 pub use entry::descriptors::raise_descriptor_limit;
 pub use entry::inherited::Inherited;
 pub use entry::tls::{PemKind, TlsError, self_signed};
 pub use files::read_file;
+pub use ice::url::{IceKind, IceUrl, ParseIceUrlError};
+pub use ice::{IceError, IceServers};
 pub use ipnet::IpNet;
 pub use listen_url::{ListenUrl, ParseListenUrlError, ParseSchemeError, Scheme};
 pub use metrics::MetricsSnapshot;
