@@ -62,7 +62,7 @@ pub enum IceError {
         source: io::Error,
     },
     /// The file has no line, or several.
-    #[error("ice-turn-secret {}: expected one line, as in coturn's static-auth-secret", .path.display())]
+    #[error("ice-turn-secret {}: expected one line, coturn's static-auth-secret", .path.display())]
     Secret {
         /// The file.
         path: PathBuf,

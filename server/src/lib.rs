@@ -39,6 +39,7 @@
 //!              labels                        the values of labels in metrics
 //!              admission, places             how many connections may be open, or hold something
 //!              shutdown                      the phases of a server's end
+//!              auth                          who may connect
 //!              resume                        tokens with which a peer gets its id back
 //!              ice                           STUN and TURN servers that clients are told of
 //! ```
@@ -90,6 +91,8 @@
 //! subscriber, as the program `waddell-server` does.
 
 mod admission;
+#[cfg_attr(not(test), expect(dead_code, reason = "the connection does not ask yet"))]
+mod auth;
 mod clock;
 mod config;
 mod counter;
@@ -112,14 +115,16 @@ mod run;
 mod shutdown;
 mod watch;
 
+pub use auth::error::AuthError;
 pub use config::{
-    AdminOptions, HttpOptions, IceOptions, Identity, Limits, ServerConfig, TcpOptions, Timeouts,
-    TrustedProxies, Www,
+    AccessOptions, AdminOptions, AllowLegacy, AuthFailure, HttpOptions, IceOptions, Identity,
+    Limits, ServerConfig, TcpOptions, Timeouts, TrustedProxies, Www,
 };
 pub use entry::descriptors::raise_descriptor_limit;
 pub use entry::inherited::Inherited;
 pub use entry::tls::{PemKind, TlsError, self_signed};
 pub use files::read_file;
+pub use http::Uri;
 pub use ice::url::{IceKind, IceUrl, ParseIceUrlError};
 pub use ice::{IceError, IceServers};
 pub use ipnet::IpNet;
