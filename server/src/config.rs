@@ -5,13 +5,19 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Uri;
 use ipnet::IpNet;
 use tracing::field::{DisplayValue, display};
 use waddell_core::{ConnectionConfig, RateLimit};
 
-use crate::ice::url::IceUrl;
 use crate::listen_url::ListenUrl;
+
+mod access;
+mod extension;
+mod ice;
+
+pub use access::{AccessOptions, AllowLegacy, AuthFailure};
+pub use extension::ExtensionOptions;
+pub use ice::IceOptions;
 
 /// How a server behaves.
 ///
@@ -43,6 +49,12 @@ pub struct ServerConfig {
     pub proxies: TrustedProxies,
     /// What `ws`, `wss` and `auto` listeners answer over HTTP.
     pub http: HttpOptions,
+    /// The extension of the protocol.
+    pub extension: ExtensionOptions,
+    /// Who may connect.
+    pub access: AccessOptions,
+    /// STUN and TURN servers that clients are told of.
+    pub ice: IceOptions,
     /// The admin port.
     pub admin: AdminOptions,
     /// Whether the log shows the addresses of clients. Default: it does.
@@ -181,73 +193,6 @@ pub struct AdminOptions {
     pub debug: bool,
 }
 
-/// Who may connect. Without tokens, keys and a URL: every client.
-///
-/// The first of them that knows a client's credentials decides, in the order of the fields.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessOptions {
-    /// File with lines `label token`. Default: none.
-    pub tokens: Option<PathBuf>,
-    /// File with the secret of JSON Web Tokens of HS256, 32 bytes or more. Default: none.
-    pub secret: Option<PathBuf>,
-    /// File with the public keys of JSON Web Tokens of EdDSA and ES256: a JSON Web Key Set, or PEM.
-    /// Default: none.
-    pub keys: Option<PathBuf>,
-    /// Audiences, of which a JSON Web Token must have one. Default: none, so it may have none.
-    pub audience: Vec<String>,
-    /// Issuers, of which a JSON Web Token must have one. Default: any.
-    pub issuer: Vec<String>,
-    /// Where a service of the operator is asked, over HTTP. Default: none.
-    pub url: Option<Uri>,
-    /// Longest time for the service's answer. Default 5 s: clients wait for 10 s.
-    pub timeout: Duration,
-    /// What happens if the service does not decide. Default: the client is told to come back.
-    pub failure: AuthFailure,
-    /// Which clients need no credentials. Default: none.
-    pub allow_legacy: AllowLegacy,
-    /// Most connections of one subject at a time; 0: no limit. Credentials may lower it.
-    /// Default 0.
-    pub max_connections_per_subject: usize,
-    /// Whether the log shows the subjects of clients. Default: no, because they name persons.
-    pub log_subjects: bool,
-}
-
-/// What happens to a client if the service that is asked does not decide.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AuthFailure {
-    /// The client is told to come back later.
-    #[default]
-    Closed,
-    /// The client is admitted, with no subject.
-    Open,
-}
-
-/// Which clients may connect without credentials, as those of 2015 do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum AllowLegacy {
-    /// None.
-    #[default]
-    Off,
-    /// All.
-    On,
-    /// Those with an address in one of these networks.
-    Networks(Vec<IpNet>),
-}
-
-/// STUN and TURN servers that clients are told of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IceOptions {
-    /// STUN servers. Default: none.
-    pub stun: Vec<IceUrl>,
-    /// TURN servers, which know the secret in `turn_secret`. Default: none.
-    pub turn: Vec<IceUrl>,
-    /// The file with the secret from which credentials for TURN are made, as in coturn's
-    /// `static-auth-secret`. Default: none.
-    pub turn_secret: Option<PathBuf>,
-    /// How long credentials are valid, from 5 min to 24 h. Default 1 h.
-    pub turn_ttl: Duration,
-}
-
 impl ServerConfig {
     /// Returns how the core is to treat a connection.
     pub(crate) fn connection(&self) -> ConnectionConfig {
@@ -281,6 +226,9 @@ impl Default for ServerConfig {
             tcp: TcpOptions::default(),
             proxies: TrustedProxies::default(),
             http: HttpOptions::default(),
+            extension: ExtensionOptions::default(),
+            access: AccessOptions::default(),
+            ice: IceOptions::default(),
             admin: AdminOptions::default(),
             log_addresses: true,
         }
@@ -320,34 +268,5 @@ impl Default for Timeouts {
 impl Default for TcpOptions {
     fn default() -> Self {
         Self { keepalive: Duration::from_secs(60), user_timeout: Duration::from_secs(30) }
-    }
-}
-
-impl Default for AccessOptions {
-    fn default() -> Self {
-        Self {
-            tokens: None,
-            secret: None,
-            keys: None,
-            audience: Vec::new(),
-            issuer: Vec::new(),
-            url: None,
-            timeout: Duration::from_secs(5),
-            failure: AuthFailure::Closed,
-            allow_legacy: AllowLegacy::Off,
-            max_connections_per_subject: 0,
-            log_subjects: false,
-        }
-    }
-}
-
-impl Default for IceOptions {
-    fn default() -> Self {
-        Self {
-            stun: Vec::new(),
-            turn: Vec::new(),
-            turn_secret: None,
-            turn_ttl: Duration::from_secs(3_600),
-        }
     }
 }

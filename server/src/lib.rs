@@ -117,8 +117,8 @@ mod watch;
 
 pub use auth::error::AuthError;
 pub use config::{
-    AccessOptions, AdminOptions, AllowLegacy, AuthFailure, HttpOptions, IceOptions, Identity,
-    Limits, ServerConfig, TcpOptions, Timeouts, TrustedProxies, Www,
+    AccessOptions, AdminOptions, AllowLegacy, AuthFailure, ExtensionOptions, HttpOptions,
+    IceOptions, Identity, Limits, ServerConfig, TcpOptions, Timeouts, TrustedProxies, Www,
 };
 pub use entry::descriptors::raise_descriptor_limit;
 pub use entry::inherited::Inherited;
