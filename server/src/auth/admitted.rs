@@ -65,9 +65,11 @@ pub(crate) enum Refused {
 pub(crate) struct Subject(Arc<str>);
 
 impl Subject {
-    /// Makes a subject of 1 to 255 bytes. Returns `None` for another length.
+    /// Makes a subject of 1 to 255 bytes. Returns `None` for another length, and for control
+    /// characters, which could forge a line of the log.
     pub(crate) fn new(name: &str) -> Option<Self> {
-        (1..=MAX_SUBJECT_LEN).contains(&name.len()).then(|| Self(name.into()))
+        let fits = (1..=MAX_SUBJECT_LEN).contains(&name.len());
+        (fits && !name.chars().any(char::is_control)).then(|| Self(name.into()))
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -102,9 +104,13 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_has_1_to_255_bytes() {
+    fn a_subject_has_1_to_255_bytes_and_no_control_characters() {
         for (len, expected) in [(0, false), (1, true), (255, true), (256, false)] {
             assert_eq!(Subject::new(&"a".repeat(len)).is_some(), expected, "{len} bytes");
+        }
+        for (name, expected) in [("a b", true), ("\u{e9}", true), ("a\nb", false), ("\x1b", false)]
+        {
+            assert_eq!(Subject::new(name).is_some(), expected, "{name:?}");
         }
     }
 

@@ -87,6 +87,16 @@ impl Callout {
             return Err(fault("a name or a password in it would not be sent"));
         }
         let roots = if secured { system_roots().map_err(fault)? } else { RootCertStore::empty() };
+        Ok(Self::with_roots(url, timeout, failure, roots))
+    }
+
+    /// Makes a callout that trusts these authorities.
+    fn with_roots(
+        url: &Uri,
+        timeout: Duration,
+        failure: AuthFailure,
+        roots: RootCertStore,
+    ) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -100,14 +110,14 @@ impl Callout {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE)
             .build(connector.build());
-        Ok(Self {
+        Self {
             client,
             url: url.clone(),
             timeout,
             failure,
             line: Semaphore::new(MAX_REQUESTS + MAX_WAITING),
             requests: Semaphore::new(MAX_REQUESTS),
-        })
+        }
     }
 
     /// Asks the service. A failure is not a no: what it means is the operator's choice.

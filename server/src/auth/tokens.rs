@@ -35,7 +35,8 @@ impl Tokens {
                 return Err(fault("expected a label and a token, with a space between them"));
             };
             let subject = str::from_utf8(label).ok().and_then(Subject::new);
-            let subject = subject.ok_or_else(|| fault("the label is no text of 1 to 255 bytes"))?;
+            let subject =
+                subject.ok_or_else(|| fault("the label is no plain text of 1 to 255 bytes"))?;
             if !(MIN_LEN..=MAX_LEN).contains(&token.len()) {
                 return Err(fault("the token has fewer than 16 or more than 4,096 bytes"));
             }

@@ -8,10 +8,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
+use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
@@ -34,8 +36,14 @@ struct State {
 
 impl Service {
     async fn start(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self::start_with(None, status, body).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>, status: u16, body: impl Into<Vec<u8>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/check?a=b", listener.local_addr().unwrap()).parse().unwrap();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let port = listener.local_addr().unwrap().port();
+        let url = format!("{scheme}://127.0.0.1:{port}/check?a=b").parse().unwrap();
         let state = Arc::new(State {
             status,
             body: body.into(),
@@ -49,8 +57,16 @@ impl Service {
                 let (socket, _) = listener.accept().await.unwrap();
                 let state = Arc::clone(&serving);
                 let service = service_fn(move |request| answer(Arc::clone(&state), request));
-                let io = TokioIo::new(socket);
-                tokio::spawn(http1::Builder::new().serve_connection(io, service));
+                let http = http1::Builder::new();
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    let Some(tls) = tls else {
+                        return http.serve_connection(TokioIo::new(socket), service).await;
+                    };
+                    // It fails if the client trusts another authority.
+                    let Ok(socket) = tls.accept(socket).await else { return Ok(()) };
+                    http.serve_connection(TokioIo::new(socket), service).await
+                });
             }
         });
         Self { url, state }
@@ -223,6 +239,31 @@ async fn at_most_64_requests_are_open_and_1024_clients_wait() {
     }
     assert_eq!(*service.state.open.borrow(), (0, MAX_REQUESTS));
     assert_eq!(callout.check(&credentials(b"token")).await, Ok(anonymous()));
+}
+
+#[tokio::test]
+async fn a_service_with_tls_must_have_a_certificate_of_a_trusted_authority() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    let tls = Some(TlsAcceptor::from(Arc::new(config)));
+    let service = Service::start_with(tls, 200, r#"{"allow":true}"#).await;
+    let mut trusted = RootCertStore::empty();
+    trusted.add(cert.der().clone()).unwrap();
+    for (roots, expected) in
+        [(trusted, Ok(anonymous())), (RootCertStore::empty(), Err(Refused::Busy))]
+    {
+        let callout = Callout::with_roots(&service.url, LONG, AuthFailure::Closed, roots);
+        assert_eq!(callout.check(&credentials(b"token")).await, expected);
+    }
+    assert_eq!(service.state.questions.lock().unwrap().len(), 1);
 }
 
 #[test]

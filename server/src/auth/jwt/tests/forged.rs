@@ -1,5 +1,7 @@
 //! Tokens that no key has signed, or not as they say.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// Makes a token of any header and signature.
@@ -95,5 +97,32 @@ fn a_changed_token_is_unknown() {
         changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
         let decided = with_secret().check(&changed, NOW);
         assert_eq!(decided, None, "byte {place}");
+    }
+}
+
+fn header() -> impl Strategy<Value = String> {
+    let json = prop_oneof![
+        Just(r#"{"alg":"HS256"}"#.to_owned()),
+        Just(r#"{"alg":"ES256","kid":"a"}"#.to_owned()),
+        r#"\{"alg":"(HS256|EdDSA|none)","[a-z5]{1,4}":["\[{0-9]{0,9}.*"#,
+    ];
+    json.prop_map(|json| URL_SAFE_NO_PAD.encode(json))
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_unknown(
+        header in header(),
+        rest in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'.'), b'A'..=b'Z'], 0..99),
+    ) {
+        let issuer = Issuer::p256();
+        let mut all = keys::public(issuer.pem().as_bytes()).unwrap();
+        all.push(keys::hs256(SECRET).unwrap());
+        let both = Jwt::new(all, &[], &[]);
+        let claims = URL_SAFE_NO_PAD.encode(claims().to_string());
+        for begin in [String::new(), format!("{header}."), format!("{header}.{claims}.")] {
+            let token = [begin.as_bytes(), &rest].concat();
+            prop_assert_eq!(both.check(&token, NOW), None);
+        }
     }
 }
