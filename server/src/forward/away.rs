@@ -159,7 +159,8 @@ impl Away {
     }
 
     /// Removes a peer that comes back with a token of that generation; `None` if it is not here.
-    /// `list` lists it among the connected ones, so that every sender finds it either there or here.
+    /// `list` lists it among the connected ones, so that every sender finds it either there or
+    /// here.
     pub(crate) fn take(
         &self,
         id: PeerId,

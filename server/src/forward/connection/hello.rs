@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use waddell_core::{
     Capabilities, Hello, Instant, NotResumed, PeerId, PeerState, Rejected, Session,
@@ -11,6 +10,7 @@ use waddell_core::{
 use super::Connection;
 use super::end::End;
 use super::extended::Takeover;
+use crate::clock::unix_seconds;
 use crate::config::ServerConfig;
 use crate::forward::away::{Return, Tidings};
 use crate::forward::extension::{self, Granted};
@@ -118,7 +118,7 @@ impl Connection {
             return Err(NotResumed::Off);
         }
         let keys = self.io.worker.shared.resume_keys();
-        keys.verify(token, unix_now()).map_err(|error| match error {
+        keys.verify(token, unix_seconds()).map_err(|error| match error {
             TokenError::Expired => NotResumed::Expired,
             TokenError::Forged => NotResumed::Forged,
         })
@@ -138,7 +138,7 @@ impl Connection {
         let (transport, keys) = (peer.transport(), shared.resume_keys());
         let welcome = |generation| {
             let client = Granted { id, generation, resumed: true, reason: None };
-            extension::welcome(hello, &client, transport, config, &keys, unix_now())
+            extension::welcome(hello, &client, transport, config, &keys, unix_seconds())
         };
         // Once more if the id is listed in between.
         for _ in 0..3 {
@@ -195,7 +195,7 @@ impl Connection {
     fn welcome(&self, hello: &Hello<'_>, config: &ServerConfig, granted: &Granted) -> Vec<u8> {
         let shared = &self.io.worker.shared;
         let transport = self.io.peer().transport();
-        extension::welcome(hello, granted, transport, config, &shared.resume_keys(), unix_now())
+        extension::welcome(hello, granted, transport, config, &shared.resume_keys(), unix_seconds())
     }
 
     /// Puts WELCOME into the outbox.
@@ -204,9 +204,4 @@ impl Connection {
         worker.with_buffers(|buffers| peer.link().push_first(frame, buffers));
         worker.flush_soon(peer);
     }
-}
-
-/// Returns the time in Unix seconds.
-pub(super) fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -7,7 +7,7 @@ use waddell_core::{Capabilities, Notice, PeerId, PeerState};
 
 use super::Connection;
 use super::end::End;
-use super::hello::unix_now;
+use crate::clock::unix_seconds;
 use crate::forward::away::Tidings;
 use crate::forward::extension;
 use crate::forward::lease::Lease;
@@ -90,7 +90,7 @@ impl Connection {
     fn token_for(&self, id: PeerId, generation: u32) -> [u8; TOKEN_LEN] {
         let window = self.io.worker.config().extension.resume_window;
         let keys = self.io.worker.shared.resume_keys();
-        extension::issue(&keys, id, generation, window, unix_now())
+        extension::issue(&keys, id, generation, window, unix_seconds())
     }
 
     fn send_own(&self, notice: &Notice<'_>) {

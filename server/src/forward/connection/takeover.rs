@@ -54,17 +54,16 @@ impl Connection {
         self.account(Self::release)
     }
 
-    /// Gets the id that another connection has handed over in the last moment, before this one ends.
-    pub(super) fn settle_takeover(&mut self) -> bool {
+    /// Gets the id that another connection has handed over in the last moment, before this one
+    /// ends.
+    pub(super) fn settle_takeover(&mut self) {
         if self.inbound.takeover().is_none() {
-            return false;
+            return;
         }
         let inherited = self.io.peer().link().take_inheritance();
-        let is_heir = inherited.is_some();
         if let Some(inheritance) = inherited {
             // The frames that came meanwhile are handled like all that came before the end.
             let _end = self.finish_takeover(inheritance.session);
         }
-        is_heir
     }
 }
