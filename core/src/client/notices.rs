@@ -142,7 +142,7 @@ impl Client {
         for frame in self.peers.poll_requests().into_iter().flatten() {
             self.transmit(frame);
         }
-        let is_due = self.checked.has_undecided()
+        let is_due = self.checked.is_due()
             || self.peers.has_losses()
             || self.session.is_open() && self.peers.has_watched();
         if !is_due || self.checked.has_asked() {
