@@ -16,6 +16,7 @@ use crate::checks::{Checks, Reply};
 use crate::connection::Connection;
 use crate::dial::{Dialed, Dialer};
 use crate::error::{CloseError, WatchError};
+use crate::ice::Ice;
 use crate::inbox::SharedInbox;
 use crate::notices::{Notice, NoticeSender};
 use crate::queue::{Command, QueueReceiver};
@@ -49,6 +50,9 @@ pub(crate) struct Driver {
     watches: Watches,
     /// Callers that wait for a new id.
     rotations: Vec<oneshot::Sender<PeerId>>,
+    /// Callers that wait to know whether the server speaks the extension.
+    finding: Vec<oneshot::Sender<Option<Extension>>>,
+    ice: Ice,
     tokens: Option<TokenSource>,
     /// A new token for the present connection, while it is being asked for.
     renewal: Option<AskToken>,
@@ -111,6 +115,8 @@ impl Driver {
             checks: Checks::default(),
             watches: Watches::default(),
             rotations: Vec::new(),
+            finding: Vec::new(),
+            ice: Ice::default(),
             tokens,
             renewal: None,
             shared,
@@ -239,6 +245,8 @@ impl Driver {
                 self.core.rotate(now(self.epoch));
                 Ok(())
             }
+            Command::FindExtension(reply) => return self.find_extension(reply),
+            Command::IceServers(reply) => return self.find_ice_servers(reply),
             Command::Unwatch(id) => {
                 self.core.unwatch(id);
                 Ok(())
@@ -290,6 +298,59 @@ impl Driver {
             self.core.unwatch(id);
             // Fails if the caller has stopped waiting.
             let _ = reply.send(Err(WatchError::NotSupported));
+        }
+    }
+
+    fn find_extension(&mut self, reply: oneshot::Sender<Option<Extension>>) {
+        match self.core.extension() {
+            // Fails if the caller has stopped waiting.
+            Some(extension) => drop(reply.send(Some(extension))),
+            None if self.is_plain => drop(reply.send(None)),
+            None => {
+                self.finding.push(reply);
+                self.core.find_extension(now(self.epoch));
+            }
+        }
+        self.handle_outputs();
+    }
+
+    fn find_ice_servers(&mut self, reply: oneshot::Sender<String>) {
+        if let Some(servers) = self.ice.fresh() {
+            // Fails if the caller has stopped waiting.
+            let _ = reply.send(servers.to_owned());
+            return;
+        }
+        let is_first = self.ice.insert(reply);
+        match self.core.extension() {
+            None if self.is_plain => self.ice.set_none(),
+            None => self.core.find_extension(now(self.epoch)),
+            // The others share the answer.
+            Some(_) if !is_first => {}
+            Some(_) => {
+                if !self.core.request_ice_servers() {
+                    self.ice.set_none();
+                }
+            }
+        }
+        self.handle_outputs();
+    }
+
+    /// Records whether the server speaks the extension.
+    fn set_extension(&mut self, extension: Option<Extension>) {
+        self.is_plain = extension.is_none();
+        self.shared.extension.send_replace(extension);
+        for reply in self.finding.drain(..) {
+            // Fails if the caller has stopped waiting.
+            let _ = reply.send(extension);
+        }
+        let has = |part| extension.is_some_and(|it| it.granted.contains(part));
+        if !has(Capabilities::PEERS) {
+            self.fail_watches();
+        }
+        if !has(Capabilities::ICE) {
+            self.ice.set_none();
+        } else if self.ice.has_waiting() {
+            self.core.request_ice_servers();
         }
     }
 
@@ -374,11 +435,7 @@ impl Driver {
             }
             ClientEvent::Extended(extension) => {
                 tracing::debug!(server = %self.dialer(), ?extension, "extended");
-                self.is_plain = false;
-                self.shared.extension.send_replace(Some(extension));
-                if !tells_of_peers(extension) {
-                    self.fail_watches();
-                }
+                self.set_extension(Some(extension));
             }
             ClientEvent::Message(message) => self.shared.inbox.push(message),
             ClientEvent::Checked { ticket, outcome } => self.checks.decide(ticket, outcome),
@@ -400,10 +457,8 @@ impl Driver {
                 tracing::debug!(?restarting, "the server will stop");
                 self.shared.notices.send(Notice::Restarting(restarting));
             }
-            ClientEvent::NotExtended => {
-                self.is_plain = true;
-                self.fail_watches();
-            }
+            ClientEvent::NotExtended => self.set_extension(None),
+            ClientEvent::IceServers(servers) => self.ice.set(servers),
             ClientEvent::Closing { code, reason } => {
                 let closing = ServerClosing::new(code, &reason);
                 let error = io::Error::new(io::ErrorKind::ConnectionAborted, closing);

@@ -16,6 +16,7 @@ pub(crate) mod bad_credentials;
 mod checked;
 pub(crate) mod config;
 mod ending;
+pub(crate) mod ice;
 mod jitter;
 mod notices;
 pub(crate) mod outcome;
@@ -344,6 +345,26 @@ impl Client {
     /// Reports that there are no credentials for this client: closes it for good.
     pub fn refuse_credentials(&mut self) {
         self.close_for(CloseReason::NoCredentials);
+    }
+
+    /// Asks the server for ICE servers: [`ClientEvent::IceServers`] tells them. Returns whether it
+    /// has any; if not, there is no event. A server answers once in five seconds.
+    pub fn request_ice_servers(&mut self) -> bool {
+        let has_ice = self.has(Capabilities::ICE);
+        if has_ice {
+            self.transmit(encode(&Request::Ice));
+        }
+        has_ice
+    }
+
+    /// Asks whether the server speaks the extension: [`ClientEvent::Extended`] or
+    /// [`ClientEvent::NotExtended`] tells it, on this connection or the next, unless one of them
+    /// has come on this connection.
+    pub fn find_extension(&mut self, now: Instant) {
+        if self.session.is_open() {
+            self.checked.set_now(now);
+            self.session.find_extension();
+        }
     }
 
     /// Watches a peer: its state is told with [`ClientEvent::Peer`] soon, and whenever it changes,

@@ -46,6 +46,7 @@ mod time;
 pub use client::Client;
 pub use client::bad_credentials::BadCredentials;
 pub use client::config::{ClientConfig, Credentials};
+pub use client::ice::IceServerList;
 pub use client::outcome::{Delivery, Ticket, Undelivered};
 pub use client::output::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output};
 pub use client::send_error::SendError;

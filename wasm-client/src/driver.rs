@@ -64,6 +64,7 @@ impl Driver {
             silence_timeout: None,
             extension: false,
             resume: false,
+            ice: false,
             credentials: Credentials::None,
             addresses: 1,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
@@ -306,6 +307,7 @@ impl Driver {
             | ClientEvent::Renamed { .. }
             | ClientEvent::Restarting(_)
             | ClientEvent::CredentialsDue
+            | ClientEvent::IceServers(_)
             | ClientEvent::Closing { .. } => Ok(()),
             ClientEvent::Disconnected { reason, retry_at } => {
                 let retry_in_ms = to_ms(retry_at - now());

@@ -45,6 +45,8 @@ pub(super) struct Session {
     said_hello: bool,
     /// `None` before WELCOME.
     extension: Option<Extension>,
+    /// Whether the application wants to know whether the server speaks the extension.
+    must_find: bool,
     /// Whether the server of this connection has handled HELLO without answering it.
     is_plain: bool,
     /// With which the next connection keeps the id.
@@ -82,15 +84,17 @@ impl fmt::Debug for Secret {
 impl Session {
     pub(super) fn new(config: &ClientConfig) -> Self {
         let resume = if config.resume { Capabilities::RESUME } else { Capabilities::NONE };
+        let ice = if config.ice { Capabilities::ICE } else { Capabilities::NONE };
         let auth = match config.credentials {
             Credentials::None => Capabilities::NONE,
             Credentials::Fixed | Credentials::Renewable => Capabilities::AUTH,
         };
         Self {
-            wants: WANTS.with(resume).with(auth),
+            wants: WANTS.with(resume).with(auth).with(ice),
             next_number: 1,
             said_hello: false,
             extension: None,
+            must_find: false,
             is_plain: false,
             token: None,
             credentials: None,
@@ -219,12 +223,23 @@ impl Session {
     /// Records that the server has handled every frame up to this time. Returns whether it is news
     /// that it does not speak the extension.
     pub(super) fn handle_silence(&mut self) -> bool {
+        self.must_find = false;
         self.extension.is_none() && !mem::replace(&mut self.is_plain, true)
     }
 
     /// Returns whether it is not known whether the server speaks the extension.
     pub(super) fn is_open(&self) -> bool {
         self.extension.is_none() && !self.is_plain
+    }
+
+    /// Records that the application wants to know that.
+    pub(super) fn find_extension(&mut self) {
+        self.must_find = true;
+    }
+
+    /// Returns whether the application wants to know that.
+    pub(super) fn must_find(&self) -> bool {
+        self.must_find
     }
 
     /// Returns whether control frames from the server are to be read.
@@ -255,6 +270,7 @@ impl Session {
             return None;
         }
         let Welcome { version, resumed, not_resumed, windows, max_payload, rate, .. } = *welcome;
+        self.must_find = false;
         // No server resumes what it was not asked for.
         let resumed = resumed && self.sent_token;
         self.extension = Some(Extension {

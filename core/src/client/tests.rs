@@ -3,6 +3,7 @@
 mod credentials;
 mod ending;
 mod extension;
+mod ice;
 mod outcomes;
 mod peers;
 mod resume;
@@ -636,6 +637,9 @@ fn drain(client: &mut Client) -> Vec<String> {
             }
             Output::Event(ClientEvent::Peer(notice)) => {
                 format!("Peer({:?} lost {})", notice.state, notice.lost)
+            }
+            Output::Event(ClientEvent::IceServers(servers)) => {
+                format!("IceServers({} for {:?})", servers.json, servers.valid_for)
             }
             Output::Event(ClientEvent::CredentialsDue) => "CredentialsDue".into(),
             Output::Event(ClientEvent::Restarting(_)) => "Restarting".into(),
