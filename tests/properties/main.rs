@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::FileFailurePersistence;
 use waddell_core::{
-    Capabilities, ClientConfig, CloseCode, Closing, DropReason, Dropped, Handled, MAX_BODY_LEN,
-    MessageOut, Notice, PeerId, TopicId, Welcome,
+    Capabilities, ClientConfig, CloseCode, Closing, Credentials, DropReason, Dropped, Handled,
+    MAX_BODY_LEN, MessageOut, Notice, PeerId, TopicId, Welcome,
 };
 use waddell_tests::checks::{self, Call};
 use waddell_tests::vectors::Vectors;
@@ -257,6 +257,7 @@ fn config() -> impl Strategy<Value = ClientConfig> {
             silence_timeout,
             extension,
             resume: extension,
+            credentials: Credentials::None,
             addresses: 2,
             jitter_seed,
         },

@@ -7,7 +7,7 @@ use core::fmt;
 
 use js_sys::{Array, Math, Uint8Array};
 use waddell_core::{
-    Arrival, BodyTooLong, Client, ClientConfig, ClientEvent, ClientState, CloseReason,
+    Arrival, BodyTooLong, Client, ClientConfig, ClientEvent, ClientState, CloseReason, Credentials,
     DisconnectReason, Inbox, InboxConfig, Instant, MAX_BODY_LEN, MessageIn, MessageOut, Output,
     PeerId, SendError, TopicId,
 };
@@ -64,6 +64,7 @@ impl Driver {
             silence_timeout: None,
             extension: false,
             resume: false,
+            credentials: Credentials::None,
             addresses: 1,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
         };
@@ -304,6 +305,7 @@ impl Driver {
             | ClientEvent::NotExtended
             | ClientEvent::Renamed { .. }
             | ClientEvent::Restarting(_)
+            | ClientEvent::CredentialsDue
             | ClientEvent::Closing { .. } => Ok(()),
             ClientEvent::Disconnected { reason, retry_at } => {
                 let retry_in_ms = to_ms(retry_at - now());
@@ -316,7 +318,7 @@ impl Driver {
                 let handler_of_a_closed_client = self.handler.borrow_mut().take();
                 drop(handler_of_a_closed_client);
                 handler.closed(match reason {
-                    CloseReason::ByApplication => None,
+                    CloseReason::ByApplication | CloseReason::NoCredentials => None,
                     CloseReason::ByServer(code) => {
                         Some(self.disconnect_error(DisconnectReason::ClosedByServer(code)))
                     }
