@@ -45,6 +45,7 @@ pub struct Session {
 /// What a client that resumes is told about its connections before.
 #[derive(Debug)]
 struct AboutFormer {
+    /// At most [`MAX_ABOUT_FORMER`].
     dropped: Vec<Dropped>,
     handled: Handled,
 }
@@ -98,7 +99,10 @@ impl Session {
             // One HANDLED cannot say that some frames were lost and later ones were not. So the
             // client must have been told of the loss: it has, if it saw a later HANDLED.
             let knows_gap = !former.follows_gap || self.seen >= former.first;
-            let complete = are_all && knows_gap && former.verdicts.is_complete();
+            // A client that comes back again and again and never reads adds some each time.
+            let surplus = dropped.len().saturating_sub(MAX_ABOUT_FORMER);
+            dropped.drain(..surplus);
+            let complete = are_all && surplus == 0 && knows_gap && former.verdicts.is_complete();
             handled = Handled { upto: former.number, complete };
             self.watched = former.watched;
         }
@@ -129,7 +133,8 @@ impl Session {
 
     /// Returns how many bytes of memory the session holds, roughly.
     pub fn memory(&self) -> usize {
-        let entries = self.kept.len() + self.verdicts.entries().len();
+        let about_former = self.about_former.as_ref().map_or(0, |about| about.dropped.len());
+        let entries = self.kept.len() + self.verdicts.entries().len() + about_former;
         size_of::<Self>() + entries * size_of::<Dropped>() + self.watched.len() * PeerId::LEN
     }
 
@@ -306,6 +311,10 @@ pub(super) fn topic_of(payload: &[u8]) -> TopicId {
 /// Most peers that one connection may watch.
 const MAX_WATCHED: usize = 64;
 
+/// Most entries about former connections: what one was told and may not have got, and what one was
+/// not told yet.
+const MAX_ABOUT_FORMER: usize = 2 * MAX_ENTRIES;
+
 #[cfg(test)]
 mod tests {
     use alloc::vec;
@@ -441,6 +450,28 @@ mod tests {
         resumed.resume(None);
         let handled = Handled { upto: 8, complete: false };
         assert_eq!(Notice::decode(&notices(&resumed)[0]), Ok(Notice::Handled(handled)));
+    }
+
+    #[test]
+    fn a_client_that_resumes_again_and_again_and_reads_nothing_costs_bounded_memory() {
+        let granted = Capabilities::VERDICTS.with(Capabilities::RESUME);
+        let mut former = session(granted);
+        for round in 0..100 {
+            for _ in 0..2 * MAX_ENTRIES {
+                former.count();
+                let recipient = PeerId::from_bytes((former.number as u128).to_le_bytes());
+                former.dropped(recipient, TopicId(1), DropReason::UnknownRecipient);
+            }
+            assert!(former.memory() <= 2 * MAX_ABOUT_FORMER * size_of::<Dropped>());
+            let hello = Hello { first_number: former.number + 1, ..Hello::new(granted) };
+            let mut next = Session::new(&hello, granted);
+            next.resume(Some(former.split_off()));
+            let about = next.about_former.as_ref().unwrap();
+            let upto = 2 * MAX_ENTRIES as u64 * (round + 1);
+            let complete = about.dropped.len() < MAX_ABOUT_FORMER || round == 1;
+            assert_eq!(about.handled, Handled { upto, complete });
+            former = next;
+        }
     }
 
     #[test]
