@@ -5,9 +5,9 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use super::extension::Extension;
 use super::ice::IceServerList;
 use super::outcome::{Delivery, Ticket, Undelivered};
-use super::session::Extension;
 use crate::control::CloseCode;
 use crate::control::dropped::Dropped;
 use crate::control::notice::Restarting;

@@ -1,38 +1,20 @@
 //! The extension on the client's side: HELLO, WELCOME, and the numbers of frames.
 
 use alloc::vec::Vec;
-use core::fmt;
 use core::mem;
 use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::config::{ClientConfig, Credentials};
+use super::extension::Extension;
+use super::secret::Secret;
 use crate::control::Capabilities;
-use crate::control::hello::{Hello, NotResumed, ResumeWindows, Welcome, WelcomeRate};
+use crate::control::hello::{Hello, Welcome};
 use crate::control::request::Request;
 use crate::frame::PREFIX_LEN;
 use crate::message::HEADER_LEN;
 use crate::time::Instant;
-
-/// What the server of a connection grants, and its limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extension {
-    /// The version of the extension on this connection.
-    pub version: u8,
-    /// The parts of the extension that the client has.
-    pub granted: Capabilities,
-    /// Whether the client has kept the id of its connection before.
-    pub resumed: bool,
-    /// Why it has not, if it had asked for that.
-    pub not_resumed: Option<NotResumed>,
-    /// For how long the server resumes, if it does.
-    pub windows: Option<ResumeWindows>,
-    /// Longest payload of a frame that the server takes, in bytes.
-    pub max_payload: u16,
-    /// How fast the client may send, if the server has told.
-    pub rate: Option<WelcomeRate>,
-}
 
 /// What the client knows of the extension on the present connection, and over all of them.
 #[derive(Debug)]
@@ -69,16 +51,6 @@ pub(super) struct Session {
     seen: u64,
     /// Number of connections in a row that were lost soon after HELLO and without WELCOME.
     hung_up_on: u8,
-}
-
-/// A resume token or credentials.
-struct Secret(Vec<u8>);
-
-impl fmt::Debug for Secret {
-    /// Does not show it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }
 
 impl Session {

@@ -12,10 +12,18 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
+use super::bad_credentials::BadCredentials;
+use super::config::Credentials;
+use super::life::{MAX_RETRY_DELAY, RETRY_STEP, STABLE_AFTER};
+use super::outcome::Ticket;
+use super::output::CloseReason;
+use super::send_error::SendError;
+use super::watch_error::TooManyWatched;
 use super::*;
 use crate::id::TopicId;
-use crate::message::{BodyTooLong, MAX_BODY_LEN, PORTABLE_BODY_LEN};
+use crate::message::{BodyTooLong, MAX_BODY_LEN, MessageOut, PORTABLE_BODY_LEN};
 
 /// State, call, outputs in order, and the state after. It lists every combination, including
 /// those in which nothing happens.
