@@ -88,6 +88,19 @@ fn token_is_sent_with_the_numbers_and_what_was_seen() {
 }
 
 #[test]
+fn bad_network_does_not_cost_the_id() {
+    let mut client = resumable_client();
+    for _connection in 0..5 {
+        client.handle_disconnected(NOW);
+        client.retry_now(NOW);
+        client.handle_connected(NOW);
+        assert!(requests(&mut client).concat().contains("has_resume_token: true"));
+    }
+    receive(&mut client, [frame(2, b""), welcome(1, true)].concat());
+    assert_eq!(client.id(), Some(peer_id(1)));
+}
+
+#[test]
 fn resume_is_not_asked_for_by_default() {
     let mut client = Client::new(extended_config(), NOW);
     greet(&mut client, NOW);
