@@ -13,7 +13,7 @@ use crate::control::hello::{IceServers, Welcome};
 use crate::control::notice::{Closing, Notice};
 use crate::control::peer::PeerNotices;
 use crate::control::{Capabilities, CloseCode};
-use crate::id::PeerId;
+use crate::id::{PeerId, TopicId};
 use crate::time::Instant;
 
 impl Client {
@@ -46,8 +46,11 @@ impl Client {
             }
             Notice::Peers(notices) => self.handle_peers(notices),
             Notice::Renewed { id, resume_token } => {
-                if let Some(token) = resume_token {
-                    self.session.set_token(token);
+                match resume_token {
+                    Some(token) => self.session.set_token(token),
+                    // The present token is for an id that is no more.
+                    None if Some(id) != self.id() => self.session.forget_token(),
+                    None => {}
                 }
                 self.rename(id);
             }
@@ -126,8 +129,10 @@ impl Client {
         for entry in entries.iter().filter(|entry| entry.span > 0 && entry.count > 0) {
             self.checked.handle_dropped(&entry, &mut self.outputs);
             self.peers.handle_dropped(&entry);
-            // The application has not sent the probes.
-            if !(entry.topic == probe::TOPIC && Some(entry.recipient) == self.id()) {
+            // The application has sent neither probes nor control frames.
+            let is_probe = entry.topic == probe::TOPIC && Some(entry.recipient) == self.id();
+            let is_control = entry.topic == TopicId::CONTROL && entry.recipient.is_nil();
+            if !is_probe && !is_control {
                 self.emit(ClientEvent::Undelivered(entry));
             }
         }

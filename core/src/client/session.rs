@@ -109,6 +109,11 @@ impl Session {
         self.in_upgrade.then(|| body.to_vec())
     }
 
+    /// Returns whether HELLO is in the upgrade of the present dial.
+    pub(super) fn is_in_upgrade(&self) -> bool {
+        self.in_upgrade
+    }
+
     /// Records that the present dial has not brought HELLO to the server.
     pub(super) fn fail_upgrade(&mut self) {
         if mem::take(&mut self.in_upgrade) {
