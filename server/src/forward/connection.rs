@@ -39,7 +39,7 @@ use crate::admission::Admission;
 use crate::config::{ExtensionOptions, Timeouts};
 use crate::forward::away::Tidings;
 use crate::forward::extension;
-use crate::forward::link::extension::Estate;
+use crate::forward::link::extension::{Estate, Succession};
 use crate::forward::link::{Lost, Pushed};
 use crate::forward::peer::Peer;
 use crate::forward::proxy_watch::ProxyWatch;
@@ -552,9 +552,23 @@ impl Connection {
         }
     }
 
-    /// Closes the link, and unlists the peer: from then on no frame reaches it. If it may come
-    /// back, it is away from then on.
+    /// Closes the link, and unlists the peer: from then on no frame reaches it. If another
+    /// connection waits for its id, that one gets it. Otherwise the peer is away if it may come
+    /// back.
     fn give_up_id(&mut self, end: End) {
+        // A takeover may begin or end until the link is closed.
+        loop {
+            match self.try_give_up_id(end) {
+                Ok(()) | Err(Succession::Done) => return,
+                Err(Succession::To(successor)) => {
+                    self.hand_over_to(&successor);
+                }
+                Err(Succession::From) => self.take_late_inheritance(),
+            }
+        }
+    }
+
+    fn try_give_up_id(&mut self, end: End) -> Result<(), Succession<Peer>> {
         let Io { worker, registration, .. } = &mut self.io;
         let (id, peer) = (registration.id(), Arc::clone(registration.peer()));
         let shared = &worker.shared;
@@ -565,19 +579,20 @@ impl Connection {
             && !away_time.is_zero()
             && shared.shutdown.phase() < Phase::LastReads;
         if may_come_back {
-            let session = self.inbound.state.split_off_session();
-            let close = || peer.link().close_for_good();
-            let tidings = shared.away.add(id, session, shared.clock.now(), away_time, close);
+            let state = &mut self.inbound.state;
+            let close = || Ok((peer.link().close_for_good()?, state.split_off_session()));
+            let tidings = shared.away.add(id, shared.clock.now(), away_time, close)?;
             registration.end();
             worker.spread(&tidings);
-            return;
+            return Ok(());
         }
+        let Estate { watchers, .. } = peer.link().close_for_good()?;
         registration.end();
-        let Estate { watchers, .. } = peer.link().close_for_good();
-        // At a shutdown every peer loses its connection. A successor has all watchers.
+        // At a shutdown every peer loses its connection.
         let to = if end == End::Shutdown { Vec::new() } else { watchers.iter().collect() };
         let watched = self.inbound.state.watched().to_vec();
         worker.spread(&[Tidings { id, state: PeerState::Gone, to, watched }]);
+        Ok(())
     }
 }
 

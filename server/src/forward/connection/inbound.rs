@@ -164,6 +164,13 @@ impl Inbound {
         take_frames(&mut whole, state, &mut self.extended, bytes, peer, worker, counts)
     }
 
+    /// Drops the frames that were kept.
+    pub(super) fn drop_held(&mut self) {
+        if let Some(extended) = &mut self.extended {
+            extended.hold = None;
+        }
+    }
+
     fn hold(&self) -> Option<&Hold> {
         self.extended.as_ref()?.hold.as_ref()
     }
