@@ -370,18 +370,21 @@ impl Connection {
     ) -> Result<(), End> {
         let now = self.io.now();
         let mut counts = ReadCounts::new(now);
-        let mut taken = take(self, &mut counts);
-        while taken.is_ok() && self.inbound.has_request() {
-            taken = self.answer(&mut counts);
+        let taken = take(self, &mut counts);
+        // Also if the read has ended the connection: the frames before the end are handled.
+        let mut answered = Ok(());
+        while answered.is_ok() && self.inbound.has_request() {
+            answered = self.answer(&mut counts);
         }
         let budget = &self.io.worker.shared.partial_frames;
         let charged = self.inbound.charge_partial(&counts, budget, self.io.peer());
         counts.commit(&self.io.worker.metrics, self.io.peer());
+        self.tell_refusal();
         self.send_notices();
         if self.inbound.state.paused_until(now).is_some() {
             self.io.worker.metrics.peers_paused.add(1);
         }
-        taken.and(charged)
+        taken.and(answered).and(charged)
     }
 
     /// Answers a request after which frames are handled differently.

@@ -1,5 +1,6 @@
 //! New ids and new resume tokens for a client that stays connected.
 
+use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,12 +21,24 @@ impl Connection {
     /// frames after it, which bear the new id.
     pub(super) fn answer_renew(&mut self, counts: &mut ReadCounts) -> Result<(), End> {
         counts.control();
-        let may = self.inbound.extended.as_mut().is_some_and(|it| it.may_renew(counts.read_at));
-        if !may || !self.renew() {
-            let renewed = Notice::Renewed { id: self.io.id(), resume_token: None };
-            self.send_own(&renewed);
+        if !self.renew() {
+            self.refuse_renewal();
         }
         self.release(counts)
+    }
+
+    /// Tells the client that it gets no new id, if that is so: one answer to all its requests since
+    /// the last.
+    pub(super) fn tell_refusal(&mut self) {
+        if let Some(extended) = &mut self.inbound.extended
+            && mem::take(&mut extended.owes_refusal)
+        {
+            self.refuse_renewal();
+        }
+    }
+
+    fn refuse_renewal(&self) {
+        self.send_own(&Notice::Renewed { id: self.io.id(), resume_token: None });
     }
 
     /// Gives the client a new id. Returns whether it did.
