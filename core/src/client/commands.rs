@@ -52,6 +52,7 @@ impl Client {
         }
         let number = self.send_numbered(message)?;
         self.checked.set_now(now);
+        self.may_ask = true;
         Ok(self.checked.insert(number))
     }
 
@@ -116,6 +117,7 @@ impl Client {
         if self.session.is_open() {
             self.checked.set_now(now);
             self.session.find_extension();
+            self.may_ask = true;
         }
     }
 
@@ -130,6 +132,7 @@ impl Client {
     /// [`TooManyWatched`] if 64 other peers are watched.
     pub fn watch(&mut self, id: PeerId, now: Instant) -> Result<(), TooManyWatched> {
         self.peers.watch(id)?;
+        self.may_ask = true;
         self.checked.set_now(now);
         if self.has(Capabilities::PEERS) {
             self.transmit(peers::watch(id));

@@ -18,10 +18,12 @@ use crate::time::Instant;
 
 impl Client {
     /// Handles the answer to a probe. With verdicts it says less than they do.
+    #[inline(never)]
     pub(super) fn handle_probe(&mut self, number: u64) {
         if !self.session.is_emitted(number) {
             return;
         }
+        self.may_ask = true;
         if !self.session.has(Capabilities::VERDICTS) {
             self.checked.handle_probe(number, &mut self.outputs);
         }
@@ -30,7 +32,17 @@ impl Client {
         }
     }
 
-    pub(super) fn handle_notice(&mut self, notice: &Notice<'_>, now: Instant) {
+    /// Handles the body of a control frame. One that is unknown or malformed is ignored.
+    // Out of line, like the others below: messages pass by them.
+    #[inline(never)]
+    pub(super) fn handle_control(&mut self, body: &[u8], now: Instant) {
+        if let Ok(notice) = Notice::decode(body) {
+            self.may_ask = true;
+            self.handle_notice(&notice, now);
+        }
+    }
+
+    fn handle_notice(&mut self, notice: &Notice<'_>, now: Instant) {
         match *notice {
             Notice::Welcome(ref welcome) => self.handle_welcome(welcome, now),
             Notice::Closing(closing) => self.handle_closing(closing, now),
@@ -164,6 +176,7 @@ impl Client {
     }
 
     /// Asks what is to be asked: about peers, about lost messages, about checked ones.
+    #[inline(never)]
     pub(super) fn ask(&mut self) {
         let State::Ready { id, .. } = self.state else { return };
         for frame in self.peers.poll_requests().into_iter().flatten() {

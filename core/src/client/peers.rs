@@ -90,6 +90,8 @@ impl Peers {
 
     /// Records that a message was sent as the frame with that number, on a connection with
     /// notices.
+    // Out of line: most connections have no notices.
+    #[inline(never)]
     pub(super) fn handle_sent(&mut self, to: PeerId, number: u64) {
         if self.sent.len() == MAX_SENT {
             self.sent.pop_front();
