@@ -10,6 +10,7 @@
 // Environment: WADDELL_PROGRAMS is the folder of `waddell-server` (default: target/debug of the
 // repository).
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
@@ -18,7 +19,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { WebSocket, WebSocketServer } from "ws";
 
-import { Client } from "../pkg/inline/waddell.js";
+import { Client, WaddellError } from "../pkg/inline/waddell.js";
 
 export const pkg = resolve(import.meta.dirname, "../pkg");
 export const PEER = "00010203-0405-4607-8809-0a0b0c0d0e0f";
@@ -112,6 +113,14 @@ export async function withServer(onConnection, body) {
 export function connect(server, options) {
   return Client.connect(server.url ?? server, { WebSocket, ...options });
 }
+
+/** Asserts that a promise is rejected with an error of the package. */
+export const rejects = (promise, code) =>
+  assert.rejects(promise, (error) => error instanceof WaddellError && error.code === code);
+
+/** Asserts that a call throws an error of the package. */
+export const throws = (call, code) =>
+  assert.throws(call, (error) => error instanceof WaddellError && error.code === code);
 
 /** Resolves to the detail of the next event of a type. */
 export async function next(target, type) {
