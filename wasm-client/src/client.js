@@ -1,19 +1,26 @@
 // The public classes Client and Topic, with their events and promises.
 //
-// The protocol, the socket and the timer are in Rust (driver.rs). The classes below call a
-// `Driver`, and the `Driver` calls the methods of the handler that `Client` gives it.
+// The protocol is in Rust (driver.rs). The classes below call a `Driver`, and the `Driver` calls
+// the methods of the handler that `Client` gives it.
 
 import init from "./init.js";
+import { Socket } from "./socket.js";
 import { Driver, WaddellError } from "./wasm.js";
 
 // Only this module can call the constructors.
 const HERE = Symbol();
+
+/** Longest delay of `setTimeout`, 24.8 days; longer ones fire at once. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
 
 // A client lives until it is closed, even if the application holds no reference to it: its driver
 // holds the handler below, and the handler holds the client.
 export class Client extends EventTarget {
   #settings;
   #driver;
+  #socket; // the latest
+  #closeEvent; // its close event, until its loss is reported
+  #timer;
   #topics = new Map();
   #id = null;
   #state = "connecting";
@@ -36,13 +43,7 @@ export class Client extends EventTarget {
     this.#connecting = connecting;
     this.#removeListeners = this.#addListeners(settings.signal);
     this.#driver = new Driver(
-      {
-        dial: () => this.#dial(),
-        connected: (id) => this.#connected(id),
-        message: (topic, message) => offer(this.#topics.get(topic), message),
-        disconnected: (error, retryInMs) => this.#disconnected(error, retryInMs),
-        closed: (lastError) => this.#closed(lastError),
-      },
+      this.#handler(),
       settings.reconnectAttempts,
       settings.connectTimeoutMs,
       settings.keepAliveMs,
@@ -78,11 +79,31 @@ export class Client extends EventTarget {
 
   // Called by the driver ----------------------------------------------------------------------
 
+  #handler() {
+    const client = this;
+    return {
+      dial: () => this.#dial(),
+      transmit: (bytes) => this.#socket.send(bytes),
+      hangUp: () => this.#socket?.hangUp(), // there is none if the constructor threw
+      get bufferedAmount() {
+        return client.#socket.bufferedAmount;
+      },
+      setTimer: (delayMs) => this.#setTimer(delayMs),
+      connected: (id) => this.#connected(id),
+      message: (topic, message) => offer(this.#topics.get(topic), message),
+      disconnected: (...reason) => this.#disconnected(...reason),
+      closed: (...reason) => this.#closed(...reason),
+    };
+  }
+
   #dial() {
     this.#enter("connecting");
     const { WebSocket, url, protocols } = this.#settings;
     try {
-      return new WebSocket(url, protocols);
+      this.#socket = new Socket(new WebSocket(url, protocols), this.#driver, (closeEvent) => {
+        this.#closeEvent = closeEvent;
+        this.#driver.lost();
+      });
     } catch (cause) {
       this.#closeError = new WaddellError(
         "websocket-refused",
@@ -100,17 +121,25 @@ export class Client extends EventTarget {
     this.#connecting.resolve(this);
   }
 
-  #disconnected(error, retryInMs) {
+  #setTimer(delayMs) {
+    clearTimeout(this.#timer);
+    if (delayMs === Infinity) return;
+    this.#timer = setTimeout(() => this.#driver.timerFired(), Math.min(delayMs, MAX_DELAY_MS));
+  }
+
+  #disconnected(code, message, retryInMs) {
+    const error = this.#lossOf(code, message);
     this.#id = null;
     this.#enter("waiting");
     this.#emit("error", { code: error.code, error, retryInMs });
   }
 
-  /** `lastError` is that of the last attempt, if no attempt is left. */
-  #closed(lastError) {
+  /** `code` and `message` are about the last attempt, if no attempt is left. */
+  #closed(code, message) {
     this.#id = null;
+    this.#setTimer(Infinity);
     this.#removeListeners();
-    const error = this.#closeError ?? (lastError ? connectFailed(lastError) : null);
+    const error = this.#closeError ?? (code ? connectFailed(this.#lossOf(code, message)) : null);
     this.#connecting.reject(error ?? new WaddellError("closed", "the client was closed"));
     this.#enter("closed");
     for (const topic of this.#topics.values()) end(topic);
@@ -118,6 +147,13 @@ export class Client extends EventTarget {
   }
 
   // -------------------------------------------------------------------------------------------
+
+  /** Returns the error of a socket's loss. */
+  #lossOf(code, message) {
+    const closeEvent = this.#closeEvent;
+    this.#closeEvent = undefined;
+    return disconnectError(code, message, closeEvent);
+  }
 
   #enter(state) {
     if (this.#state === state) return;
@@ -191,7 +227,7 @@ export class Topic extends EventTarget {
   }
 
   get lost() {
-    return this.#driver.lost(this.#number);
+    return this.#driver.lostMessages(this.#number);
   }
 
   send(peerId, body) {
@@ -386,6 +422,30 @@ async function unlessAborted(signal, start) {
     signal.removeEventListener("abort", abort);
   }
   if (signal.aborted) throw abortedBy(signal);
+}
+
+/**
+ * Makes the error of a dial that failed or a connection that ended. `event` is the WebSocket's
+ * close event, if there was one.
+ */
+function disconnectError(code, message, event) {
+  if (event?.isBlocked) {
+    return new WaddellError(
+      code,
+      `${message}: the browser blocked the address; ` +
+        "does the page's content security policy allow it in connect-src?",
+    );
+  }
+  const { code: closeCode, reason } = event ?? {};
+  // WebSocket implementations report 1005, 1006 and 1015 if the server has sent no code.
+  const wasSent = closeCode >= 1000 && ![1005, 1006, 1015].includes(closeCode);
+  if (!wasSent) return new WaddellError(code, message);
+  const closeReason = String(reason ?? "");
+  const why = closeReason && `: ${closeReason}`;
+  return new WaddellError(code, `${message}: the server closed it with code ${closeCode}${why}`, {
+    closeCode,
+    closeReason,
+  });
 }
 
 function connectFailed(cause) {

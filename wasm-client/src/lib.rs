@@ -3,12 +3,12 @@
 //! ```text
 //!   waddell.js   the package's module, and a map of the other JavaScript files
 //!   client.js    the public classes Client and Topic
+//!   socket.js    one WebSocket, whose events go to a driver
 //!   init.js      starts the WebAssembly module
 //!   imports.js   what Rust imports; the public class WaddellError
 //!   lib.rs       bindings between JavaScript and Rust
 //!   driver.rs    the core's client and inbox, driven by a socket and a timer
-//!   socket.rs    one WebSocket and its callbacks
-//!   timer.rs     one timeout, and the clock
+//!   clock.rs     the clock
 //! ```
 //!
 //! The public classes are written in JavaScript, because classes in Rust cannot extend
@@ -20,16 +20,14 @@
 
 extern crate alloc;
 
+mod clock;
 mod driver;
-mod socket;
-mod timer;
 
-use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 use js_sys::{Array, Uint8Array};
 use waddell_core::{MessageIn, PeerId, TopicId};
 use wasm_bindgen::prelude::*;
-use web_sys::WebSocket;
 
 use crate::driver::{Config, Driver};
 
@@ -61,20 +59,28 @@ extern "C" {
     /// Makes an application's message object.
     fn received(from: &str, topic: u16, body: Uint8Array) -> JsValue;
 
-    /// Makes the error of a dial that failed or a connection that ended.
-    #[wasm_bindgen(js_name = disconnectError)]
-    pub(crate) fn disconnect_error(
-        code: &str,
-        message: &str,
-        close_event: &JsValue,
-    ) -> WaddellError;
-
-    /// A `Client`'s callbacks for its driver. The driver calls them without holding a borrow, so
-    /// each may call the driver again.
+    /// What a driver calls: the transport, the timer, and a `Client`'s callbacks. The driver holds
+    /// no borrow then, so each of them may call the driver again.
     pub type Handler;
 
+    /// Makes a WebSocket, which reports to the driver. Throws if it refuses the address.
     #[wasm_bindgen(method, catch)]
-    pub(crate) fn dial(this: &Handler) -> Result<WebSocket, JsValue>;
+    pub(crate) fn dial(this: &Handler) -> Result<(), JsValue>;
+
+    /// Sends bytes, which are valid during the call only.
+    #[wasm_bindgen(method)]
+    pub(crate) fn transmit(this: &Handler, bytes: &[u8]);
+
+    #[wasm_bindgen(method, js_name = hangUp)]
+    pub(crate) fn hang_up(this: &Handler);
+
+    /// Returns how many bytes wait in the socket.
+    #[wasm_bindgen(method, getter, js_name = bufferedAmount)]
+    pub(crate) fn buffered_amount(this: &Handler) -> f64;
+
+    /// Sets when to call `timerFired`, in place of an earlier time. Infinity: never.
+    #[wasm_bindgen(method, js_name = setTimer)]
+    pub(crate) fn set_timer(this: &Handler, delay_ms: f64);
 
     #[wasm_bindgen(method, catch)]
     pub(crate) fn connected(this: &Handler, id: &str) -> Result<(), JsValue>;
@@ -83,17 +89,23 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     pub(crate) fn message(this: &Handler, topic: u16, message: JsValue) -> Result<bool, JsValue>;
 
+    /// Reports a dial that failed or a connection that ended.
     #[wasm_bindgen(method, catch)]
     pub(crate) fn disconnected(
         this: &Handler,
-        error: WaddellError,
+        code: &str,
+        message: &str,
         retry_in_ms: f64,
     ) -> Result<(), JsValue>;
 
-    /// Reports the close. `last_error` is the last attempt's, and absent if the application
-    /// closed the client.
+    /// Reports the close. `code` and `message` are about the last attempt, and absent if the
+    /// application closed the client.
     #[wasm_bindgen(method, catch)]
-    pub(crate) fn closed(this: &Handler, last_error: Option<WaddellError>) -> Result<(), JsValue>;
+    pub(crate) fn closed(
+        this: &Handler,
+        code: Option<&str>,
+        message: Option<&str>,
+    ) -> Result<(), JsValue>;
 }
 
 /// A handle of a driver for `client.js`.
@@ -102,7 +114,7 @@ extern "C" {
 /// any of them at any time.
 #[wasm_bindgen(js_name = Driver, skip_typescript)]
 #[derive(Debug)]
-pub struct DriverHandle(Rc<Driver>);
+pub struct DriverHandle(Driver);
 
 #[wasm_bindgen(js_class = Driver)]
 impl DriverHandle {
@@ -123,6 +135,27 @@ impl DriverHandle {
     /// Dials for the first time.
     pub fn start(&self) {
         self.0.drain();
+    }
+
+    /// Handles the socket's open event.
+    pub fn opened(&self) {
+        self.0.step(waddell_core::Client::handle_connected);
+    }
+
+    /// Handles bytes that the socket has received.
+    pub fn received(&self, mut bytes: Vec<u8>) {
+        self.0.step(|client, now| client.handle_bytes(&mut bytes, now));
+    }
+
+    /// Handles the loss of the socket, be it open or not.
+    pub fn lost(&self) {
+        self.0.step(waddell_core::Client::handle_disconnected);
+    }
+
+    /// Handles the timer. It may be early.
+    #[wasm_bindgen(js_name = timerFired)]
+    pub fn timer_fired(&self) {
+        self.0.timer_fired();
     }
 
     /// Sends a message whose body is `parts` joined.
@@ -146,8 +179,9 @@ impl DriverHandle {
     }
 
     /// Returns how many messages of an open topic were dropped because it was full.
-    pub fn lost(&self, topic: u16) -> f64 {
-        self.0.lost(TopicId(topic)) as f64
+    #[wasm_bindgen(js_name = lostMessages)]
+    pub fn lost_messages(&self, topic: u16) -> f64 {
+        self.0.lost_messages(TopicId(topic)) as f64
     }
 
     /// Dials at once if the client is waiting to dial.

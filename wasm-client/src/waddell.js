@@ -2,6 +2,7 @@
 //
 //   waddell.js       what applications import
 //     client.js      Client and Topic
+//       socket.js    one WebSocket
 //     init.js        starts the wasm module, once
 //       load.js      finds the wasm module; one for each folder of the package
 //     wasm.js        bindings to the wasm module, by wasm-bindgen
