@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, watch};
-use waddell_core::{PeerId, TopicId};
+use waddell_core::{Extension, PeerId, TopicId};
 
 use crate::config::ClientConfig;
 use crate::driver::{Driver, Shared};
 use crate::error::{CloseError, ConnectError, NotSent};
 use crate::handle::Handle;
 use crate::inbox::SharedInbox;
+use crate::notices::{NoticeSender, Notices};
 use crate::queue::queue;
 use crate::state::{Closed, State};
 use crate::topic::Topic;
@@ -51,18 +52,23 @@ impl Client {
         let dialer = Arc::new(config.into_dialer()?);
 
         let inbox = Arc::new(SharedInbox::new(inbox_config));
+        let notices = Arc::new(NoticeSender::new());
         let (state_sender, state) = watch::channel(State::Connecting);
+        let (extension_sender, extension) = watch::channel(None);
         let close = Arc::new(Notify::new());
         let closed = Arc::new(OnceLock::new());
         let shared = Shared {
             queue: queue_receiver,
             inbox: Arc::clone(&inbox),
+            notices: Arc::clone(&notices),
             state: state_sender,
+            extension: extension_sender,
             close: Arc::clone(&close),
             closed: Arc::clone(&closed),
             on_id,
         };
-        let client = Self { handle: Arc::new(Handle { queue, inbox, state, close, closed }) };
+        let handle = Handle { queue, inbox, notices, state, extension, close, closed };
+        let client = Self { handle: Arc::new(handle) };
         let server = dialer.to_string();
         tokio::spawn(Driver::new(core_config, dialer, shared).run());
 
@@ -97,6 +103,28 @@ impl Client {
     /// alone and can miss earlier ones; [`ClientConfig::on_id`] is called with every id.
     pub fn watch(&self) -> watch::Receiver<State> {
         self.handle.state.clone()
+    }
+
+    /// Returns what the server grants on the present connection and its limits. `None` if there is
+    /// no connection, or the server does not speak the extension of the protocol. Its answer comes
+    /// a moment after the connection: await it with [`watch_extension`](Self::watch_extension).
+    pub fn extension(&self) -> Option<Extension> {
+        *self.handle.extension.borrow()
+    }
+
+    /// Returns a receiver of [`extension`](Self::extension).
+    pub fn watch_extension(&self) -> watch::Receiver<Option<Extension>> {
+        self.handle.extension.clone()
+    }
+
+    /// Returns the notices of the server from here on, such as messages that it dropped. A server
+    /// that does not speak the extension of the protocol sends none.
+    ///
+    /// Each stream keeps 256 notices for its reader. If more come, it drops the oldest, and says so
+    /// with [`Notice::Missed`](crate::Notice::Missed). It ends when the client is closed, and does
+    /// not keep the client open.
+    pub fn notices(&self) -> Notices {
+        self.handle.notices.subscribe()
     }
 
     /// Opens a topic, or returns another handle of it. Messages that arrived before are kept, up to

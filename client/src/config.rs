@@ -38,6 +38,7 @@ pub struct ClientConfig {
     connect_timeout: Option<Duration>,
     keep_alive_interval: Option<Duration>,
     silence_timeout: Option<Duration>,
+    extension: bool,
     pub(crate) inbox: InboxConfig,
     pub(crate) outgoing_capacity: usize,
     pub(crate) on_id: Option<OnId>,
@@ -133,6 +134,15 @@ impl ClientConfig {
         self
     }
 
+    /// Whether to speak the extension of the protocol with servers that do. The client's first
+    /// frame is then HELLO, which other servers ignore; it delays nothing. If a server hangs up on
+    /// it twice in a row, every other dial goes without. Default true.
+    #[must_use]
+    pub fn extension(mut self, extension: bool) -> Self {
+        self.extension = extension;
+        self
+    }
+
     /// Limits of received messages that wait for the application. Default 1 MiB for each open
     /// topic, and 1 MiB for all other topics together.
     #[must_use]
@@ -164,6 +174,7 @@ impl ClientConfig {
             connect_timeout: self.connect_timeout,
             keep_alive_interval: self.keep_alive_interval.map(|it| it.max(MIN_INTERVAL)),
             silence_timeout: self.silence_timeout.map(|it| it.max(MIN_INTERVAL)),
+            extension: self.extension,
             jitter_seed: seed,
         }
     }
@@ -186,6 +197,7 @@ impl ClientConfig {
             connect_timeout: core.connect_timeout,
             keep_alive_interval: core.keep_alive_interval,
             silence_timeout: Some(DEFAULT_SILENCE_TIMEOUT),
+            extension: core.extension,
             inbox: InboxConfig::default(),
             outgoing_capacity: DEFAULT_OUTGOING_CAPACITY,
             on_id: None,
@@ -225,6 +237,7 @@ impl fmt::Debug for ClientConfig {
             .field("connect_timeout", &self.connect_timeout)
             .field("keep_alive_interval", &self.keep_alive_interval)
             .field("silence_timeout", &self.silence_timeout)
+            .field("extension", &self.extension)
             .field("inbox", &self.inbox)
             .field("outgoing_capacity", &self.outgoing_capacity)
             .finish_non_exhaustive()

@@ -7,14 +7,19 @@ use std::sync::{Arc, OnceLock};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
-use waddell_core::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output, PeerId};
+use waddell_core::{
+    ClientEvent, ClientState, CloseReason, DisconnectReason, Extension, MessageOut, Output, PeerId,
+    Undelivered,
+};
 
+use crate::checks::{Checks, Reply};
 use crate::connection::Connection;
 use crate::dial::Dialer;
 use crate::error::CloseError;
 use crate::inbox::SharedInbox;
+use crate::notices::{Notice, NoticeSender};
 use crate::queue::{Command, QueueReceiver};
-use crate::state::{Closed, Disconnected, State};
+use crate::state::{Closed, Disconnected, ServerClosing, State};
 use crate::transport::BoxedStream;
 
 /// Called with every new id.
@@ -35,6 +40,7 @@ pub(crate) struct Driver {
     lost: Option<Disconnected>,
     /// Whether a connected client is being closed: the next hang-up sends the unsent bytes.
     closing: bool,
+    checks: Checks,
     shared: Shared,
 }
 
@@ -42,7 +48,9 @@ pub(crate) struct Driver {
 pub(crate) struct Shared {
     pub(crate) queue: QueueReceiver,
     pub(crate) inbox: Arc<SharedInbox>,
+    pub(crate) notices: Arc<NoticeSender>,
     pub(crate) state: watch::Sender<State>,
+    pub(crate) extension: watch::Sender<Option<Extension>>,
     pub(crate) close: Arc<Notify>,
     /// How closing the client ended. Set before the state's sender is dropped.
     pub(crate) closed: Arc<OnceLock<Result<(), CloseError>>>,
@@ -80,6 +88,7 @@ impl Driver {
             has_sent: false,
             lost: None,
             closing: false,
+            checks: Checks::default(),
             shared,
         }
     }
@@ -145,18 +154,41 @@ impl Driver {
     }
 
     fn handle_command(&mut self, command: Command) {
-        let is_message = matches!(command, Command::Send(_));
-        let result = match command {
+        let is_message = command.is_message();
+        let sent = match command {
             Command::Send(message) => self.core.send(&message),
+            Command::SendChecked(message, reply) => return self.send_checked(&message, reply),
             Command::KeepAlive => self.core.send_keep_alive(),
         };
-        if let Err(error) = result {
-            tracing::debug!(%error, "not sent");
-        } else if is_message {
-            self.has_sent = true;
-            self.lost = None;
+        match sent {
+            Ok(()) if is_message => self.note_sent(),
+            Ok(()) => {}
+            Err(error) => tracing::debug!(%error, "not sent"),
         }
         self.handle_outputs();
+    }
+
+    fn send_checked(&mut self, message: &MessageOut, reply: Reply) {
+        if reply.is_cancelled() {
+            return;
+        }
+        match self.core.send_checked(message, now(self.epoch)) {
+            Ok(ticket) => {
+                self.checks.insert(ticket, reply);
+                self.note_sent();
+            }
+            // The application sends it again, if it still wants to.
+            Err(error) => {
+                tracing::debug!(%error, "not sent");
+                reply.send(Err(Undelivered::NotHandled));
+            }
+        }
+        self.handle_outputs();
+    }
+
+    fn note_sent(&mut self) {
+        self.has_sent = true;
+        self.lost = None;
     }
 
     /// Sends the accepted messages, if there is a connection, and closes the client.
@@ -170,7 +202,7 @@ impl Driver {
         }
         let mut messages = 0;
         while let Some(command) = self.shared.queue.try_recv() {
-            messages += usize::from(matches!(command, Command::Send(_)));
+            messages += usize::from(command.is_message());
         }
         let lost = self.lost.take();
         match lost {
@@ -227,11 +259,26 @@ impl Driver {
                 }
                 self.shared.state.send_replace(State::Ready { id });
             }
+            ClientEvent::Extended(extension) => {
+                tracing::debug!(server = %self.dialer, ?extension, "extended");
+                self.shared.extension.send_replace(Some(extension));
+            }
             ClientEvent::Message(message) => self.shared.inbox.push(message),
+            ClientEvent::Checked { ticket, outcome } => self.checks.decide(ticket, outcome),
+            ClientEvent::Undelivered(dropped) => {
+                tracing::debug!(?dropped, "the server dropped messages");
+                self.shared.notices.send(Notice::Undelivered(dropped));
+            }
+            ClientEvent::Closing { code, reason } => {
+                let closing = ServerClosing::new(code, &reason);
+                let error = io::Error::new(io::ErrorKind::ConnectionAborted, closing);
+                self.error = Some(Arc::new(error));
+            }
             ClientEvent::Disconnected { reason, retry_at } => {
                 let reason = self.disconnected(reason);
                 tracing::info!(server = %self.dialer, %reason, "disconnected");
                 let retry_at = self.epoch + retry_at.elapsed_since_epoch();
+                self.shared.extension.send_replace(None);
                 self.shared.state.send_replace(State::Waiting { reason, retry_at });
             }
             ClientEvent::Closed { reason } => {
@@ -242,9 +289,11 @@ impl Driver {
                     CloseReason::ByApplication => Closed::ByApplication,
                 };
                 tracing::info!(server = %self.dialer, %reason, "closed");
+                self.shared.extension.send_replace(None);
                 self.shared.state.send_replace(State::Closed { reason });
                 self.shared.queue.close();
                 self.shared.inbox.close();
+                self.shared.notices.close();
             }
         }
     }
@@ -297,6 +346,7 @@ impl Drop for Shared {
             }
         });
         self.inbox.close();
+        self.notices.close();
     }
 }
 

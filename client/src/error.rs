@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 
-use waddell_core::BodyTooLong;
+use waddell_core::{BodyTooLong, DropReason, Undelivered};
 
 use crate::state::{Closed, Disconnected};
 use crate::tls::CertificateError;
@@ -92,4 +92,29 @@ pub enum SendError {
     /// The body is longer than a frame can carry.
     #[error(transparent)]
     BodyTooLong(#[from] BodyTooLong),
+}
+
+/// Why a checked message was not delivered, or may not have been.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckedSendError {
+    /// The client is closed for good. The message may have been sent before.
+    #[error(transparent)]
+    Closed(Closed),
+    /// The body is longer than a frame can carry. Nothing was sent.
+    #[error(transparent)]
+    BodyTooLong(#[from] BodyTooLong),
+    /// The server dropped the message, or the connection was lost.
+    #[error(transparent)]
+    Undelivered(#[from] Undelivered),
+}
+
+impl CheckedSendError {
+    /// Returns why the server dropped the message; `None` if it is not known that it did.
+    pub fn drop_reason(&self) -> Option<DropReason> {
+        match self {
+            Self::Undelivered(Undelivered::Dropped(reason)) => Some(*reason),
+            Self::Undelivered(_) | Self::Closed(_) | Self::BodyTooLong(_) => None,
+        }
+    }
 }

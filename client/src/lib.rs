@@ -29,6 +29,8 @@
 //! - While the client dials again, accepted messages are queued, up to a limit.
 //! - A message that was being written when the connection broke is not sent again.
 //! - Messages to one peer keep their order.
+//! - [`Topic::send_checked`] tells what became of a message, and [`Client::notices`] which
+//!   messages the server dropped.
 //! - A full topic drops and counts the messages that do not fit. Other topics are not affected.
 //!
 //! # Structure
@@ -43,6 +45,7 @@
 //!   byte stream        TCP, TLS, WebSocket, or a stream that the caller dials
 //! ```
 
+mod checks;
 mod client;
 mod config;
 mod connection;
@@ -52,6 +55,7 @@ mod error;
 mod handle;
 mod inbox;
 mod manager;
+mod notices;
 mod queue;
 mod state;
 mod tls;
@@ -61,13 +65,15 @@ mod url;
 
 pub use client::Client;
 pub use config::ClientConfig;
-pub use error::{CloseError, ConnectError, NotSent, SendError};
+pub use error::{CheckedSendError, CloseError, ConnectError, NotSent, SendError};
 pub use manager::ClientManager;
+pub use notices::{Notice, Notices};
 pub use state::{Closed, Disconnected, State};
 pub use tls::CertificateError;
 pub use topic::Topic;
 pub use url::{ParseServerUrlError, Scheme, ServerUrl};
 pub use waddell_core::{
-    BodyTooLong, DisconnectReason, InboxConfig, MAX_BODY_LEN, MessageIn, PORTABLE_BODY_LEN,
-    ParsePeerIdError, PeerId, TopicId,
+    BodyTooLong, Capabilities, CloseCode, Delivery, DisconnectReason, DropReason, Dropped,
+    Extension, InboxConfig, MAX_BODY_LEN, MessageIn, PORTABLE_BODY_LEN, ParsePeerIdError, PeerId,
+    TopicId, Undelivered, WelcomeRate,
 };

@@ -11,65 +11,40 @@
 //!      now >= at
 //! ```
 
+mod checked;
+pub(crate) mod config;
+mod jitter;
+mod notices;
+pub(crate) mod outcome;
+pub(crate) mod output;
+mod probe;
+pub(crate) mod send_error;
+pub(crate) mod session;
 mod silence;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::fmt;
+use core::mem;
 use core::time::Duration;
 
 use bytes::Bytes;
 
-use silence::{Silence, Verdict, is_probe, probe};
+use checked::Checked;
+use config::ClientConfig;
+use jitter::Jitter;
+use outcome::Ticket;
+use output::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output};
+use probe::Probe;
+use send_error::SendError;
+use session::{Extension, Session};
+use silence::{Silence, Verdict};
 
+use crate::control::control_body;
+use crate::control::notice::Notice;
 use crate::frame::FrameDecoder;
 use crate::id::PeerId;
-use crate::message::{BodyTooLong, KEEP_ALIVE_FRAME, MessageIn, MessageOut};
+use crate::message::{KEEP_ALIVE_FRAME, MessageIn, MessageOut};
 use crate::time::Instant;
-
-/// Options of a [`Client`]: when it dials, gives up and sends keep-alive frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientConfig {
-    /// Number of dials after a failed one before the client gives up. 0: none. `u32::MAX`: no
-    /// limit. The client always dials again after it loses a connection that was ready.
-    /// Default 10, about 5 s of waiting. Source: waddell `ClientConfig.ReconnectAttempts`.
-    pub reconnect_attempts: u32,
-    /// Longest time from a dial to the greeting before the attempt counts as failed.
-    /// `None`: no limit. Default 10 s.
-    pub connect_timeout: Option<Duration>,
-    /// Interval of keep-alive frames while ready. `None`, the default: only
-    /// [`Client::send_keep_alive`] sends them. Zero means `None`, because a driver would do
-    /// nothing but send them.
-    pub keep_alive_interval: Option<Duration>,
-    /// Longest time without a byte from the server before the connection counts as lost. `None`,
-    /// the default: no limit. Zero means `None`, as above.
-    ///
-    /// After half of it the client sends a probe: a message to itself on topic 0xFFFE, which every
-    /// server returns, and which the application does not see.
-    pub silence_timeout: Option<Duration>,
-    /// Seed of the random part of waiting times. Must differ between clients: take it from the
-    /// system's entropy.
-    pub jitter_seed: u64,
-}
-
-impl ClientConfig {
-    fn next_keep_alive(&self, now: Instant) -> Option<Instant> {
-        let interval = self.keep_alive_interval.filter(|interval| !interval.is_zero())?;
-        now.checked_add(interval)
-    }
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        Self {
-            reconnect_attempts: 10,
-            connect_timeout: Some(Duration::from_secs(10)),
-            keep_alive_interval: None,
-            silence_timeout: None,
-            jitter_seed: 0,
-        }
-    }
-}
 
 /// The client's side of the protocol, including its reconnect policy.
 ///
@@ -87,12 +62,14 @@ pub struct Client {
     /// dials to a server that greets and closes at once; else they would be a tight loop.
     short_lived: u32,
     jitter: Jitter,
+    session: Session,
+    checked: Checked,
 }
 
 #[derive(Debug)]
 enum State {
     Dialing { attempt: u32, deadline: Option<Instant> },
-    AwaitingId { attempt: u32, deadline: Option<Instant> },
+    AwaitingId { attempt: u32, since: Instant, deadline: Option<Instant> },
     Ready { id: PeerId, since: Instant, keep_alive_at: Option<Instant>, silence: Silence },
     Waiting { attempt: u32, until: Instant },
     Closed,
@@ -108,15 +85,19 @@ impl Client {
             outputs: VecDeque::new(),
             short_lived: 0,
             jitter: Jitter(config.jitter_seed),
+            session: Session::new(),
+            checked: Checked::new(),
         };
         client.dial(0, now);
         client
     }
 
     /// Reports that the transport is connected: bytes can flow both ways.
-    pub fn handle_connected(&mut self, _now: Instant) {
+    pub fn handle_connected(&mut self, now: Instant) {
         if let State::Dialing { attempt, deadline } = self.state {
-            self.state = State::AwaitingId { attempt, deadline };
+            self.state = State::AwaitingId { attempt, since: now, deadline };
+            let hello = self.session.begin(self.config.extension);
+            self.outputs.extend(hello.map(Output::Transmit));
         }
     }
 
@@ -125,16 +106,28 @@ impl Client {
         if let State::Ready { silence, .. } = &mut self.state {
             *silence = Silence::begin(&self.config, now);
         }
-        while matches!(self.state, State::AwaitingId { .. } | State::Ready { .. }) {
+        self.checked.set_now(now);
+        // It is put back, unless the connection ends.
+        let mut decoder = mem::take(&mut self.decoder);
+        while self.is_connected() {
             // The decoder takes every length, so its error cannot occur.
-            let Ok(Some(frame)) = self.decoder.next_frame(&mut input) else { return };
+            let Ok(Some(frame)) = decoder.next_frame(&mut input) else { break };
+            if let Some(body) = control_body(frame.payload())
+                && self.session.said_hello()
+            {
+                // A kind that is unknown or malformed is ignored.
+                if let Ok(notice) = Notice::decode(body) {
+                    self.handle_notice(&notice, now);
+                }
+                continue;
+            }
             match MessageIn::decode(frame.payload()) {
                 Ok(message) => self.handle_message(message, now),
-                Err(_short) => {
-                    self.outputs.push_back(Output::HangUp);
-                    self.lose(DisconnectReason::ServerMisbehaved, now);
-                }
+                Err(_short) => self.hang_up(DisconnectReason::ServerMisbehaved, now),
             }
+        }
+        if self.is_connected() {
+            self.decoder = decoder;
         }
     }
 
@@ -156,21 +149,25 @@ impl Client {
         }
         match &mut self.state {
             State::Dialing { .. } | State::AwaitingId { .. } => {
-                self.outputs.push_back(Output::HangUp);
-                self.lose(DisconnectReason::TimedOut, now);
+                self.hang_up(DisconnectReason::TimedOut, now);
             }
             State::Ready { id, keep_alive_at, silence, .. } => {
-                if keep_alive_at.is_some_and(|at| now >= at) {
+                let id = *id;
+                let keep_alive = keep_alive_at.is_some_and(|at| now >= at);
+                if keep_alive {
                     *keep_alive_at = self.config.next_keep_alive(now);
-                    self.outputs.push_back(Output::Transmit(Bytes::from_static(KEEP_ALIVE_FRAME)));
                 }
-                match silence.handle_timeout(&self.config, now) {
+                let verdict = silence.handle_timeout(&self.config, now);
+                if keep_alive {
+                    self.transmit(Bytes::from_static(KEEP_ALIVE_FRAME));
+                }
+                self.checked.handle_timeout(now);
+                match verdict {
                     Verdict::Wait => {}
-                    Verdict::Probe => self.outputs.push_back(Output::Transmit(probe(*id))),
-                    Verdict::Lost => {
-                        self.outputs.push_back(Output::HangUp);
-                        self.lose(DisconnectReason::Silent, now);
+                    Verdict::Probe => {
+                        self.transmit(Probe::Silence.encode(id));
                     }
+                    Verdict::Lost => self.hang_up(DisconnectReason::Silent, now),
                 }
             }
             State::Waiting { attempt, .. } => {
@@ -187,11 +184,32 @@ impl Client {
     ///
     /// [`SendError`] if the client is not ready or the body is too long; nothing is sent then.
     pub fn send(&mut self, message: &MessageOut) -> Result<(), SendError> {
-        self.check_ready()?;
-        let mut frame = Vec::with_capacity(message.frame_len());
-        message.encode(&mut frame)?;
-        self.outputs.push_back(Output::Transmit(frame.into()));
-        Ok(())
+        self.send_numbered(message).map(|_number| ())
+    }
+
+    /// Sends a message like [`send`](Self::send), and asks the server what became of it. The answer
+    /// is a [`ClientEvent::Checked`] with the returned ticket. It always comes, at the latest when
+    /// the connection is lost.
+    ///
+    /// A server without verdicts is asked with a message of the client to itself, on topic 0xFFFE:
+    /// it handles frames in order, so it has handled the checked message when that comes back. The
+    /// outcome is [`Delivery::Sent`](crate::Delivery::Sent) then.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the client is not ready, the body is too long, or too many messages have no
+    /// outcome yet; nothing is sent then.
+    pub fn send_checked(
+        &mut self,
+        message: &MessageOut,
+        now: Instant,
+    ) -> Result<Ticket, SendError> {
+        if self.checked.is_full() {
+            return Err(SendError::TooManyChecked);
+        }
+        let number = self.send_numbered(message)?;
+        self.checked.set_now(now);
+        Ok(self.checked.insert(number))
     }
 
     /// Sends a keep-alive frame. It keeps the path open, and the server never answers it.
@@ -201,7 +219,7 @@ impl Client {
     /// [`SendError`] if the client is not ready; nothing is sent then.
     pub fn send_keep_alive(&mut self) -> Result<(), SendError> {
         self.check_ready()?;
-        self.outputs.push_back(Output::Transmit(Bytes::from_static(KEEP_ALIVE_FRAME)));
+        self.transmit(Bytes::from_static(KEEP_ALIVE_FRAME));
         Ok(())
     }
 
@@ -227,6 +245,9 @@ impl Client {
 
     /// Returns what the driver must do next; `None` if there is nothing more to do yet.
     pub fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            self.ask();
+        }
         self.outputs.pop_front()
     }
 
@@ -235,7 +256,8 @@ impl Client {
         match self.state {
             State::Dialing { deadline, .. } | State::AwaitingId { deadline, .. } => deadline,
             State::Ready { keep_alive_at, silence, .. } => {
-                keep_alive_at.into_iter().chain(silence.until).min()
+                let probe_at = self.checked.poll_timeout();
+                keep_alive_at.into_iter().chain(silence.until).chain(probe_at).min()
             }
             State::Waiting { until, .. } => Some(until),
             State::Closed => None,
@@ -251,6 +273,12 @@ impl Client {
             | State::Waiting { .. }
             | State::Closed => None,
         }
+    }
+
+    /// Returns what the server grants on this connection; `None` if it does not speak the
+    /// extension, or has not told yet.
+    pub fn extension(&self) -> Option<Extension> {
+        self.id().and(self.session.extension())
     }
 
     /// Returns the client's state.
@@ -270,14 +298,40 @@ impl Client {
                 let keep_alive_at = self.config.next_keep_alive(now);
                 let silence = Silence::begin(&self.config, now);
                 self.state = State::Ready { id, since: now, keep_alive_at, silence };
-                self.outputs.push_back(Output::Event(ClientEvent::Connected { id }));
+                self.emit(ClientEvent::Connected { id });
+                // No server welcomes before it greets; but one could.
+                if let Some(extension) = self.session.extension() {
+                    self.emit(ClientEvent::Extended(extension));
+                }
             }
-            State::Ready { id, .. } if is_probe(&message, id) => {}
-            State::Ready { .. } => {
-                self.outputs.push_back(Output::Event(ClientEvent::Message(message)));
-            }
+            State::Ready { id, .. } => match Probe::decode(&message, id) {
+                Some(Probe::Silence) => {}
+                Some(Probe::Checked(number)) => self.handle_probe(number),
+                None => self.emit(ClientEvent::Message(message)),
+            },
             State::Dialing { .. } | State::Waiting { .. } | State::Closed => {}
         }
+    }
+
+    fn send_numbered(&mut self, message: &MessageOut) -> Result<u64, SendError> {
+        self.check_ready()?;
+        let mut frame = Vec::with_capacity(message.frame_len());
+        message.encode(&mut frame)?;
+        Ok(self.transmit(frame.into()))
+    }
+
+    /// Emits a frame after HELLO. Returns its number.
+    fn transmit(&mut self, frame: Bytes) -> u64 {
+        self.outputs.push_back(Output::Transmit(frame));
+        self.session.take_number()
+    }
+
+    fn emit(&mut self, event: ClientEvent) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.state, State::AwaitingId { .. } | State::Ready { .. })
     }
 
     fn check_ready(&self) -> Result<(), SendError> {
@@ -296,22 +350,32 @@ impl Client {
         self.outputs.push_back(Output::Dial);
     }
 
+    fn hang_up(&mut self, reason: DisconnectReason, now: Instant) {
+        self.outputs.push_back(Output::HangUp);
+        self.lose(reason, now);
+    }
+
     /// Handles the loss of the transport: waits for the next dial, or gives up.
     fn lose(&mut self, reason: DisconnectReason, now: Instant) {
         self.decoder = FrameDecoder::new();
         let (attempt, steps) = match self.state {
             State::Dialing { attempt, .. } | State::AwaitingId { attempt, .. } => {
+                if let State::AwaitingId { since, .. } = self.state {
+                    self.session.lose(now - since < STABLE_AFTER);
+                }
                 let attempt = attempt.saturating_add(1);
                 (attempt, attempt.saturating_add(self.short_lived))
             }
             State::Ready { since, .. } => {
                 let was_short = now - since < STABLE_AFTER;
+                self.session.lose(was_short);
                 let steps = if was_short { self.short_lived } else { 0 };
                 self.short_lived = if was_short { self.short_lived.saturating_add(1) } else { 0 };
                 (0, steps)
             }
             State::Waiting { .. } | State::Closed => return,
         };
+        self.checked.end(None, &mut self.outputs);
         if attempt > self.config.reconnect_attempts {
             self.finish(CloseReason::AttemptsExhausted { last: reason });
             return;
@@ -319,169 +383,14 @@ impl Client {
         let delay = RETRY_STEP.saturating_mul(steps).min(MAX_RETRY_DELAY);
         let until = now + self.jitter.stretch(delay);
         self.state = State::Waiting { attempt, until };
-        self.outputs
-            .push_back(Output::Event(ClientEvent::Disconnected { reason, retry_at: until }));
+        self.emit(ClientEvent::Disconnected { reason, retry_at: until });
     }
 
     fn finish(&mut self, reason: CloseReason) {
         self.state = State::Closed;
         self.decoder = FrameDecoder::new();
-        self.outputs.push_back(Output::Event(ClientEvent::Closed { reason }));
-    }
-}
-
-/// What the driver must do, in the order of [`Client::poll_output`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Connect a transport, then call `handle_connected` or `handle_disconnected`.
-    Dial,
-    /// Write these bytes to the transport.
-    Transmit(Bytes),
-    /// Close the transport once all bytes before are written, and report nothing more of it.
-    HangUp,
-    /// Pass this on to the application.
-    Event(ClientEvent),
-}
-
-/// An event for the application.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClientEvent {
-    /// The server has given the client a new id.
-    Connected {
-        /// The id by which others reach this client, until the connection is lost.
-        id: PeerId,
-    },
-    /// A message has arrived.
-    Message(MessageIn),
-    /// There is no connection. The client will dial again.
-    Disconnected {
-        /// Why there is none.
-        reason: DisconnectReason,
-        /// When the next dial is due.
-        retry_at: Instant,
-    },
-    /// The client is closed for good.
-    Closed {
-        /// Why.
-        reason: CloseReason,
-    },
-}
-
-/// State of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientState {
-    /// Dialing, or waiting for the greeting.
-    Connecting,
-    /// Greeted: it has an id and can send.
-    Ready,
-    /// Waiting to dial again.
-    Waiting,
-    /// Closed for good.
-    Closed,
-}
-
-/// Why a connection ended or could not be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DisconnectReason {
-    /// The transport could not be connected.
-    DialFailed,
-    /// The transport ended.
-    ConnectionLost,
-    /// No greeting arrived within [`ClientConfig::connect_timeout`].
-    TimedOut,
-    /// The server sent a frame shorter than a header, which no waddell server does.
-    ServerMisbehaved,
-    /// The server sent nothing for [`ClientConfig::silence_timeout`], not even the probe.
-    Silent,
-}
-
-impl DisconnectReason {
-    /// Returns the text that `Display` writes.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::DialFailed => "could not connect",
-            Self::ConnectionLost => "the connection was lost",
-            Self::TimedOut => "the server did not greet in time",
-            Self::ServerMisbehaved => {
-                "the server sent a frame shorter than a header; is it a waddell server?"
-            }
-            Self::Silent => "the server did not answer",
-        }
-    }
-}
-
-impl fmt::Display for DisconnectReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Why a client is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// [`Client::close`] was called.
-    ByApplication,
-    /// One more dial failed than [`ClientConfig::reconnect_attempts`] allows.
-    AttemptsExhausted {
-        /// Why the last dial failed.
-        last: DisconnectReason,
-    },
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ByApplication => f.write_str("the client was closed"),
-            Self::AttemptsExhausted { last } => {
-                write!(f, "no reconnect attempt is left: {last}")
-            }
-        }
-    }
-}
-
-/// Why a message was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendError {
-    /// There is no connection right now; wait for [`ClientEvent::Connected`].
-    NotConnected,
-    /// The client is closed for good.
-    Closed,
-    /// The body is longer than a frame can carry.
-    BodyTooLong(BodyTooLong),
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotConnected => f.write_str("not connected"),
-            Self::Closed => f.write_str("the client is closed"),
-            Self::BodyTooLong(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for SendError {}
-
-impl From<BodyTooLong> for SendError {
-    fn from(error: BodyTooLong) -> Self {
-        Self::BodyTooLong(error)
-    }
-}
-
-/// Pseudo-random numbers (SplitMix64) that spread the dials of clients of the same server.
-#[derive(Debug)]
-struct Jitter(u64);
-
-impl Jitter {
-    /// Returns `delay` plus up to half of it.
-    fn stretch(&mut self, delay: Duration) -> Duration {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        // 16 random bits of half the delay; delays are at most MAX_RETRY_DELAY.
-        delay + delay * (z & 0xffff) as u32 / 0x2_0000
+        self.checked.end(None, &mut self.outputs);
+        self.emit(ClientEvent::Closed { reason });
     }
 }
 

@@ -43,10 +43,12 @@ mod rate;
 mod server;
 mod time;
 
-pub use client::{
-    Client, ClientConfig, ClientEvent, ClientState, CloseReason, DisconnectReason, Output,
-    SendError,
-};
+pub use client::Client;
+pub use client::config::ClientConfig;
+pub use client::outcome::{Delivery, Ticket, Undelivered};
+pub use client::output::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output};
+pub use client::send_error::SendError;
+pub use client::session::Extension;
 pub use control::dropped::{Dropped, DroppedEntries};
 pub use control::hello::{
     Hello, IceServers, MAX_AGENT_LEN, MAX_CREDENTIALS_LEN, MAX_TOKEN_LEN, NotResumed,
@@ -69,5 +71,6 @@ pub use message::{
 pub use rate::{Pacer, RateLimit};
 pub use server::{
     ConnectionConfig, Decision, GREETING_LEN, IgnoredControl, Liveness, Rejected, ServerConnection,
+    Session,
 };
 pub use time::Instant;

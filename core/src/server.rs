@@ -1,6 +1,7 @@
 //! One peer, seen from the server.
 
 mod contacts;
+mod kept;
 mod session;
 mod verdicts;
 
@@ -9,8 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-pub use session::IgnoredControl;
-use session::Session;
+pub use session::{IgnoredControl, Session};
 
 use crate::control::hello::Hello;
 use crate::control::request::Request;
@@ -155,6 +155,31 @@ impl ServerConnection {
     /// extension. The frames after HELLO are numbered from here on.
     pub fn extend(&mut self, hello: &Hello<'_>, granted: Capabilities) {
         self.extras.get_or_insert_default().session = Some(Session::new(hello, granted));
+    }
+
+    /// Records that the client has resumed its id, and continues after the session of its former
+    /// connection: `None` if nothing is known of that. Call it after [`extend`](Self::extend), and
+    /// before another frame is handled.
+    pub fn resume(&mut self, former: Option<Session>) {
+        if let Some(session) = self.session_mut() {
+            session.resume(former);
+        }
+    }
+
+    /// Removes and returns what the client's next connection continues with; `None` if the client
+    /// does not speak the extension. This connection handles no frame after that.
+    pub fn split_off_session(&mut self) -> Option<Session> {
+        self.session_mut().map(Session::split_off)
+    }
+
+    /// Returns whether the client may come back under the same id when its connection is lost.
+    pub fn may_resume(&self) -> bool {
+        self.session().is_some_and(Session::may_resume)
+    }
+
+    /// Gives the peer another id. Frames after this bear it.
+    pub fn rename(&mut self, id: PeerId) {
+        self.id = id;
     }
 
     /// Returns the parts of the extension that the client was granted; `None` if it does not speak

@@ -20,6 +20,7 @@ fuzz_target!(|data: &[u8]| {
         connect_timeout: duration(choice >> 2),
         keep_alive_interval: duration(choice >> 4),
         silence_timeout: duration(choice >> 6),
+        extension: choice & 1 == 0,
         jitter_seed: u64::from(choice),
     };
     checks::client(config, &checks::Call::decode_all(data));

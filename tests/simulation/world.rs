@@ -237,6 +237,8 @@ impl World {
             // A server with an idle timeout disconnects clients without keep-alives; they return.
             keep_alive_interval: self.rng.chance(70).then_some(Duration::from_secs(25)),
             silence_timeout: self.rng.chance(50).then_some(Duration::from_secs(60)),
+            // This server does not speak it, and must not be disturbed by HELLO.
+            extension: index.is_multiple_of(2),
             jitter_seed: self.rng.next_u64(),
         };
         self.clients.push(Peer {

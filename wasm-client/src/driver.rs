@@ -54,6 +54,7 @@ impl Driver {
             connect_timeout: connect_timeout_ms.is_finite().then(|| from_ms(connect_timeout_ms)),
             keep_alive_interval: keep_alive_ms.is_finite().then(|| from_ms(keep_alive_ms)),
             silence_timeout: None,
+            extension: false,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
         };
         Self {
@@ -192,6 +193,11 @@ impl Driver {
                 handler.connected(id.encode_text(&mut [0; PeerId::TEXT_LEN]))
             }
             ClientEvent::Message(message) => self.deliver(handler, message),
+            // They come of the extension and of checked messages only.
+            ClientEvent::Extended(_)
+            | ClientEvent::Checked { .. }
+            | ClientEvent::Undelivered(_)
+            | ClientEvent::Closing { .. } => Ok(()),
             ClientEvent::Disconnected { reason, retry_at } => {
                 handler.disconnected(code_of(reason), reason.as_str(), to_ms(retry_at - now()))
             }
@@ -233,7 +239,7 @@ fn code_of(reason: DisconnectReason) -> &'static str {
         DisconnectReason::DialFailed => "dial-failed",
         DisconnectReason::TimedOut | DisconnectReason::Silent => "timed-out",
         DisconnectReason::ServerMisbehaved => "server-misbehaved",
-        DisconnectReason::ConnectionLost => "connection-lost",
+        DisconnectReason::ConnectionLost | DisconnectReason::ClosedByServer(_) => "connection-lost",
     }
 }
 
@@ -245,6 +251,9 @@ fn send_error(error: SendError) -> WaddellError {
             ("body-too-long", "the body is longer than 65517 bytes, the most that fits in a frame")
         }
         SendError::NotConnected => ("not-connected", "not connected: wait for the id event"),
+        SendError::TooManyChecked => {
+            ("buffer-full", "too many checked messages have no outcome yet: try again later")
+        }
     };
     WaddellError::new(code, message)
 }

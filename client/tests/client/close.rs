@@ -112,7 +112,8 @@ async fn server_that_never_closes_delays_the_close_for_five_seconds() {
         let (near, far) = duplex(4096);
         give.send(far).unwrap();
         async { Ok(near) }
-    });
+    })
+    .extension(false);
     let serving = tokio::spawn(async move {
         let mut server: DuplexStream = take.recv().await.unwrap();
         server.write_all(GREETING).await.unwrap();

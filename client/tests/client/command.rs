@@ -113,7 +113,8 @@ async fn send_fails_if_the_server_ends_the_connection_instead_of_taking_the_mess
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.write_all(b"\x12\x00IIIIIIIIIIIIIIII\x00\x00").await.unwrap();
-            stream.read_exact(&mut [0; 20]).await.unwrap();
+            // HELLO, and the beginning of the message.
+            stream.read_exact(&mut [0; 30 + 20]).await.unwrap();
             if !with_reset {
                 // A socket with unread bytes is reset when it is closed.
                 stream.shutdown().await.unwrap();
@@ -131,6 +132,27 @@ async fn send_fails_if_the_server_ends_the_connection_instead_of_taking_the_mess
         let expected = "it is not known whether the server took the message";
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[tokio::test]
+async fn send_says_what_became_of_the_message() {
+    let url = format!("tcp://{}", FakeServer::extended().listen().await);
+    let client = Client::connect(&url).await.unwrap();
+    let id = client.id().unwrap().to_string();
+    let (code, output, error) = waddell(&["send", &url, &id, "hello"]).await;
+    let line = format!("forwarded 5 bytes to {id} on topic 1\n");
+    assert_eq!((code, output, error.as_str()), (0, line, ""));
+
+    let stranger = "3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11";
+    let (code, output, error) = waddell(&["send", &url, stranger, "hello"]).await;
+    assert_eq!((code, output.as_str()), (1, ""), "{error}");
+    let expected = format!("not delivered to {stranger}: no peer has this id; ask the peer");
+    assert!(error.contains(&expected), "{error}");
+
+    let unchecked = ["send", &url, stranger, "hello", "--no-check", "--json"];
+    let (code, output, error) = waddell(&unchecked).await;
+    assert_eq!((code, error.as_str()), (0, ""));
+    assert!(output.contains("\"outcome\":\"unchecked\""), "{output}");
 }
 
 #[tokio::test]

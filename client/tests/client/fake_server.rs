@@ -1,9 +1,9 @@
-//! A small waddell server that the tests control.
+//! A small waddell server that the tests control, with the extension of the protocol or without.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split};
@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 use waddell_client::{Client, ClientConfig, PeerId, TopicId};
 use waddell_core::{
-    ConnectionConfig, Decision, FrameDecoder, Instant, KEEP_ALIVE, ServerConnection,
+    Capabilities, ConnectionConfig, Decision, DropReason, Dropped, FrameDecoder, HEADER_LEN,
+    Handled, Instant, KEEP_ALIVE, Notice, Request, ServerConnection, Welcome,
 };
 
 #[derive(Clone, Default)]
@@ -28,11 +29,34 @@ struct Shared {
     connections: watch::Sender<usize>,
     /// While this is true, each connection reads at most once more.
     stalled: watch::Sender<bool>,
+    extended: bool,
+    hellos: AtomicUsize,
+    syncs: AtomicUsize,
+    /// Whether to hang up on HELLO.
+    refuses_hello: AtomicBool,
+}
+
+/// The server's side of the extension on one connection.
+#[derive(Default)]
+struct Session {
+    /// Number of the last frame after HELLO.
+    number: u64,
+    said_hello: bool,
 }
 
 impl FakeServer {
     pub(crate) fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes a server that speaks the extension.
+    pub(crate) fn extended() -> Self {
+        Self { shared: Arc::new(Shared { extended: true, ..Shared::default() }) }
+    }
+
+    /// Hangs up on HELLO from here on.
+    pub(crate) fn refuse_hello(&self) {
+        self.shared.refuses_hello.store(true, Ordering::Relaxed);
     }
 
     /// Connects a client over a stream in memory.
@@ -106,6 +130,7 @@ impl FakeServer {
             let mut stalled = self.shared.stalled.subscribe();
             let mut decoder = FrameDecoder::new();
             let mut buffer = vec![0; 4096];
+            let mut session = Session::default();
             loop {
                 drop(stalled.wait_for(|stalled| !stalled).await);
                 let len = reader.read(&mut buffer).await?;
@@ -117,8 +142,17 @@ impl FakeServer {
                     if frame.payload() == KEEP_ALIVE {
                         self.shared.keep_alives.fetch_add(1, Ordering::Relaxed);
                     }
-                    if let Decision::Forward(to) = connection.handle_frame(&mut frame, now) {
-                        self.send_raw(to, frame.as_bytes());
+                    session.number += u64::from(session.said_hello);
+                    if let Some(request) = request(frame.payload()) {
+                        self.answer(id, &mut session, request)?;
+                    } else if let Decision::Forward(to) = connection.handle_frame(&mut frame, now) {
+                        let topic = TopicId(u16::from_le_bytes([
+                            frame.payload()[HEADER_LEN - 2],
+                            frame.payload()[HEADER_LEN - 1],
+                        ]));
+                        if !self.send_raw(to, frame.as_bytes()) {
+                            self.drop_frame(id, &session, to, topic);
+                        }
                     }
                 }
             }
@@ -129,11 +163,56 @@ impl FakeServer {
         }
     }
 
-    /// Sends bytes to a peer as they are.
-    pub(crate) fn send_raw(&self, to: PeerId, bytes: &[u8]) {
-        if let Some(outbox) = self.shared.peers.lock().unwrap().get(&to) {
-            let _ = outbox.send(bytes.to_vec());
+    /// Answers a control frame, if this server speaks the extension.
+    fn answer(&self, id: PeerId, session: &mut Session, request: Request<'_>) -> io::Result<()> {
+        if let Request::Hello(_) = request {
+            self.shared.hellos.fetch_add(1, Ordering::Relaxed);
+            if self.shared.refuses_hello.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
         }
+        if !self.shared.extended {
+            return Ok(());
+        }
+        match request {
+            Request::Hello(hello) => {
+                session.said_hello = true;
+                session.number = hello.first_number - 1;
+                let granted = Capabilities::VERDICTS & hello.wants;
+                self.send_notice(id, &Notice::Welcome(Welcome::new(granted, id, u16::MAX)));
+            }
+            Request::Sync { .. } => {
+                self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+                let handled = Handled { upto: session.number, complete: true };
+                self.send_notice(id, &Notice::Handled(handled));
+            }
+            other => panic!("this server does not know {other:?}"),
+        }
+        Ok(())
+    }
+
+    /// Tells a client that the latest frame was dropped.
+    fn drop_frame(&self, id: PeerId, session: &Session, to: PeerId, topic: TopicId) {
+        if session.said_hello {
+            let reason = DropReason::UnknownRecipient;
+            let (first, span, count) = (session.number, 1, 1);
+            let entry = Dropped { first, span, count, reason, topic, recipient: to };
+            let mut bytes = Vec::new();
+            Dropped::encode_all([&entry], &mut bytes);
+            self.send_raw(id, &bytes);
+        }
+    }
+
+    pub(crate) fn send_notice(&self, to: PeerId, notice: &Notice<'_>) {
+        let mut bytes = Vec::new();
+        notice.encode(&mut bytes);
+        self.send_raw(to, &bytes);
+    }
+
+    /// Sends bytes to a peer as they are. Returns whether there is such a peer.
+    pub(crate) fn send_raw(&self, to: PeerId, bytes: &[u8]) -> bool {
+        let peers = self.shared.peers.lock().unwrap();
+        peers.get(&to).is_some_and(|outbox| outbox.send(bytes.to_vec()).is_ok())
     }
 
     /// Cuts all connections.
@@ -150,6 +229,16 @@ impl FakeServer {
         self.shared.keep_alives.load(Ordering::Relaxed)
     }
 
+    /// Returns how many connections said HELLO.
+    pub(crate) fn hellos(&self) -> usize {
+        self.shared.hellos.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many SYNC came.
+    pub(crate) fn syncs(&self) -> usize {
+        self.shared.syncs.load(Ordering::Relaxed)
+    }
+
     /// Returns how many connections in memory were dialed.
     pub(crate) fn dials(&self) -> usize {
         self.shared.dials.load(Ordering::Relaxed)
@@ -160,6 +249,12 @@ impl FakeServer {
         let mut connections = self.shared.connections.subscribe();
         drop(connections.wait_for(|connections| *connections == count).await);
     }
+}
+
+/// Returns the control frame that a payload is.
+fn request(payload: &[u8]) -> Option<Request<'_>> {
+    let body = payload.strip_prefix(b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff")?;
+    Some(Request::decode(body).expect("clients send what is known"))
 }
 
 /// Waits until the client has an id other than `old`.

@@ -1,5 +1,6 @@
 //! The client against a small server made of the same core, in memory where possible.
 
+mod checked;
 mod close;
 #[cfg(feature = "cli")]
 mod command;

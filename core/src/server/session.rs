@@ -1,31 +1,51 @@
 //! The state of a connection whose client speaks the extension.
 
 use alloc::vec::Vec;
+use core::mem;
 
 use super::contacts::Contacts;
+use super::kept::KeptVerdicts;
 use super::verdicts::Verdicts;
 use crate::control::dropped::Dropped;
 use crate::control::hello::Hello;
 use crate::control::notice::{Handled, Notice};
 use crate::control::request::Request;
-use crate::control::{Capabilities, ControlError, DropReason};
+use crate::control::{Capabilities, ControlError, DropReason, MAX_ENTRIES};
 use crate::id::{PeerId, TopicId};
 
 /// The state of a connection whose client speaks the extension.
 ///
 /// The client and the server both number the frames after HELLO, whatever they are.
 #[derive(Debug)]
-pub(super) struct Session {
+pub struct Session {
     pub(super) granted: Capabilities,
+    /// Number of the first frame after HELLO.
+    first: u64,
     /// Number of the frame that is being handled, or was handled last.
     number: u64,
     verdicts: Verdicts,
+    kept: KeptVerdicts,
+    /// `upto` of the last HANDLED that the client has got, as it said last.
+    seen: u64,
+    /// What is to be told about the connections before this one, before anything else.
+    about_former: Option<AboutFormer>,
+    /// Whether frames before `first` were lost with a connection or have an unknown fate.
+    follows_gap: bool,
     /// Whether SYNC came after the last HANDLED.
     owes_handled: bool,
     /// Made at the first message of a client with [`Capabilities::PEERS`].
     contacts: Option<Contacts>,
     /// The peers of WATCH, at most [`MAX_WATCHED`].
     watched: Vec<PeerId>,
+    /// Whether the client has said that it will not come back.
+    said_bye: bool,
+}
+
+/// What a client that resumes is told about its connections before.
+#[derive(Debug)]
+struct AboutFormer {
+    dropped: Vec<Dropped>,
+    handled: Handled,
 }
 
 /// Why a control frame has no effect.
@@ -49,12 +69,72 @@ impl Session {
     pub(super) fn new(hello: &Hello<'_>, granted: Capabilities) -> Self {
         Self {
             granted,
+            first: hello.first_number,
             number: hello.first_number.wrapping_sub(1),
             verdicts: Verdicts::default(),
+            kept: KeptVerdicts::default(),
+            seen: hello.seen,
+            about_former: None,
+            follows_gap: false,
             owes_handled: false,
             contacts: None,
             watched: Vec::new(),
+            said_bye: false,
         }
+    }
+
+    /// Continues after the session of the client's connection before, of which nothing may be
+    /// known.
+    pub(super) fn resume(&mut self, former: Option<Self>) {
+        let mut dropped = Vec::new();
+        let mut handled = Handled { upto: self.first.wrapping_sub(1), complete: false };
+        if let Some(former) = former {
+            let (unseen, are_all) = former.kept.unseen(self.seen);
+            dropped = unseen;
+            // Those about which the connection before was itself to tell.
+            dropped.extend(former.about_former.iter().flat_map(|about| &about.dropped));
+            dropped.extend_from_slice(former.verdicts.entries());
+            // One HANDLED cannot say that some frames were lost and later ones were not. So the
+            // client must have been told of the loss: it has, if it saw a later HANDLED.
+            let knows_gap = !former.follows_gap || self.seen >= former.first;
+            let complete = are_all && knows_gap && former.verdicts.is_complete();
+            handled = Handled { upto: former.number, complete };
+            self.watched = former.watched;
+        }
+        self.follows_gap = !handled.complete || handled.upto.wrapping_add(1) != self.first;
+        if self.granted.contains(Capabilities::VERDICTS) {
+            self.about_former = Some(AboutFormer { dropped, handled });
+        }
+    }
+
+    /// Removes and returns what the client's next connection continues with.
+    pub(super) fn split_off(&mut self) -> Self {
+        let rest = Self {
+            granted: self.granted,
+            first: self.first,
+            number: self.number,
+            verdicts: Verdicts::default(),
+            kept: KeptVerdicts::default(),
+            seen: self.seen,
+            about_former: None,
+            follows_gap: false,
+            owes_handled: false,
+            contacts: None,
+            watched: Vec::new(),
+            said_bye: self.said_bye,
+        };
+        mem::replace(self, rest)
+    }
+
+    /// Returns how many bytes of memory the session holds, roughly.
+    pub fn memory(&self) -> usize {
+        let entries = self.kept.len() + self.verdicts.entries().len();
+        size_of::<Self>() + entries * size_of::<Dropped>() + self.watched.len() * PeerId::LEN
+    }
+
+    /// Returns whether the client may come back under the same id.
+    pub(super) fn may_resume(&self) -> bool {
+        self.granted.contains(Capabilities::RESUME) && !self.said_bye
     }
 
     /// Counts a frame.
@@ -102,7 +182,12 @@ impl Session {
         });
         let checked = request.and_then(|request| self.check(request));
         match checked {
-            Ok(Request::Sync { .. }) => self.owes_handled = true,
+            Ok(Request::Sync { seen }) => {
+                self.owes_handled = true;
+                self.seen = seen;
+                self.kept.confirm(seen);
+            }
+            Ok(Request::Bye) => self.said_bye = true,
             Ok(Request::Watch(peers)) => {
                 for peer in peers.iter() {
                     if !self.watched.contains(&peer) {
@@ -113,9 +198,7 @@ impl Session {
             Ok(Request::Unwatch(peers)) => {
                 self.watched.retain(|watched| peers.iter().all(|peer| peer != *watched));
             }
-            Ok(
-                Request::Hello(_) | Request::Renew | Request::Auth(_) | Request::Ice | Request::Bye,
-            ) => {}
+            Ok(Request::Hello(_) | Request::Renew | Request::Auth(_) | Request::Ice) => {}
             Err(_) => {
                 self.dropped(PeerId::NIL, TopicId::CONTROL, DropReason::ReservedRecipient);
             }
@@ -150,11 +233,17 @@ impl Session {
 
     /// Returns whether there is something to tell the client.
     pub(super) fn has_notice(&self) -> bool {
-        self.owes_handled || !self.verdicts.entries().is_empty()
+        self.owes_handled || !self.verdicts.entries().is_empty() || self.about_former.is_some()
     }
 
     /// Appends the frames that tell the client of its dropped frames, and answer its SYNC.
     pub(super) fn encode_notices(&self, out: &mut Vec<u8>) {
+        if let Some(AboutFormer { dropped, handled }) = &self.about_former {
+            for entries in dropped.chunks(MAX_ENTRIES) {
+                Dropped::encode_all(entries, out);
+            }
+            Notice::Handled(*handled).encode(out);
+        }
         if !self.verdicts.entries().is_empty() {
             Dropped::encode_all(self.verdicts.entries(), out);
         }
@@ -168,6 +257,13 @@ impl Session {
     /// they tell of.
     pub(super) fn notices_sent(&mut self) -> u64 {
         let told = self.verdicts.entries().iter().map(|entry| u64::from(entry.count)).sum();
+        if self.granted.contains(Capabilities::RESUME) {
+            if let Some(about) = &self.about_former {
+                self.kept.keep(&about.dropped);
+            }
+            self.kept.keep(self.verdicts.entries());
+        }
+        self.about_former = None;
         self.verdicts.clear();
         if self.owes_handled {
             self.verdicts.set_complete();
@@ -182,8 +278,9 @@ const MAX_WATCHED: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
-    use crate::control::MAX_ENTRIES;
     use crate::message::HEADER_LEN;
 
     /// Returns the notices that a session has for its client.
@@ -258,6 +355,62 @@ mod tests {
             assert_eq!(Notice::decode(&bodies[0]), Ok(Notice::Handled(handled)));
             session.notices_sent();
         }
+    }
+
+    #[test]
+    fn who_resumes_gets_the_verdicts_again_that_it_may_not_have_seen_and_then_handled() {
+        let granted = Capabilities::VERDICTS.with(Capabilities::RESUME);
+        let mut former = session(granted);
+        for _ in 0..4 {
+            former.count();
+            former.dropped(PeerId::NIL, TopicId(1), DropReason::ShortFrame);
+            former.notices_sent();
+        }
+        former.count();
+        former.dropped(PeerId::NIL, TopicId(1), DropReason::ShortFrame);
+        let hello = Hello { first_number: 9, seen: 2, ..Hello::new(granted) };
+        let mut resumed = Session::new(&hello, granted);
+        resumed.resume(Some(former.split_off()));
+        assert!(!former.has_notice() && former.handled() == 5);
+        let told = |session: &Session| {
+            let bodies = notices(session);
+            let Ok(Notice::Dropped(entries)) = Notice::decode(&bodies[0]) else { panic!() };
+            let numbers: Vec<_> = entries.iter().map(|entry| entry.first).collect();
+            let Ok(Notice::Handled(handled)) = Notice::decode(&bodies[1]) else { panic!() };
+            (numbers, handled)
+        };
+        assert_eq!(told(&resumed), (vec![3, 4, 5], Handled { upto: 5, complete: true }));
+        // Frames 6 to 8 were lost. As long as the client may not know that, no later HANDLED may
+        // say that everything up to a later frame was handled.
+        resumed.notices_sent();
+        resumed.number = 10;
+        for (seen, numbers, complete) in [(2, vec![3, 4, 5], false), (9, vec![], true)] {
+            let hello = Hello { first_number: 20, seen, ..Hello::new(granted) };
+            let mut next = Session::new(&hello, granted);
+            next.resume(Some(resumed.split_off()));
+            let upto = 10;
+            if numbers.is_empty() {
+                let handled = Notice::Handled(Handled { upto, complete });
+                assert_eq!(Notice::decode(&notices(&next)[0]), Ok(handled));
+            } else {
+                assert_eq!(told(&next), (numbers, Handled { upto, complete }));
+            }
+            next.notices_sent();
+            (next.number, next.first, next.follows_gap) = (10, 9, true);
+            resumed = next;
+        }
+        resumed.notices_sent();
+        assert!(!resumed.has_notice());
+    }
+
+    #[test]
+    fn if_nothing_is_known_of_the_former_connections_the_fate_of_their_frames_is_unknown() {
+        let granted = Capabilities::VERDICTS.with(Capabilities::RESUME);
+        let hello = Hello { first_number: 9, ..Hello::new(granted) };
+        let mut resumed = Session::new(&hello, granted);
+        resumed.resume(None);
+        let handled = Handled { upto: 8, complete: false };
+        assert_eq!(Notice::decode(&notices(&resumed)[0]), Ok(Notice::Handled(handled)));
     }
 
     #[test]

@@ -119,10 +119,15 @@ impl World {
                 self.clients[index].ids.push(id);
             }
             ClientEvent::Message(message) => self.check_message(index, &message),
+            ClientEvent::Extended(_)
+            | ClientEvent::Checked { .. }
+            | ClientEvent::Undelivered(_)
+            | ClientEvent::Closing { .. } => panic!("the server does not speak the extension"),
             ClientEvent::Disconnected { reason, retry_at } => {
                 self.report.count(match reason {
                     DisconnectReason::DialFailed => "dial_failed",
                     DisconnectReason::ConnectionLost => "connection_lost",
+                    DisconnectReason::ClosedByServer(_) => "closed_by_server",
                     DisconnectReason::TimedOut => "timed_out",
                     DisconnectReason::ServerMisbehaved => "server_misbehaved",
                     DisconnectReason::Silent => "silent",
@@ -149,6 +154,12 @@ impl World {
             Output::HangUp => 2,
             Output::Event(ClientEvent::Connected { id }) => u64::from(id.as_bytes()[0]) + 3,
             Output::Event(ClientEvent::Message(message)) => message.body.len() as u64 + 100_000,
+            Output::Event(
+                ClientEvent::Extended(_)
+                | ClientEvent::Checked { .. }
+                | ClientEvent::Undelivered(_)
+                | ClientEvent::Closing { .. },
+            ) => 6,
             Output::Event(ClientEvent::Disconnected { .. }) => 4,
             Output::Event(ClientEvent::Closed { .. }) => 5,
         };

@@ -58,6 +58,27 @@ impl Deref for Header {
     }
 }
 
+/// The extent of a frame that the server wrote: a whole message, or a control frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) header_len: usize,
+    pub(crate) payload_len: usize,
+    pub(crate) is_control: bool,
+}
+
+impl Extent {
+    /// Reads the header at the beginning of `bytes`; `None` if it is not whole.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(bytes);
+        let (header, payload_len) = FrameHeader::parse(&mut cursor).ok()??;
+        Some(Self {
+            header_len: cursor.position() as usize,
+            payload_len: payload_len as usize,
+            is_control: matches!(header.opcode, OpCode::Control(_)),
+        })
+    }
+}
+
 /// Returns the gap to leave before a message that begins with a frame of that length, in bytes.
 pub(crate) const fn header_gap(frame_len: usize) -> usize {
     if frame_len > MAX_SHORT_MESSAGE { MAX_HEADER_LEN } else { 4 }
