@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   waddell.js   the package's module, and a map of the other JavaScript files
-//!   client.js    the public classes Client and Topic
-//!   socket.js    one WebSocket, whose events go to a driver
+//!   client.js    the public class Client, with options.js, socket.js and errors.js
+//!   topic.js     the public class Topic
 //!   init.js      starts the WebAssembly module
 //!   imports.js   what Rust imports; the public class WaddellError
 //!   lib.rs       bindings between JavaScript and Rust

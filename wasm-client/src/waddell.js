@@ -1,8 +1,11 @@
 // The package's module.
 //
 //   waddell.js       what applications import
-//     client.js      Client and Topic
+//     client.js      Client
+//       topic.js     Topic
+//       options.js   what `Client.connect` takes
 //       socket.js    one WebSocket
+//       errors.js    errors that more than one file makes
 //     init.js        starts the wasm module, once
 //       load.js      finds the wasm module; one for each folder of the package
 //     wasm.js        bindings to the wasm module, by wasm-bindgen
@@ -10,6 +13,7 @@
 //
 // Importing it does nothing but define things; only `waddell/bundler` loads its wasm file then.
 
-export { Client, Topic } from "./client.js";
+export { Client } from "./client.js";
 export { default } from "./init.js";
+export { Topic } from "./topic.js";
 export { WaddellError } from "./wasm.js";

@@ -6,8 +6,7 @@
 //!     inline/     contains the wasm file as text: bundlers, Node, pages
 //!     web/        fetches the wasm file: pages, and those of the server
 //!     bundler/    imports the wasm file: bundlers that can do that
-//!       waddell.js  waddell.d.ts  client.js  socket.js  init.js
-//!                                                        from `src/`, the same in each folder
+//!       waddell.js  client.js  ...  waddell.d.ts         from `src/`, the same in each folder
 //!       load.js                                          from `npm/`, one for each folder
 //!       wasm.js  waddell_bg.wasm  snippets/              from wasm-pack, except for `src/`
 //! ```
@@ -116,8 +115,12 @@ fn wasm_pack(tools: &[PathBuf], target: &str, out_dir: &Path) -> Result<()> {
 /// Adds the files around wasm-pack's to a folder of the package.
 fn add_sources(folder: &str, to: &Path) -> Result<()> {
     let sources = root().join("wasm-client");
-    for name in ["waddell.js", "client.js", "socket.js", "init.js"] {
-        copy(&sources.join("src").join(name), &to.join(name))?;
+    for from in entries(&sources.join("src"))? {
+        // wasm-bindgen copies the imports.
+        let name = from.file_name().filter(|name| *name != "imports.js");
+        if let Some(name) = name.filter(|_| from.extension().is_some_and(|ext| ext == "js")) {
+            copy(&from, &to.join(name))?;
+        }
     }
     copy(&sources.join("src/types.d.ts"), &to.join("waddell.d.ts"))?;
     copy(&sources.join("npm").join(folder).join("load.js"), &to.join("load.js"))

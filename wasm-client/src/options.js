@@ -1,0 +1,88 @@
+// The arguments of `Client.connect`, checked.
+
+import { WaddellError } from "./wasm.js";
+
+export function parseOptions(url, options) {
+  // Other kinds of objects, such as arrays and signals, have no property that is an option.
+  if (kindOf(options) !== "Object") throw invalidOption("the options argument", "an object");
+  const {
+    reconnectAttempts = 10,
+    connectTimeoutMs = 10_000,
+    keepAliveMs = Infinity,
+    maxBufferedAmount = 1 << 20,
+    protocols = [],
+    WebSocket = globalThis.WebSocket,
+    signal,
+    ...unknown
+  } = options;
+  const [stranger] = Object.keys(unknown);
+  if (stranger !== undefined) {
+    throw new WaddellError("invalid-option", `there is no option ${stranger}`);
+  }
+  const isCount = Number.isInteger(reconnectAttempts) || reconnectAttempts === Infinity;
+  if (!isCount || reconnectAttempts < 0) {
+    throw invalidOption("reconnectAttempts", "a whole number of at least 0, or Infinity");
+  }
+  for (const [name, ms] of Object.entries({ connectTimeoutMs, keepAliveMs })) {
+    if (typeof ms !== "number" || !(ms >= 1)) {
+      throw invalidOption(name, "at least 1 millisecond, or Infinity for never");
+    }
+  }
+  if (typeof maxBufferedAmount !== "number" || !(maxBufferedAmount >= 0)) {
+    throw invalidOption("maxBufferedAmount", "a number of bytes, or Infinity");
+  }
+  const isSignal = typeof signal?.addEventListener === "function" && "aborted" in signal;
+  if (signal !== undefined && !isSignal) {
+    throw invalidOption("signal", "an AbortSignal");
+  }
+  const isProtocol = (value) => typeof value === "string";
+  if (!isProtocol(protocols) && !(Array.isArray(protocols) && protocols.every(isProtocol))) {
+    throw invalidOption("protocols", "a string or an array of strings");
+  }
+  if (WebSocket === undefined) {
+    throw new WaddellError(
+      "no-websocket",
+      "this environment has no WebSocket: pass a constructor as the option WebSocket " +
+        '(Node before 22: `import { WebSocket } from "ws"`)',
+    );
+  }
+  if (typeof WebSocket !== "function") throw invalidOption("WebSocket", "a constructor");
+  return {
+    url: parseUrl(url),
+    reconnectAttempts,
+    connectTimeoutMs,
+    keepAliveMs,
+    maxBufferedAmount,
+    protocols,
+    WebSocket,
+    signal,
+  };
+}
+
+function invalidOption(name, expected) {
+  return new WaddellError("invalid-option", `${name} must be ${expected}`);
+}
+
+/** Accepts ws: and wss:, or http: and https: in their place; in a page relative URLs, too. */
+function parseUrl(url) {
+  const invalid = (cause) =>
+    new WaddellError("invalid-url", "the URL must be like wss://host/ws", { cause });
+  // Other values would become strings, and relative addresses: "/undefined", say.
+  const isAddress = typeof url === "string" ? url.trim() !== "" : kindOf(url) === "URL";
+  if (!isAddress) throw invalid();
+  let parsed;
+  try {
+    parsed = new URL(url, globalThis.location?.href);
+  } catch (cause) {
+    throw invalid(cause);
+  }
+  parsed.hash = "";
+  const address = parsed.href.replace(/^http/, "ws");
+  if (!/^wss?:/.test(address)) throw invalid();
+  return address;
+}
+
+/** Returns the name of a value's class, because another frame's classes are other objects. */
+export function kindOf(value) {
+  return Object.prototype.toString.call(value).slice("[object ".length, -1);
+}
