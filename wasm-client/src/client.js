@@ -3,15 +3,14 @@
 // The protocol is in Rust (driver.rs). The classes call a `Driver`, and the `Driver` calls the
 // methods of the handler that `Client` gives it.
 
-import { abortedBy, connectFailed, disconnectError, illegalConstructor } from "./errors.js";
+import { Checks } from "./checks.js";
+import { connectFailed, disconnectError, illegalConstructor } from "./errors.js";
 import init from "./init.js";
 import { parseOptions } from "./options.js";
+import { abortedBy, unlessAborted } from "./signal.js";
 import { Socket } from "./socket.js";
 import { end, HERE, offer, Topic } from "./topic.js";
 import { Driver, WaddellError } from "./wasm.js";
-
-/** Longest delay of `setTimeout`, 24.8 days; longer ones fire at once. */
-const MAX_DELAY_MS = 2 ** 31 - 1;
 
 // A client lives until it is closed, even if the application holds no reference to it: its driver
 // holds the handler below, and the handler holds the client.
@@ -19,10 +18,12 @@ export class Client extends EventTarget {
   #settings;
   #driver;
   #socket; // the latest
-  #closeEvent; // its close event, until its loss is reported
+  #closing; // how the server has closed it: its close event, or what came before that
   #timer;
+  #checks;
   #topics = new Map();
   #id = null;
+  #extension = null;
   #state = "connecting";
   #closeError; // why the client was closed, if not by `close` or by the driver
   #connecting; // resolve and reject of the promise that `connect` returned
@@ -30,9 +31,7 @@ export class Client extends EventTarget {
 
   static async connect(url, options = {}) {
     const settings = parseOptions(url, options);
-    const { signal } = settings;
-    if (signal) await unlessAborted(signal, init);
-    else await init();
+    await unlessAborted(settings.signal, init);
     return new Promise((resolve, reject) => new Client(HERE, settings, { resolve, reject }));
   }
 
@@ -47,9 +46,12 @@ export class Client extends EventTarget {
       settings.reconnectAttempts,
       settings.connectTimeoutMs,
       settings.keepAliveMs,
+      settings.silenceTimeoutMs,
       settings.maxBufferedAmount,
+      settings.extension,
     );
-    this.#driver.start();
+    this.#checks = new Checks(this.#driver);
+    this.#driver.drain();
   }
 
   get id() {
@@ -60,6 +62,10 @@ export class Client extends EventTarget {
     return this.#driver.closed ? "closed" : this.#state;
   }
 
+  get extension() {
+    return this.#driver.closed ? null : this.#extension;
+  }
+
   topic(number) {
     if (!Number.isInteger(number) || number < 0 || number > 0xffff) {
       throw new WaddellError("invalid-topic", "a topic is a whole number from 0 to 65535");
@@ -67,7 +73,7 @@ export class Client extends EventTarget {
     let topic = this.#topics.get(number);
     if (!topic) {
       this.#driver.openTopic(number);
-      topic = new Topic(HERE, this.#driver, number);
+      topic = new Topic(HERE, this.#driver, this.#checks, number);
       this.#topics.set(number, topic);
     }
     return topic;
@@ -84,13 +90,19 @@ export class Client extends EventTarget {
     return {
       dial: () => this.#dial(),
       transmit: (bytes) => this.#socket.send(bytes),
-      hangUp: () => this.#socket?.hangUp(), // there is none if the constructor threw
+      // There is no socket if the constructor threw. 1000 says that the client will not come back.
+      hangUp: () => this.#socket?.hangUp(this.#driver.closed ? 1000 : 3000),
       get bufferedAmount() {
         return client.#socket.bufferedAmount;
       },
       setTimer: (delayMs) => this.#setTimer(delayMs),
       connected: (id) => this.#connected(id),
       message: (topic, message) => offer(this.#topics.get(topic), message),
+      extended: (granted) => this.#extended(granted),
+      checked: (...outcome) => this.#checks.settle(...outcome),
+      undelivered: (...dropped) => this.#undelivered(...dropped),
+      // 1001 is the WebSocket close code of a server that stops, with or without the extension.
+      closing: (code, reason) => (this.#closing = { code: code === 4000 ? 1001 : code, reason }),
       disconnected: (...reason) => this.#disconnected(...reason),
       closed: (...reason) => this.#closed(...reason),
     };
@@ -101,7 +113,7 @@ export class Client extends EventTarget {
     const { WebSocket, url, protocols } = this.#settings;
     try {
       this.#socket = new Socket(new WebSocket(url, protocols), this.#driver, (closeEvent) => {
-        this.#closeEvent = closeEvent;
+        this.#closing = closeEvent;
         this.#driver.lost();
       });
     } catch (cause) {
@@ -127,16 +139,27 @@ export class Client extends EventTarget {
     this.#timer = setTimeout(() => this.#driver.timerFired(), Math.min(delayMs, MAX_DELAY_MS));
   }
 
+  #extended(granted) {
+    const isGranted = (name, bit) => [name, Boolean(granted & (1 << bit))];
+    this.#extension = Object.freeze(Object.fromEntries(PARTS.map(isGranted)));
+    this.#emit("extension", { extension: this.#extension });
+  }
+
+  #undelivered(to, topic, reason, count, exact) {
+    const whose = exact ? { to, topic } : { to: null, topic: null };
+    this.#emit("undelivered", { ...whose, reason, count, exact });
+  }
+
   #disconnected(code, message, retryInMs) {
     const error = this.#lossOf(code, message);
-    this.#id = null;
+    this.#id = this.#extension = null;
     this.#enter("waiting");
     this.#emit("error", { code: error.code, error, retryInMs });
   }
 
   /** `code` and `message` are about the last attempt, if no attempt is left. */
   #closed(code, message) {
-    this.#id = null;
+    this.#id = this.#extension = null;
     this.#setTimer(Infinity);
     this.#removeListeners();
     const error = this.#closeError ?? (code ? connectFailed(this.#lossOf(code, message)) : null);
@@ -150,9 +173,9 @@ export class Client extends EventTarget {
 
   /** Returns the error of a socket's loss. */
   #lossOf(code, message) {
-    const closeEvent = this.#closeEvent;
-    this.#closeEvent = undefined;
-    return disconnectError(code, message, closeEvent);
+    const closing = this.#closing;
+    this.#closing = undefined;
+    return disconnectError(code, message, closing);
   }
 
   #enter(state) {
@@ -188,19 +211,11 @@ export class Client extends EventTarget {
   }
 }
 
+/** Parts of the extension, in the order of their bits. */
+const PARTS = ["verdicts", "peers", "resume", "restart", "ice", "renew", "auth"];
+
+/** Longest delay of `setTimeout`, 24.8 days; longer ones fire at once. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
 // For `using` declarations, where the engine has them.
 if (Symbol.dispose) Client.prototype[Symbol.dispose] = Client.prototype.close;
-
-/** Calls `start`, and rejects if the signal is aborted before its promise is settled. */
-async function unlessAborted(signal, start) {
-  if (signal.aborted) throw abortedBy(signal);
-  let abort;
-  const aborted = new Promise((_, reject) => (abort = () => reject(abortedBy(signal))));
-  signal.addEventListener("abort", abort);
-  try {
-    await Promise.race([start(), aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
-  if (signal.aborted) throw abortedBy(signal);
-}

@@ -7,9 +7,9 @@ use core::fmt;
 
 use js_sys::{Array, Math, Uint8Array};
 use waddell_core::{
-    Arrival, BodyTooLong, Client, ClientConfig, ClientEvent, ClientState, CloseReason,
-    DisconnectReason, Inbox, InboxConfig, Instant, MAX_BODY_LEN, MessageIn, MessageOut, Output,
-    PeerId, SendError, TopicId,
+    Arrival, BodyTooLong, Client, ClientConfig, ClientEvent, ClientState, CloseReason, Delivery,
+    DisconnectReason, DropReason, Dropped, Inbox, InboxConfig, Instant, MAX_BODY_LEN, MessageIn,
+    MessageOut, Output, PeerId, SendError, Ticket, TopicId, Undelivered,
 };
 use wasm_bindgen::JsValue;
 
@@ -22,7 +22,9 @@ pub(crate) struct Config {
     pub(crate) reconnect_attempts: f64,
     pub(crate) connect_timeout_ms: f64,
     pub(crate) keep_alive_ms: f64,
+    pub(crate) silence_timeout_ms: f64,
     pub(crate) max_buffered_amount: f64,
+    pub(crate) extension: bool,
 }
 
 /// Passes events of a WebSocket and a timer to a [`Client`], and performs its outputs.
@@ -47,14 +49,14 @@ pub(crate) struct Driver {
 impl Driver {
     /// Makes a driver that dials when it is first drained.
     pub(crate) fn new(handler: Handler, config: Config) -> Self {
-        let Config { reconnect_attempts, connect_timeout_ms, keep_alive_ms, .. } = config;
+        let limit = |ms: f64| ms.is_finite().then(|| from_ms(ms));
         let client_config = ClientConfig {
             // Casts of floats saturate: infinity becomes u32::MAX, which is no limit in the core.
-            reconnect_attempts: reconnect_attempts as u32,
-            connect_timeout: connect_timeout_ms.is_finite().then(|| from_ms(connect_timeout_ms)),
-            keep_alive_interval: keep_alive_ms.is_finite().then(|| from_ms(keep_alive_ms)),
-            silence_timeout: None,
-            extension: false,
+            reconnect_attempts: config.reconnect_attempts as u32,
+            connect_timeout: limit(config.connect_timeout_ms),
+            keep_alive_interval: limit(config.keep_alive_ms),
+            silence_timeout: limit(config.silence_timeout_ms),
+            extension: config.extension,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
         };
         Self {
@@ -75,6 +77,34 @@ impl Driver {
         topic: TopicId,
         parts: &Array<Uint8Array>,
     ) -> Result<(), WaddellError> {
+        let message = self.message(to, topic, parts)?;
+        self.client.borrow_mut().send(&message).map_err(send_error)?;
+        self.accepted(&message);
+        self.drain();
+        Ok(())
+    }
+
+    /// Accepts a message whose outcome is to be reported. [`drain`](Self::drain) sends it: until
+    /// then the caller can get ready for the outcome.
+    pub(crate) fn accept_checked(
+        &self,
+        to: &str,
+        topic: TopicId,
+        parts: &Array<Uint8Array>,
+    ) -> Result<Ticket, WaddellError> {
+        let message = self.message(to, topic, parts)?;
+        let ticket = self.client.borrow_mut().send_checked(&message, now()).map_err(send_error)?;
+        self.accepted(&message);
+        Ok(ticket)
+    }
+
+    /// Makes a message whose body is `parts` joined, if there is room for it.
+    fn message(
+        &self,
+        to: &str,
+        topic: TopicId,
+        parts: &Array<Uint8Array>,
+    ) -> Result<MessageOut, WaddellError> {
         let to: PeerId = to.parse().map_err(|_| {
             WaddellError::new("invalid-peer-id", "a peer id is a UUID such as client.id")
         })?;
@@ -90,24 +120,23 @@ impl Driver {
         }
         let message = MessageOut::new(to, topic, body);
 
-        let frame_len = message.frame_len();
         if self.client.borrow().state() == ClientState::Ready
             && let Some(handler) = self.handler()
         {
             let buffered = handler.buffered_amount() + self.unsent.get() as f64;
-            if buffered > 0.0 && buffered + frame_len as f64 > self.max_buffered_amount {
+            let needed = buffered + message.frame_len() as f64;
+            if buffered > 0.0 && needed > self.max_buffered_amount {
                 return Err(WaddellError::new(
                     "buffer-full",
                     "the send buffer is full: try again later",
                 ));
             }
         }
-        self.step(|client, _| {
-            client.send(&message)?;
-            self.unsent.set(self.unsent.get() + frame_len);
-            Ok(())
-        })
-        .map_err(send_error)
+        Ok(message)
+    }
+
+    fn accepted(&self, message: &MessageOut) {
+        self.unsent.set(self.unsent.get() + message.frame_len());
     }
 
     /// Opens a topic: from here on its messages are queued for the application.
@@ -193,11 +222,17 @@ impl Driver {
                 handler.connected(id.encode_text(&mut [0; PeerId::TEXT_LEN]))
             }
             ClientEvent::Message(message) => self.deliver(handler, message),
-            // They come of the extension and of checked messages only.
-            ClientEvent::Extended(_)
-            | ClientEvent::Checked { .. }
-            | ClientEvent::Undelivered(_)
-            | ClientEvent::Closing { .. } => Ok(()),
+            ClientEvent::Extended(extension) => handler.extended(extension.granted.bits()),
+            ClientEvent::Checked { ticket, outcome } => {
+                let (outcome, message) = match outcome {
+                    Ok(Delivery::Forwarded) => ("forwarded", None),
+                    Ok(Delivery::Sent) => ("sent", None),
+                    Err(error) => (undelivered_code(error), Some(error.as_str())),
+                };
+                handler.checked(ticket.number() as f64, outcome, message)
+            }
+            ClientEvent::Undelivered(dropped) => undelivered(handler, &dropped),
+            ClientEvent::Closing { code, reason } => handler.closing(code.0, &reason),
             ClientEvent::Disconnected { reason, retry_at } => {
                 handler.disconnected(code_of(reason), reason.as_str(), to_ms(retry_at - now()))
             }
@@ -230,6 +265,42 @@ impl Driver {
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+fn undelivered(handler: &Handler, dropped: &Dropped) -> Result<(), JsValue> {
+    let to = &mut [0; PeerId::TEXT_LEN];
+    handler.undelivered(
+        dropped.recipient.encode_text(to),
+        dropped.topic.0,
+        drop_code(dropped.reason),
+        dropped.count,
+        dropped.is_exact(),
+    )
+}
+
+/// Returns the error code of a message that was not delivered, or may not have been.
+fn undelivered_code(error: Undelivered) -> &'static str {
+    match error {
+        Undelivered::Dropped(reason) => drop_code(reason),
+        Undelivered::MaybeDropped => "not-delivered",
+        Undelivered::NotHandled => "not-handled",
+        Undelivered::ConnectionLost => "connection-lost",
+    }
+}
+
+fn drop_code(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::UnknownRecipient => "unknown-recipient",
+        DropReason::RecipientAway => "recipient-away",
+        DropReason::RecipientFull => "recipient-full",
+        DropReason::ServerFull => "server-full",
+        DropReason::Various
+        | DropReason::TooFast
+        | DropReason::ShortFrame
+        | DropReason::ReservedRecipient
+        | DropReason::Refused
+        | DropReason::NodeUnreachable => "not-delivered",
     }
 }
 

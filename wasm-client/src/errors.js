@@ -33,10 +33,6 @@ export function connectFailed(cause) {
   return new WaddellError("connect-failed", `no reconnect attempt is left: ${message}`, options);
 }
 
-export function abortedBy(signal) {
-  return new WaddellError("aborted", "the signal was aborted", { cause: signal.reason });
-}
-
 export function illegalConstructor(instead) {
   return new WaddellError("illegal-constructor", `cannot be constructed: call ${instead}`);
 }

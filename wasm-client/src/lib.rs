@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   waddell.js   the package's module, and a map of the other JavaScript files
-//!   client.js    the public class Client, with options.js, socket.js and errors.js
+//!   client.js    the public class Client
 //!   topic.js     the public class Topic
-//!   init.js      starts the WebAssembly module
+//!   socket.js    one WebSocket, whose events go to a driver
 //!   imports.js   what Rust imports; the public class WaddellError
 //!   lib.rs       bindings between JavaScript and Rust
 //!   driver.rs    the core's client and inbox, driven by a socket and a timer
@@ -89,6 +89,34 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     pub(crate) fn message(this: &Handler, topic: u16, message: JsValue) -> Result<bool, JsValue>;
 
+    /// Reports which parts of the extension the server grants, as bits.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn extended(this: &Handler, granted: u32) -> Result<(), JsValue>;
+
+    /// Reports what became of a checked message: `forwarded`, `sent`, or an error's code and text.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn checked(
+        this: &Handler,
+        ticket: f64,
+        outcome: &str,
+        message: Option<&str>,
+    ) -> Result<(), JsValue>;
+
+    /// Reports messages that the server dropped.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn undelivered(
+        this: &Handler,
+        to: &str,
+        topic: u16,
+        reason: &str,
+        count: u32,
+        exact: bool,
+    ) -> Result<(), JsValue>;
+
+    /// Reports why the server ends the connection, before the connection ends.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn closing(this: &Handler, code: u16, reason: &str) -> Result<(), JsValue>;
+
     /// Reports a dial that failed or a connection that ended.
     #[wasm_bindgen(method, catch)]
     pub(crate) fn disconnected(
@@ -125,15 +153,23 @@ impl DriverHandle {
         reconnect_attempts: f64,
         connect_timeout_ms: f64,
         keep_alive_ms: f64,
+        silence_timeout_ms: f64,
         max_buffered_amount: f64,
+        extension: bool,
     ) -> Self {
-        let config =
-            Config { reconnect_attempts, connect_timeout_ms, keep_alive_ms, max_buffered_amount };
+        let config = Config {
+            reconnect_attempts,
+            connect_timeout_ms,
+            keep_alive_ms,
+            silence_timeout_ms,
+            max_buffered_amount,
+            extension,
+        };
         Self(Driver::new(handler, config))
     }
 
-    /// Dials for the first time.
-    pub fn start(&self) {
+    /// Performs what the client is to do: after `new`, it dials.
+    pub fn drain(&self) {
         self.0.drain();
     }
 
@@ -165,6 +201,23 @@ impl DriverHandle {
     /// A `WaddellError` if nothing was sent; its code is the reason.
     pub fn send(&self, to: &str, topic: u16, parts: Array<Uint8Array>) -> Result<(), JsValue> {
         self.0.send(to, TopicId(topic), &parts).map_err(JsValue::from)
+    }
+
+    /// Accepts a message whose body is `parts` joined. Its outcome is to be reported under the
+    /// returned ticket. Call `drain` next, which sends it.
+    ///
+    /// # Errors
+    ///
+    /// A `WaddellError` if it was not accepted; its code is the reason.
+    #[wasm_bindgen(js_name = acceptChecked)]
+    pub fn accept_checked(
+        &self,
+        to: &str,
+        topic: u16,
+        parts: Array<Uint8Array>,
+    ) -> Result<f64, JsValue> {
+        let ticket = self.0.accept_checked(to, TopicId(topic), &parts).map_err(JsValue::from)?;
+        Ok(ticket.number() as f64)
     }
 
     /// Opens a topic: from here on its messages are queued for the application.

@@ -1,29 +1,27 @@
-// The arguments of `Client.connect`, checked.
+// Arguments of applications, checked.
 
 import { WaddellError } from "./wasm.js";
 
 export function parseOptions(url, options) {
-  // Other kinds of objects, such as arrays and signals, have no property that is an option.
-  if (kindOf(options) !== "Object") throw invalidOption("the options argument", "an object");
+  checkObject(options);
   const {
     reconnectAttempts = 10,
     connectTimeoutMs = 10_000,
     keepAliveMs = Infinity,
+    silenceTimeoutMs = 60_000,
+    extension = true,
     maxBufferedAmount = 1 << 20,
     protocols = [],
     WebSocket = globalThis.WebSocket,
     signal,
     ...unknown
   } = options;
-  const [stranger] = Object.keys(unknown);
-  if (stranger !== undefined) {
-    throw new WaddellError("invalid-option", `there is no option ${stranger}`);
-  }
+  refuseOthers(unknown);
   const isCount = Number.isInteger(reconnectAttempts) || reconnectAttempts === Infinity;
   if (!isCount || reconnectAttempts < 0) {
     throw invalidOption("reconnectAttempts", "a whole number of at least 0, or Infinity");
   }
-  for (const [name, ms] of Object.entries({ connectTimeoutMs, keepAliveMs })) {
+  for (const [name, ms] of Object.entries({ connectTimeoutMs, keepAliveMs, silenceTimeoutMs })) {
     if (typeof ms !== "number" || !(ms >= 1)) {
       throw invalidOption(name, "at least 1 millisecond, or Infinity for never");
     }
@@ -31,10 +29,8 @@ export function parseOptions(url, options) {
   if (typeof maxBufferedAmount !== "number" || !(maxBufferedAmount >= 0)) {
     throw invalidOption("maxBufferedAmount", "a number of bytes, or Infinity");
   }
-  const isSignal = typeof signal?.addEventListener === "function" && "aborted" in signal;
-  if (signal !== undefined && !isSignal) {
-    throw invalidOption("signal", "an AbortSignal");
-  }
+  if (typeof extension !== "boolean") throw invalidOption("extension", "true or false");
+  checkSignal(signal);
   const isProtocol = (value) => typeof value === "string";
   if (!isProtocol(protocols) && !(Array.isArray(protocols) && protocols.every(isProtocol))) {
     throw invalidOption("protocols", "a string or an array of strings");
@@ -52,11 +48,38 @@ export function parseOptions(url, options) {
     reconnectAttempts,
     connectTimeoutMs,
     keepAliveMs,
+    silenceTimeoutMs,
+    extension,
     maxBufferedAmount,
     protocols,
     WebSocket,
     signal,
   };
+}
+
+export function parseSendOptions(options = {}) {
+  checkObject(options);
+  const { signal, ...unknown } = options;
+  refuseOthers(unknown);
+  checkSignal(signal);
+  return { signal };
+}
+
+function checkObject(options) {
+  // Other kinds of objects, such as arrays and signals, have no property that is an option.
+  if (kindOf(options) !== "Object") throw invalidOption("the options argument", "an object");
+}
+
+function refuseOthers(unknown) {
+  const [stranger] = Object.keys(unknown);
+  if (stranger !== undefined) {
+    throw new WaddellError("invalid-option", `there is no option ${stranger}`);
+  }
+}
+
+function checkSignal(signal) {
+  const isSignal = typeof signal?.addEventListener === "function" && "aborted" in signal;
+  if (signal !== undefined && !isSignal) throw invalidOption("signal", "an AbortSignal");
 }
 
 function invalidOption(name, expected) {

@@ -35,13 +35,13 @@ export class Socket {
   }
 
   /** Closes the WebSocket. Bytes sent before still go out, and nothing more is reported. */
-  hangUp() {
+  hangUp(code) {
     const webSocket = this.#webSocket;
     if (!webSocket) return;
     this.#webSocket = null;
     // Not `onerror`: Node's `ws` throws an error that has no listener.
     webSocket.onopen = webSocket.onmessage = webSocket.onclose = null;
-    webSocket.close(1000);
+    webSocket.close(code);
   }
 
   #receive(data) {
@@ -68,7 +68,7 @@ export class Socket {
 
   #lose(closeEvent) {
     if (!this.#webSocket) return;
-    this.hangUp();
+    this.hangUp(3000);
     this.#lost(closeEvent);
   }
 }

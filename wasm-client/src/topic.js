@@ -1,7 +1,8 @@
 // The public class Topic.
 
 import { illegalConstructor } from "./errors.js";
-import { kindOf } from "./options.js";
+import { kindOf, parseSendOptions } from "./options.js";
+import { unlessAborted } from "./signal.js";
 import { WaddellError } from "./wasm.js";
 
 /** With this key `Client` calls the constructors, and applications cannot. */
@@ -16,6 +17,7 @@ export let end;
 // that exist at that time, so messages before the first listener or loop wait in the inbox.
 export class Topic extends EventTarget {
   #driver;
+  #checks;
   #number;
   #ended = false;
   #readers = []; // calls of next() that wait for a message
@@ -31,10 +33,11 @@ export class Topic extends EventTarget {
     end = (topic) => topic.#end();
   }
 
-  constructor(key, driver, number) {
+  constructor(key, driver, checks, number) {
     super();
     if (key !== HERE) throw illegalConstructor("client.topic(number)");
     this.#driver = driver;
+    this.#checks = checks;
     this.#number = number;
   }
 
@@ -47,11 +50,15 @@ export class Topic extends EventTarget {
   }
 
   send(peerId, body) {
-    if (typeof peerId !== "string" || peerId.length > 36) {
-      throw new WaddellError("invalid-peer-id", "a peer id is a string such as client.id");
-    }
-    const parts = Array.isArray(body) ? body : [body];
-    this.#driver.send(peerId, this.#number, parts.map(toBytes));
+    checkPeerId(peerId);
+    this.#driver.send(peerId, this.#number, toParts(body));
+  }
+
+  async sendChecked(peerId, body, options) {
+    const { signal } = parseSendOptions(options);
+    checkPeerId(peerId);
+    const parts = toParts(body);
+    return unlessAborted(signal, () => this.#checks.send(peerId, this.#number, parts));
   }
 
   addEventListener(type, listener, options) {
@@ -163,6 +170,16 @@ export class Topic extends EventTarget {
 
 function isListener(value) {
   return typeof value === "function" || (typeof value === "object" && value !== null);
+}
+
+function checkPeerId(peerId) {
+  if (typeof peerId !== "string" || peerId.length > 36) {
+    throw new WaddellError("invalid-peer-id", "a peer id is a string such as client.id");
+  }
+}
+
+function toParts(body) {
+  return (Array.isArray(body) ? body : [body]).map(toBytes);
 }
 
 const encoder = new TextEncoder();

@@ -61,6 +61,12 @@ export class Client extends EventTarget {
     readonly state: ClientState;
 
     /**
+     * The parts of the protocol's extension that the server grants on this connection; `null`
+     * until it has told, and always if it does not speak the extension.
+     */
+    readonly extension: Extension | null;
+
+    /**
      * Returns the handle of a topic, a whole number from 0 to 65535. A topic has one handle.
      *
      * Messages that arrived on the topic before can be read, up to a limit: 1 MiB for all topics
@@ -119,13 +125,29 @@ export class Topic extends EventTarget implements AsyncIterable<Message> {
 
     /**
      * Sends a message of at most 65,517 bytes; a client of 2015 reads at most 65,515. Delivery is
-     * at most once, and in order between two peers. There is no error if the recipient is not
-     * connected.
+     * at most once, and in order between two peers. If the recipient is not connected, there is no
+     * error, but the event `undelivered` of a client whose server speaks the extension.
      *
      * @throws {WaddellError} `invalid-peer-id`, `invalid-body`, `body-too-long`,
      * `not-connected`, `closed`, `buffer-full`
      */
     send(peerId: string, body: Body): void;
+
+    /**
+     * Sends a message like {@link send}, and resolves or rejects with what became of it. A client
+     * has at most 16,384 such messages without an outcome; further ones are refused with
+     * `buffer-full`.
+     *
+     * Rejects with a {@link WaddellError}: with a code of `send`, with an {@link UndeliveredCode},
+     * or with
+     *
+     * - `not-handled`: the connection ended before the server handled the message. Sending it again
+     *   makes no duplicate.
+     * - `connection-lost`: the connection ended, and it is not known what became of the message.
+     * - `aborted`: the signal was aborted first. The message may have been sent.
+     * - `invalid-option`: an option is wrong.
+     */
+    sendChecked(peerId: string, body: Body, options?: SendOptions): Promise<Delivery>;
 
     /** Reads messages as they arrive. Each goes to one loop. Ends when the client is closed. */
     [Symbol.asyncIterator](): AsyncIterableIterator<Message>;
@@ -157,9 +179,9 @@ export class WaddellError extends Error {
     private constructor();
     readonly code: ErrorCode;
     /**
-     * Code with which the server closed the WebSocket, for errors of lost connections and failed
-     * dials. Absent if it sent none, as when the connection broke: browsers report 1005 or 1006
-     * then.
+     * Code with which the server closed the connection, for errors of lost connections and failed
+     * dials: that of the WebSocket, or of the frame CLOSING. Absent if it sent none, as when the
+     * connection broke: browsers report 1005 or 1006 then.
      */
     readonly closeCode?: number;
     /** Text that came with `closeCode`, up to 123 bytes of UTF-8; empty if there was none. */
@@ -187,6 +209,17 @@ export interface ConnectOptions {
      */
     keepAliveMs?: number;
     /**
+     * Longest time without a byte from the server, in milliseconds; then the connection counts as
+     * lost. `Infinity`: no limit. After half of it the client sends a message to itself, which
+     * every server returns, and which is not an event. Default 60,000.
+     */
+    silenceTimeoutMs?: number;
+    /**
+     * Whether to speak the protocol's extension if the server does. Other servers notice nothing
+     * of it. Default true.
+     */
+    extension?: boolean;
+    /**
      * Limit of unsent bytes, over all topics. A message beyond it is refused with `buffer-full`,
      * unless there are no unsent bytes. Default 1,048,576.
      */
@@ -197,6 +230,37 @@ export interface ConnectOptions {
     WebSocket?: WebSocketConstructor;
     /** Closes the client when aborted, connected or not. */
     signal?: AbortSignal;
+}
+
+/** Options of {@link Topic.sendChecked}. */
+export interface SendOptions {
+    /** Stops waiting for the outcome when aborted, or sending if it is aborted already. */
+    signal?: AbortSignal;
+}
+
+/**
+ * How far a message has come. `"forwarded"`: the server has put it into the recipient's outbox.
+ * `"sent"`: the server has handled it, and does not tell more. No server knows whether a peer has
+ * received it.
+ */
+export type Delivery = "forwarded" | "sent";
+
+/** The parts of the protocol's extension, and whether the server grants them. */
+export interface Extension {
+    /** The server tells which messages it dropped. */
+    readonly verdicts: boolean;
+    /** The server tells what becomes of other peers. */
+    readonly peers: boolean;
+    /** The client can keep its id when it connects again. */
+    readonly resume: boolean;
+    /** The server tells before it restarts. */
+    readonly restart: boolean;
+    /** The server has ICE servers for WebRTC. */
+    readonly ice: boolean;
+    /** The client can get a new id. */
+    readonly renew: boolean;
+    /** The client can renew its credentials. */
+    readonly auth: boolean;
 }
 
 /** Constructor of WebSockets: the browser's, or that of Node's `ws` package. */
@@ -231,8 +295,22 @@ export type BodyPart = string | ArrayBufferLike | ArrayBufferView;
 /** A message's body: one part, or several that are joined. */
 export type Body = BodyPart | readonly BodyPart[];
 
+/**
+ * Why the server dropped a message. `unknown-recipient`: no peer has this id. `recipient-away`: the
+ * peer has lost its connection, and may come back. `recipient-full`: the peer does not read fast
+ * enough. `server-full`: the server has no memory for more messages. `not-delivered`: the server
+ * does not say why, or dropped only some of the messages that it means.
+ */
+export type UndeliveredCode =
+    | "not-delivered"
+    | "recipient-away"
+    | "recipient-full"
+    | "server-full"
+    | "unknown-recipient";
+
 /** Codes of the errors. */
 export type ErrorCode =
+    | UndeliveredCode
     | "aborted"
     | "body-too-long"
     | "buffer-full"
@@ -249,6 +327,7 @@ export type ErrorCode =
     | "load-failed"
     | "no-websocket"
     | "not-connected"
+    | "not-handled"
     | "server-misbehaved"
     | "timed-out"
     | "websocket-refused";
@@ -259,6 +338,19 @@ export interface ClientEventMap {
     id: CustomEvent<{ id: string }>;
     /** `client.state` has changed. */
     state: CustomEvent<{ state: ClientState }>;
+    /** The server has told which parts of the extension it grants. */
+    extension: CustomEvent<{ extension: Extension }>;
+    /**
+     * The server dropped `count` messages to the peer `to` on one topic. If `exact` is false,
+     * `to` and `topic` are `null`: the server only counted what it dropped.
+     */
+    undelivered: CustomEvent<{
+        to: string | null;
+        topic: number | null;
+        reason: UndeliveredCode;
+        count: number;
+        exact: boolean;
+    }>;
     /**
      * A dial has failed, or the connection is lost (`dial-failed`, `connection-lost`, `timed-out`,
      * `server-misbehaved`). The client dials again in `retryInMs` milliseconds.

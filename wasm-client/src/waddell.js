@@ -3,8 +3,10 @@
 //   waddell.js       what applications import
 //     client.js      Client
 //       topic.js     Topic
-//       options.js   what `Client.connect` takes
+//       checks.js    messages whose outcome is not known yet
 //       socket.js    one WebSocket
+//       options.js   options, checked
+//       signal.js    abort signals
 //       errors.js    errors that more than one file makes
 //     init.js        starts the wasm module, once
 //       load.js      finds the wasm module; one for each folder of the package

@@ -49,6 +49,8 @@ test("wrong arguments are refused with a code", async () => {
     reconnectAttempts: [-1, 1.5, NaN, "3", null, 1n],
     connectTimeoutMs: [0, -1, NaN, "3", null],
     keepAliveMs: [0, -1, NaN, "3", null],
+    silenceTimeoutMs: [0, -1, NaN, "3", null],
+    extension: [0, 1, "yes", null],
     maxBufferedAmount: [-1, NaN, "3", null],
     signal: [1, "stop", {}, null, new EventTarget(), new AbortController()],
     WebSocket: [1, {}, null],

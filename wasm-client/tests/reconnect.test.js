@@ -98,7 +98,7 @@ test("waiting ends at once when the network is back", async (t) => {
 
 test("keep-alives are sent at their interval", () =>
   withServer(null, async (server) => {
-    const client = await connect(server, { keepAliveMs: 5 });
+    const client = await connect(server, { keepAliveMs: 5, extension: false });
     const [socket] = server.connections;
     for (let i = 0; i < 3; i += 1) {
       const [data] = await once(socket, "message");

@@ -113,7 +113,7 @@ test("sending beyond maxBufferedAmount is refused within a listener, too", () =>
 
 test("messages that were sent before the close still go out", () =>
   withServer(null, async (server) => {
-    const client = await connect(server);
+    const client = await connect(server, { extension: false });
     const received = once(server.connections[0], "message");
     client.topic(1).send(PEER, "bye");
     client.close();
