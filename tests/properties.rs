@@ -254,6 +254,8 @@ fn config() -> impl Strategy<Value = ClientConfig> {
             keep_alive_interval,
             silence_timeout,
             extension,
+            resume: extension,
+            addresses: 2,
             jitter_seed,
         },
     )

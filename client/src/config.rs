@@ -31,7 +31,8 @@ use crate::url::{ParseServerUrlError, ServerUrl};
 /// ```
 #[derive(Clone)]
 pub struct ClientConfig {
-    url: Option<ServerUrl>,
+    /// The addresses of the server; none if the caller's dialer connects bare frames.
+    urls: Vec<ServerUrl>,
     dialer: Option<CustomDial>,
     server_cert: Option<CertificateDer<'static>>,
     reconnect_attempts: u32,
@@ -39,6 +40,7 @@ pub struct ClientConfig {
     keep_alive_interval: Option<Duration>,
     silence_timeout: Option<Duration>,
     extension: bool,
+    resume: bool,
     pub(crate) inbox: InboxConfig,
     pub(crate) outgoing_capacity: usize,
     pub(crate) on_id: Option<OnId>,
@@ -54,6 +56,17 @@ impl ClientConfig {
         Ok(Self::from(url.parse::<ServerUrl>()?))
     }
 
+    /// Adds another address of the same service. The addresses are dialed in turns: the next one
+    /// after a failed dial, and when a server that stops says that the client is to go elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseServerUrlError`] if `url` is not an address.
+    pub fn also(mut self, url: &str) -> Result<Self, ParseServerUrlError> {
+        self.urls.push(url.parse()?);
+        Ok(self)
+    }
+
     /// Sends bare frames, as over TCP, over the stream that `dial` connects.
     ///
     /// For TLS or a WebSocket over such a stream, use an address and a [`dialer`](Self::dialer).
@@ -63,7 +76,7 @@ impl ClientConfig {
         D: Future<Output = io::Result<S>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Self::with_url(None).dialer(dial)
+        Self::with_urls(Vec::new()).dialer(dial)
     }
 
     /// Calls `dial` for each connection instead of connecting a TCP socket, for example through a
@@ -143,6 +156,16 @@ impl ClientConfig {
         self
     }
 
+    /// Whether to keep the peer id over a lost connection, on a server that resumes: the messages
+    /// that are queued meanwhile go out under the same id, and other peers can go on writing to
+    /// it. The resume token, which is as good as the id, stays in memory. Default false: every
+    /// connection has a new id.
+    #[must_use]
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.resume = resume;
+        self
+    }
+
     /// Limits of received messages that wait for the application. Default 1 MiB for each open
     /// topic, and 1 MiB for all other topics together.
     #[must_use]
@@ -159,8 +182,10 @@ impl ClientConfig {
         self
     }
 
-    /// Calls `on_id` with each id of this client: the first and one after every reconnect. It runs
-    /// in the client's task and must not block.
+    /// Calls `on_id` with each id of this client: the first, one after every reconnect, and one
+    /// after [`Client::rotate`](crate::Client::rotate). After a reconnect with
+    /// [`resume`](Self::resume) it can be the same. It runs in the client's task and must not
+    /// block.
     #[must_use]
     pub fn on_id(mut self, on_id: impl Fn(PeerId) + Send + Sync + 'static) -> Self {
         self.on_id = Some(Arc::new(on_id));
@@ -175,22 +200,30 @@ impl ClientConfig {
             keep_alive_interval: self.keep_alive_interval.map(|it| it.max(MIN_INTERVAL)),
             silence_timeout: self.silence_timeout.map(|it| it.max(MIN_INTERVAL)),
             extension: self.extension,
+            resume: self.resume,
+            addresses: self.urls.len().max(1),
             jitter_seed: seed,
         }
     }
 
-    pub(crate) fn into_dialer(self) -> Result<Dialer, ConnectError> {
-        let is_tls = self.url.as_ref().is_some_and(|url| url.scheme().is_tls());
-        if self.server_cert.is_some() && !is_tls {
+    /// Returns a dialer for each address; at least one.
+    pub(crate) fn into_dialers(self) -> Result<Vec<Arc<Dialer>>, ConnectError> {
+        let Self { urls, dialer, server_cert, .. } = self;
+        let is_tls = !urls.is_empty() && urls.iter().all(|url| url.scheme().is_tls());
+        if server_cert.is_some() && !is_tls {
             return Err(ConnectError::CertificateWithoutTls);
         }
-        Ok(Dialer::new(self.url, self.dialer, self.server_cert))
+        let new = |url| Arc::new(Dialer::new(url, dialer.clone(), server_cert.clone()));
+        if urls.is_empty() {
+            return Ok(vec![new(None)]);
+        }
+        Ok(urls.into_iter().map(|url| new(Some(url))).collect())
     }
 
-    fn with_url(url: Option<ServerUrl>) -> Self {
+    fn with_urls(urls: Vec<ServerUrl>) -> Self {
         let core = waddell_core::ClientConfig::default();
         Self {
-            url,
+            urls,
             dialer: None,
             server_cert: None,
             reconnect_attempts: core.reconnect_attempts,
@@ -198,6 +231,7 @@ impl ClientConfig {
             keep_alive_interval: core.keep_alive_interval,
             silence_timeout: Some(DEFAULT_SILENCE_TIMEOUT),
             extension: core.extension,
+            resume: core.resume,
             inbox: InboxConfig::default(),
             outgoing_capacity: DEFAULT_OUTGOING_CAPACITY,
             on_id: None,
@@ -207,7 +241,7 @@ impl ClientConfig {
 
 impl From<ServerUrl> for ClientConfig {
     fn from(url: ServerUrl) -> Self {
-        Self::with_url(Some(url))
+        Self::with_urls(vec![url])
     }
 }
 
@@ -230,7 +264,7 @@ impl TryFrom<&String> for ClientConfig {
 impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientConfig")
-            .field("url", &self.url)
+            .field("urls", &self.urls)
             .field("custom_dialer", &self.dialer.is_some())
             .field("pinned_certificate", &self.server_cert.is_some())
             .field("reconnect_attempts", &self.reconnect_attempts)
@@ -238,6 +272,7 @@ impl fmt::Debug for ClientConfig {
             .field("keep_alive_interval", &self.keep_alive_interval)
             .field("silence_timeout", &self.silence_timeout)
             .field("extension", &self.extension)
+            .field("resume", &self.resume)
             .field("inbox", &self.inbox)
             .field("outgoing_capacity", &self.outgoing_capacity)
             .finish_non_exhaustive()

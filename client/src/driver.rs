@@ -5,22 +5,23 @@ use std::mem;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use waddell_core::{
-    ClientEvent, ClientState, CloseReason, DisconnectReason, Extension, MessageOut, Output, PeerId,
-    Undelivered,
+    Capabilities, ClientEvent, ClientState, CloseCode, CloseReason, DisconnectReason, Extension,
+    MessageOut, Output, PeerId, Undelivered,
 };
 
 use crate::checks::{Checks, Reply};
 use crate::connection::Connection;
-use crate::dial::Dialer;
-use crate::error::CloseError;
+use crate::dial::{Dialed, Dialer};
+use crate::error::{CloseError, WatchError};
 use crate::inbox::SharedInbox;
 use crate::notices::{Notice, NoticeSender};
 use crate::queue::{Command, QueueReceiver};
 use crate::state::{Closed, Disconnected, ServerClosing, State};
-use crate::transport::BoxedStream;
+use crate::transport::ws::WebSocketClosed;
+use crate::watches::{WatchReply, Watches};
 
 /// Called with every new id.
 pub(crate) type OnId = Arc<dyn Fn(PeerId) + Send + Sync>;
@@ -30,7 +31,8 @@ pub(crate) struct Driver {
     core: waddell_core::Client,
     /// Time zero of the state machine.
     epoch: Instant,
-    dialer: Arc<Dialer>,
+    /// One for each address of the server.
+    dialers: Vec<Arc<Dialer>>,
     transport: Transport,
     /// The transport's last error.
     error: Option<Arc<io::Error>>,
@@ -40,7 +42,12 @@ pub(crate) struct Driver {
     lost: Option<Disconnected>,
     /// Whether a connected client is being closed: the next hang-up sends the unsent bytes.
     closing: bool,
+    /// Whether the server of the present connection does not speak the extension.
+    is_plain: bool,
     checks: Checks,
+    watches: Watches,
+    /// Callers that wait for a new id.
+    rotations: Vec<oneshot::Sender<PeerId>>,
     shared: Shared,
 }
 
@@ -59,7 +66,7 @@ pub(crate) struct Shared {
 
 enum Transport {
     None,
-    Dialing(BoxFuture<'static, io::Result<BoxedStream>>),
+    Dialing(BoxFuture<'static, io::Result<Dialed>>),
     Connected(Connection),
     /// Hung up; its unsent bytes are still to be written.
     Closing(Connection),
@@ -67,7 +74,7 @@ enum Transport {
 
 /// An event of the transport.
 enum TransportEvent<'a> {
-    Dialed(io::Result<BoxedStream>),
+    Dialed(io::Result<Dialed>),
     Read(&'a mut [u8]),
     Written,
     Failed(io::Error),
@@ -76,19 +83,22 @@ enum TransportEvent<'a> {
 impl Driver {
     pub(crate) fn new(
         config: waddell_core::ClientConfig,
-        dialer: Arc<Dialer>,
+        dialers: Vec<Arc<Dialer>>,
         shared: Shared,
     ) -> Self {
         Self {
             core: waddell_core::Client::new(config, waddell_core::Instant::default()),
             epoch: Instant::now(),
-            dialer,
+            dialers,
             transport: Transport::None,
             error: None,
             has_sent: false,
             lost: None,
             closing: false,
+            is_plain: false,
             checks: Checks::default(),
+            watches: Watches::default(),
+            rotations: Vec::new(),
             shared,
         }
     }
@@ -103,7 +113,7 @@ impl Driver {
         if let Transport::Closing(connection) = self.transport.take() {
             let finished = connection.finish().await;
             if let Err(error) = &finished {
-                tracing::debug!(server = %self.dialer, %error, "could not close in order");
+                tracing::debug!(server = %self.dialer(), %error, "could not close in order");
             }
             self.set_closed(if self.has_sent { finished } else { Ok(()) });
         }
@@ -135,9 +145,12 @@ impl Driver {
                     self.core.handle_bytes(input, now(self.epoch));
                 }
                 TransportEvent::Written => {}
-                TransportEvent::Dialed(Ok(stream)) => {
+                TransportEvent::Dialed(Ok(Dialed { stream, took_hello })) => {
                     self.transport = Transport::Connected(Connection::new(stream));
-                    self.core.handle_connected(now(self.epoch));
+                    match took_hello {
+                        true => self.core.handle_upgraded(now(self.epoch)),
+                        false => self.core.handle_connected(now(self.epoch)),
+                    }
                 }
                 TransportEvent::Dialed(Err(error)) | TransportEvent::Failed(error) => {
                     self.handle_disconnected(Some(error));
@@ -147,10 +160,19 @@ impl Driver {
         }
     }
 
+    /// Returns the dialer of the present address.
+    fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialers[self.core.address()]
+    }
+
     fn handle_disconnected(&mut self, error: Option<io::Error>) {
         self.transport = Transport::None;
+        let code = error.as_ref().and_then(web_socket_code);
         self.error = error.map(Arc::new);
-        self.core.handle_disconnected(now(self.epoch));
+        match code {
+            Some(code) => self.core.handle_closed(code, now(self.epoch)),
+            None => self.core.handle_disconnected(now(self.epoch)),
+        }
     }
 
     fn handle_command(&mut self, command: Command) {
@@ -159,6 +181,16 @@ impl Driver {
             Command::Send(message) => self.core.send(&message),
             Command::SendChecked(message, reply) => return self.send_checked(&message, reply),
             Command::KeepAlive => self.core.send_keep_alive(),
+            Command::Watch(id, reply) => return self.watch(id, reply),
+            Command::Rotate(reply) => {
+                self.rotations.push(reply);
+                self.core.rotate(now(self.epoch));
+                Ok(())
+            }
+            Command::Unwatch(id) => {
+                self.core.unwatch(id);
+                Ok(())
+            }
         };
         match sent {
             Ok(()) if is_message => self.note_sent(),
@@ -184,6 +216,29 @@ impl Driver {
             }
         }
         self.handle_outputs();
+    }
+
+    fn watch(&mut self, id: PeerId, reply: WatchReply) {
+        match self.core.watch(id, now(self.epoch)) {
+            Ok(()) => self.watches.insert(id, reply),
+            Err(error) => {
+                // Fails if the caller has stopped waiting.
+                let _ = reply.send(Err(error.into()));
+            }
+        }
+        if self.is_plain || self.core.extension().is_some_and(|it| !tells_of_peers(it)) {
+            self.fail_watches();
+        }
+        self.handle_outputs();
+    }
+
+    /// Tells all callers that this server does not tell about peers.
+    fn fail_watches(&mut self) {
+        for (id, reply) in self.watches.take() {
+            self.core.unwatch(id);
+            // Fails if the caller has stopped waiting.
+            let _ = reply.send(Err(WatchError::NotSupported));
+        }
     }
 
     fn note_sent(&mut self) {
@@ -225,10 +280,16 @@ impl Driver {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Dial => {
-                    tracing::debug!(server = %self.dialer, "dialing");
+                    tracing::debug!(server = %self.dialer(), "dialing");
                     self.error = None;
                     self.shared.state.send_replace(State::Connecting);
-                    self.transport = Transport::Dialing(Box::pin(Arc::clone(&self.dialer).dial()));
+                    let dialer = Arc::clone(self.dialer());
+                    let hello = match dialer.is_websocket() {
+                        true => self.core.upgrade_hello(),
+                        false => None,
+                    };
+                    let dialing = dialer.dial(hello);
+                    self.transport = Transport::Dialing(Box::pin(dialing));
                 }
                 Output::Transmit(bytes) => {
                     if let Transport::Connected(connection) = &mut self.transport {
@@ -253,21 +314,39 @@ impl Driver {
     fn handle_event(&mut self, event: ClientEvent) {
         match event {
             ClientEvent::Connected { id } => {
-                tracing::info!(server = %self.dialer, %id, "connected");
-                if let Some(on_id) = &self.shared.on_id {
-                    on_id(id);
-                }
-                self.shared.state.send_replace(State::Ready { id });
+                tracing::info!(server = %self.dialer(), %id, "connected");
+                self.set_id(id);
+            }
+            ClientEvent::Renamed { id } => {
+                tracing::info!(server = %self.dialer(), %id, "renamed");
+                self.set_id(id);
             }
             ClientEvent::Extended(extension) => {
-                tracing::debug!(server = %self.dialer, ?extension, "extended");
+                tracing::debug!(server = %self.dialer(), ?extension, "extended");
+                self.is_plain = false;
                 self.shared.extension.send_replace(Some(extension));
+                if !tells_of_peers(extension) {
+                    self.fail_watches();
+                }
             }
             ClientEvent::Message(message) => self.shared.inbox.push(message),
             ClientEvent::Checked { ticket, outcome } => self.checks.decide(ticket, outcome),
             ClientEvent::Undelivered(dropped) => {
                 tracing::debug!(?dropped, "the server dropped messages");
                 self.shared.notices.send(Notice::Undelivered(dropped));
+            }
+            ClientEvent::Peer(notice) => {
+                tracing::debug!(?notice, "the state of a peer");
+                self.watches.tell(notice.id, notice.state);
+                self.shared.notices.send(Notice::Peer(notice));
+            }
+            ClientEvent::Restarting(restarting) => {
+                tracing::debug!(?restarting, "the server will stop");
+                self.shared.notices.send(Notice::Restarting(restarting));
+            }
+            ClientEvent::NotExtended => {
+                self.is_plain = true;
+                self.fail_watches();
             }
             ClientEvent::Closing { code, reason } => {
                 let closing = ServerClosing::new(code, &reason);
@@ -276,7 +355,8 @@ impl Driver {
             }
             ClientEvent::Disconnected { reason, retry_at } => {
                 let reason = self.disconnected(reason);
-                tracing::info!(server = %self.dialer, %reason, "disconnected");
+                tracing::info!(server = %self.dialer(), %reason, "disconnected");
+                self.is_plain = false;
                 let retry_at = self.epoch + retry_at.elapsed_since_epoch();
                 self.shared.extension.send_replace(None);
                 self.shared.state.send_replace(State::Waiting { reason, retry_at });
@@ -286,15 +366,30 @@ impl Driver {
                     CloseReason::AttemptsExhausted { last } => {
                         Closed::AttemptsExhausted { last: self.disconnected(last) }
                     }
+                    CloseReason::ByServer(code) => {
+                        let reason = DisconnectReason::ClosedByServer(code);
+                        Closed::ByServer(self.disconnected(reason))
+                    }
                     CloseReason::ByApplication => Closed::ByApplication,
                 };
-                tracing::info!(server = %self.dialer, %reason, "closed");
+                tracing::info!(server = %self.dialer(), %reason, "closed");
                 self.shared.extension.send_replace(None);
                 self.shared.state.send_replace(State::Closed { reason });
                 self.shared.queue.close();
                 self.shared.inbox.close();
                 self.shared.notices.close();
             }
+        }
+    }
+
+    fn set_id(&mut self, id: PeerId) {
+        if let Some(on_id) = &self.shared.on_id {
+            on_id(id);
+        }
+        self.shared.state.send_replace(State::Ready { id });
+        for reply in self.rotations.drain(..) {
+            // Fails if the caller has stopped waiting.
+            let _ = reply.send(id);
         }
     }
 
@@ -348,6 +443,16 @@ impl Drop for Shared {
         self.inbox.close();
         self.notices.close();
     }
+}
+
+/// Returns the code with which the server closed the WebSocket.
+fn web_socket_code(error: &io::Error) -> Option<CloseCode> {
+    let closed: &WebSocketClosed = error.get_ref()?.downcast_ref()?;
+    closed.code.map(CloseCode)
+}
+
+fn tells_of_peers(extension: Extension) -> bool {
+    extension.granted.contains(Capabilities::PEERS)
 }
 
 fn now(epoch: Instant) -> waddell_core::Instant {

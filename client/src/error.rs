@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 
-use waddell_core::{BodyTooLong, DropReason, Undelivered};
+use waddell_core::{BodyTooLong, DropReason, TooManyWatched, Undelivered};
 
 use crate::state::{Closed, Disconnected};
 use crate::tls::CertificateError;
@@ -36,6 +36,7 @@ pub enum ConnectError {
 fn failure(reason: &Closed) -> &dyn fmt::Display {
     match reason {
         Closed::AttemptsExhausted { last } => last,
+        Closed::ByServer(why) => why,
         Closed::ByApplication | Closed::TaskGone => reason,
     }
 }
@@ -92,6 +93,33 @@ pub enum SendError {
     /// The body is longer than a frame can carry.
     #[error(transparent)]
     BodyTooLong(#[from] BodyTooLong),
+}
+
+/// Why the state of a peer is not known.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// The server does not tell about peers. A checked message may tell as much.
+    #[error("the server does not tell about peers; send a checked message instead")]
+    NotSupported,
+    /// The client watches 64 peers already.
+    #[error(transparent)]
+    TooMany(#[from] TooManyWatched),
+    /// The client is closed for good.
+    #[error(transparent)]
+    Closed(Closed),
+}
+
+/// Why a client has no new id.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RotateError {
+    /// The server has refused a new id, because it gave one a moment ago.
+    #[error("the server gives no new id so soon; try again in a second")]
+    TooSoon,
+    /// The client is closed for good.
+    #[error(transparent)]
+    Closed(Closed),
 }
 
 /// Why a checked message was not delivered, or may not have been.

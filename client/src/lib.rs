@@ -3,7 +3,7 @@
 //! A client connects to a server, receives a random id, and exchanges small messages with other
 //! peers by id and topic. It connects over `tcp://`, `tls://`, `ws://`, `wss://` or any stream
 //! that the caller dials. When the connection is lost, the client dials again and receives a new
-//! id.
+//! id, or keeps its own with [`ClientConfig::resume`].
 //!
 //! ```
 //! use futures_util::StreamExt;
@@ -62,10 +62,13 @@ mod tls;
 mod topic;
 mod transport;
 mod url;
+mod watches;
 
 pub use client::Client;
 pub use config::ClientConfig;
-pub use error::{CheckedSendError, CloseError, ConnectError, NotSent, SendError};
+pub use error::{
+    CheckedSendError, CloseError, ConnectError, NotSent, RotateError, SendError, WatchError,
+};
 pub use manager::ClientManager;
 pub use notices::{Notice, Notices};
 pub use state::{Closed, Disconnected, State};
@@ -74,6 +77,7 @@ pub use topic::Topic;
 pub use url::{ParseServerUrlError, Scheme, ServerUrl};
 pub use waddell_core::{
     BodyTooLong, Capabilities, CloseCode, Delivery, DisconnectReason, DropReason, Dropped,
-    Extension, InboxConfig, MAX_BODY_LEN, MessageIn, PORTABLE_BODY_LEN, ParsePeerIdError, PeerId,
+    Extension, InboxConfig, MAX_BODY_LEN, MessageIn, NotResumed, PORTABLE_BODY_LEN,
+    ParsePeerIdError, PeerId, PeerNotice, PeerState, Restarting, ResumeWindows, TooManyWatched,
     TopicId, Undelivered, WelcomeRate,
 };

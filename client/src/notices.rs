@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use waddell_core::Dropped;
+use waddell_core::{Dropped, PeerNotice, Restarting};
 
 /// Something that the server tells without being asked each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,11 @@ use waddell_core::Dropped;
 pub enum Notice {
     /// The server dropped messages of this client, checked or not.
     Undelivered(Dropped),
+    /// The state of a peer: one that is watched, or one to which this client has written. Its
+    /// `lost` counts the last messages to it that the server had accepted and could not pass on.
+    Peer(PeerNotice),
+    /// The server will stop. The client dials again when the server says so.
+    Restarting(Restarting),
     /// So many notices were dropped, because this stream was not read fast enough.
     Missed(u64),
 }

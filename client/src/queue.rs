@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use waddell_core::{HEADER_LEN, KEEP_ALIVE_FRAME, MAX_BODY_LEN, MessageOut, PREFIX_LEN};
+use waddell_core::{HEADER_LEN, KEEP_ALIVE_FRAME, MAX_BODY_LEN, MessageOut, PREFIX_LEN, PeerId};
 
 use crate::checks::{MAX_CHECKS, Outcome, Reply};
+use crate::watches::WatchReply;
 
 /// Makes a queue that holds `capacity` bytes, and at least one of the largest messages.
 pub(crate) fn queue(capacity: usize) -> (QueueSender, QueueReceiver) {
@@ -40,13 +41,16 @@ pub(crate) enum Command {
     Send(MessageOut),
     SendChecked(MessageOut, Reply),
     KeepAlive,
+    Watch(PeerId, WatchReply),
+    Unwatch(PeerId),
+    Rotate(oneshot::Sender<PeerId>),
 }
 
 impl Command {
     pub(crate) fn is_message(&self) -> bool {
         match self {
             Self::Send(_) | Self::SendChecked(..) => true,
-            Self::KeepAlive => false,
+            Self::KeepAlive | Self::Watch(..) | Self::Unwatch(_) | Self::Rotate(_) => false,
         }
     }
 }
@@ -101,6 +105,13 @@ impl QueueSender {
             Err(_) if self.sender.is_closed() => Err(QueueClosed),
             Err(_) => Ok(()),
         }
+    }
+
+    /// Waits until there is room for the command, then queues it.
+    pub(crate) async fn control(&self, command: Command) -> Result<(), QueueClosed> {
+        let room = Arc::clone(&self.room);
+        let room = room.acquire_many_owned(MESSAGE_COST).await.map_err(|_| QueueClosed)?;
+        self.push(command, room)
     }
 
     /// Returns the semaphore of the free bytes; it is closed with the queue.

@@ -123,6 +123,9 @@ pub enum Closed {
     /// [`Client::close`](crate::Client::close) was called, or the last handle was dropped.
     #[error("the client is closed")]
     ByApplication,
+    /// The server ended the connection, and said that the client may not dial again.
+    #[error("the client is closed: {0}")]
+    ByServer(Disconnected),
     /// One more dial failed than [`ClientConfig::reconnect_attempts`] allows.
     ///
     /// [`ClientConfig::reconnect_attempts`]: crate::ClientConfig::reconnect_attempts

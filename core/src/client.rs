@@ -3,24 +3,28 @@
 //! ```text
 //!              connected               greeting
 //!   Dialing(n) ---------> AwaitingId(n) ------> Ready
-//!     ^   |                    |                  |
-//!     |   | disconnected,      |                  | disconnected, short frame:
-//!     |   | timeout            |                  | n starts again at 0
-//!     |   v                    v                  v
-//!     +- Waiting(n) <----------+------------------+        close, or n too large: Closed
+//!     ^   |                    |    |             ^ |
+//!     |   |                    |    | with token  | | disconnected, short frame, CLOSING:
+//!     |   | disconnected,      |    v             | | n starts again at 0
+//!     |   | timeout            |  AwaitingWelcome -+ |
+//!     |   v                    v    v               v
+//!     +- Waiting(n) <----------+----+---------------+   close, or n too large: Closed
 //!      now >= at
 //! ```
 
 mod checked;
 pub(crate) mod config;
+mod ending;
 mod jitter;
 mod notices;
 pub(crate) mod outcome;
 pub(crate) mod output;
+mod peers;
 mod probe;
 pub(crate) mod send_error;
 pub(crate) mod session;
 mod silence;
+pub(crate) mod watch_error;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -31,16 +35,20 @@ use bytes::Bytes;
 
 use checked::Checked;
 use config::ClientConfig;
+use ending::Ending;
 use jitter::Jitter;
 use outcome::Ticket;
 use output::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output};
+use peers::Peers;
 use probe::Probe;
 use send_error::SendError;
-use session::{Extension, Session};
+use session::{Extension, Session, encode};
 use silence::{Silence, Verdict};
+use watch_error::TooManyWatched;
 
-use crate::control::control_body;
 use crate::control::notice::Notice;
+use crate::control::request::Request;
+use crate::control::{Capabilities, CloseCode, control_body};
 use crate::frame::FrameDecoder;
 use crate::id::PeerId;
 use crate::message::{KEEP_ALIVE_FRAME, MessageIn, MessageOut};
@@ -64,14 +72,42 @@ pub struct Client {
     jitter: Jitter,
     session: Session,
     checked: Checked,
+    peers: Peers,
+    ending: Ending,
+    /// Number of the address to dial.
+    address: usize,
 }
 
 #[derive(Debug)]
 enum State {
-    Dialing { attempt: u32, deadline: Option<Instant> },
-    AwaitingId { attempt: u32, since: Instant, deadline: Option<Instant> },
-    Ready { id: PeerId, since: Instant, keep_alive_at: Option<Instant>, silence: Silence },
-    Waiting { attempt: u32, until: Instant },
+    Dialing {
+        attempt: u32,
+        deadline: Option<Instant>,
+    },
+    AwaitingId {
+        attempt: u32,
+        since: Instant,
+        deadline: Option<Instant>,
+        /// The id of a WELCOME that came before the greeting.
+        welcomed: Option<PeerId>,
+    },
+    /// Greeted with a new id. WELCOME is to tell whether the client has its old one.
+    AwaitingWelcome {
+        attempt: u32,
+        since: Instant,
+        greeted: PeerId,
+        until: Instant,
+    },
+    Ready {
+        id: PeerId,
+        since: Instant,
+        keep_alive_at: Option<Instant>,
+        silence: Silence,
+    },
+    Waiting {
+        attempt: u32,
+        until: Instant,
+    },
     Closed,
 }
 
@@ -85,8 +121,11 @@ impl Client {
             outputs: VecDeque::new(),
             short_lived: 0,
             jitter: Jitter(config.jitter_seed),
-            session: Session::new(),
+            session: Session::new(&config),
             checked: Checked::new(),
+            peers: Peers::new(),
+            ending: Ending::default(),
+            address: 0,
         };
         client.dial(0, now);
         client
@@ -95,9 +134,38 @@ impl Client {
     /// Reports that the transport is connected: bytes can flow both ways.
     pub fn handle_connected(&mut self, now: Instant) {
         if let State::Dialing { attempt, deadline } = self.state {
-            self.state = State::AwaitingId { attempt, since: now, deadline };
+            self.state = State::AwaitingId { attempt, since: now, deadline, welcomed: None };
+            self.checked.begin(self.session.next_number());
             let hello = self.session.begin(self.config.extension);
             self.outputs.extend(hello.map(Output::Transmit));
+        }
+    }
+
+    /// Reports that the transport is connected, and that the server has read the HELLO of
+    /// [`upgrade_hello`](Self::upgrade_hello): it chose the subprotocol `waddell.2`.
+    pub fn handle_upgraded(&mut self, now: Instant) {
+        if let State::Dialing { attempt, deadline } = self.state {
+            self.state = State::AwaitingId { attempt, since: now, deadline, welcomed: None };
+            self.checked.begin(self.session.next_number());
+            self.session.begin_upgraded();
+        }
+    }
+
+    /// Returns the body of a HELLO, at most 3 KiB, to send in the upgrade to WebSocket; `None` if
+    /// there is to be none. It saves a round trip. Call it for each dial of a WebSocket.
+    ///
+    /// Offer the subprotocols `waddell.2`, `waddell.2.hello.` with the body in base64url without
+    /// padding, and `waddell`. If the server chooses the first, call
+    /// [`handle_upgraded`](Self::handle_upgraded); otherwise `handle_connected` as always. It is a
+    /// secret like the resume token in it.
+    pub fn upgrade_hello(&mut self) -> Option<Vec<u8>> {
+        match self.state {
+            State::Dialing { .. } => self.session.upgrade_hello(),
+            State::AwaitingId { .. }
+            | State::AwaitingWelcome { .. }
+            | State::Ready { .. }
+            | State::Waiting { .. }
+            | State::Closed => None,
         }
     }
 
@@ -135,11 +203,20 @@ impl Client {
     pub fn handle_disconnected(&mut self, now: Instant) {
         match self.state {
             State::Dialing { .. } => self.lose(DisconnectReason::DialFailed, now),
-            State::AwaitingId { .. } | State::Ready { .. } => {
+            State::AwaitingId { .. } | State::AwaitingWelcome { .. } | State::Ready { .. } => {
                 self.lose(DisconnectReason::ConnectionLost, now);
             }
             State::Waiting { .. } | State::Closed => {}
         }
+    }
+
+    /// Reports that the server has closed the WebSocket with a code of its own, from 4000 to 4999.
+    /// It is obeyed like that of CLOSING.
+    pub fn handle_closed(&mut self, code: CloseCode, now: Instant) {
+        if self.is_connected() && (4000..5000).contains(&code.0) {
+            self.ending.handle_closing(code);
+        }
+        self.handle_disconnected(now);
     }
 
     /// Reports that time has passed; call it no later than [`poll_timeout`](Self::poll_timeout).
@@ -150,6 +227,10 @@ impl Client {
         match &mut self.state {
             State::Dialing { .. } | State::AwaitingId { .. } => {
                 self.hang_up(DisconnectReason::TimedOut, now);
+            }
+            State::AwaitingWelcome { greeted, .. } => {
+                let greeted = *greeted;
+                self.become_ready(greeted, now);
             }
             State::Ready { id, keep_alive_at, silence, .. } => {
                 let id = *id;
@@ -223,6 +304,59 @@ impl Client {
         Ok(())
     }
 
+    /// Watches a peer: its state is told with [`ClientEvent::Peer`] soon, and whenever it changes,
+    /// on this connection and the next ones. Watching it again asks for its state again.
+    ///
+    /// If the server does not speak the extension, [`ClientEvent::NotExtended`] comes; if it does
+    /// not grant [`Capabilities::PEERS`], nothing does.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyWatched`] if 64 other peers are watched.
+    pub fn watch(&mut self, id: PeerId, now: Instant) -> Result<(), TooManyWatched> {
+        self.peers.watch(id)?;
+        self.checked.set_now(now);
+        if self.has(Capabilities::PEERS) {
+            self.transmit(peers::watch(id));
+        }
+        Ok(())
+    }
+
+    /// Stops watching a peer. The server goes on telling about it if this client has written to it.
+    pub fn unwatch(&mut self, id: PeerId) {
+        if self.peers.unwatch(id) && self.has(Capabilities::PEERS) {
+            self.transmit(peers::unwatch(id));
+        }
+    }
+
+    /// Asks for a new id: from the server, if it gives one on the same connection, and else by
+    /// hanging up and dialing again. [`ClientEvent::Renamed`] or [`ClientEvent::Connected`] tells
+    /// it. A client without a connection gets a new id with the next one.
+    pub fn rotate(&mut self, now: Instant) {
+        match self.state {
+            State::Ready { .. } if self.has(Capabilities::RENEW) => {
+                self.transmit(encode(&Request::Renew));
+            }
+            State::Ready { .. } | State::AwaitingId { .. } | State::AwaitingWelcome { .. } => {
+                self.session.forget_token();
+                self.outputs.push_back(Output::HangUp);
+                self.session.lose(false, now);
+                self.checked.end(&mut self.outputs);
+                self.peers.end();
+                self.ending = Ending::default();
+                self.decoder = FrameDecoder::new();
+                self.state = State::Waiting { attempt: 0, until: now };
+                let reason = DisconnectReason::Rotated;
+                self.emit(ClientEvent::Disconnected { reason, retry_at: now });
+            }
+            State::Dialing { .. } | State::Waiting { .. } | State::Closed => {
+                self.session.forget_token();
+                self.checked.end(&mut self.outputs);
+                self.peers.end();
+            }
+        }
+    }
+
     /// Dials at once if the client is waiting to dial. Call it when the network is back or the
     /// page is visible again.
     pub fn retry_now(&mut self, now: Instant) {
@@ -234,7 +368,13 @@ impl Client {
     /// Closes the client for good. Frames sent before are transmitted before the hang-up.
     pub fn close(&mut self) {
         match self.state {
-            State::Dialing { .. } | State::AwaitingId { .. } | State::Ready { .. } => {
+            State::Ready { .. } => {
+                if self.has(Capabilities::RESUME) {
+                    self.transmit(encode(&Request::Bye));
+                }
+                self.outputs.push_back(Output::HangUp);
+            }
+            State::Dialing { .. } | State::AwaitingId { .. } | State::AwaitingWelcome { .. } => {
                 self.outputs.push_back(Output::HangUp);
             }
             State::Waiting { .. } => {}
@@ -255,6 +395,7 @@ impl Client {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Dialing { deadline, .. } | State::AwaitingId { deadline, .. } => deadline,
+            State::AwaitingWelcome { until, .. } => Some(until),
             State::Ready { keep_alive_at, silence, .. } => {
                 let probe_at = self.checked.poll_timeout();
                 keep_alive_at.into_iter().chain(silence.until).chain(probe_at).min()
@@ -270,9 +411,17 @@ impl Client {
             State::Ready { id, .. } => Some(id),
             State::Dialing { .. }
             | State::AwaitingId { .. }
+            | State::AwaitingWelcome { .. }
             | State::Waiting { .. }
             | State::Closed => None,
         }
+    }
+
+    /// Returns which address of the server to dial at the next [`Output::Dial`]: less than
+    /// [`ClientConfig::addresses`]. It is the next one, in turns, after a failed dial, and when a
+    /// server that stops says that the client is to dial elsewhere.
+    pub fn address(&self) -> usize {
+        self.address
     }
 
     /// Returns what the server grants on this connection; `None` if it does not speak the
@@ -284,7 +433,9 @@ impl Client {
     /// Returns the client's state.
     pub fn state(&self) -> ClientState {
         match self.state {
-            State::Dialing { .. } | State::AwaitingId { .. } => ClientState::Connecting,
+            State::Dialing { .. } | State::AwaitingId { .. } | State::AwaitingWelcome { .. } => {
+                ClientState::Connecting
+            }
             State::Ready { .. } => ClientState::Ready,
             State::Waiting { .. } => ClientState::Waiting,
             State::Closed => ClientState::Closed,
@@ -293,16 +444,18 @@ impl Client {
 
     fn handle_message(&mut self, message: MessageIn, now: Instant) {
         match self.state {
-            State::AwaitingId { .. } => {
-                let id = message.from;
-                let keep_alive_at = self.config.next_keep_alive(now);
-                let silence = Silence::begin(&self.config, now);
-                self.state = State::Ready { id, since: now, keep_alive_at, silence };
-                self.emit(ClientEvent::Connected { id });
-                // No server welcomes before it greets; but one could.
-                if let Some(extension) = self.session.extension() {
-                    self.emit(ClientEvent::Extended(extension));
+            State::AwaitingId { attempt, since, welcomed, .. } => {
+                let greeted = message.from;
+                if self.session.awaits_welcome() {
+                    let until = now + WELCOME_TIMEOUT;
+                    self.state = State::AwaitingWelcome { attempt, since, greeted, until };
+                } else {
+                    self.become_ready(welcomed.filter(|id| !id.is_nil()).unwrap_or(greeted), now);
                 }
+            }
+            State::AwaitingWelcome { greeted, .. } => {
+                self.become_ready(greeted, now);
+                self.handle_message(message, now);
             }
             State::Ready { id, .. } => match Probe::decode(&message, id) {
                 Some(Probe::Silence) => {}
@@ -313,11 +466,32 @@ impl Client {
         }
     }
 
+    fn become_ready(&mut self, id: PeerId, now: Instant) {
+        let keep_alive_at = self.config.next_keep_alive(now);
+        let silence = Silence::begin(&self.config, now);
+        self.state = State::Ready { id, since: now, keep_alive_at, silence };
+        let extension = self.session.extension();
+        if extension.is_none() {
+            // WELCOME may still come, but the server will not tell about connections before.
+            self.session.forget_token();
+            self.checked.end_former(&mut self.outputs);
+            self.peers.end();
+        }
+        self.emit(ClientEvent::Connected { id });
+        if let Some(extension) = extension {
+            self.emit(ClientEvent::Extended(extension));
+        }
+    }
+
     fn send_numbered(&mut self, message: &MessageOut) -> Result<u64, SendError> {
         self.check_ready()?;
         let mut frame = Vec::with_capacity(message.frame_len());
         message.encode(&mut frame)?;
-        Ok(self.transmit(frame.into()))
+        let number = self.transmit(frame.into());
+        if self.session.has(Capabilities::PEERS) {
+            self.peers.handle_sent(message.to, number);
+        }
+        Ok(number)
     }
 
     /// Emits a frame after HELLO. Returns its number.
@@ -330,17 +504,26 @@ impl Client {
         self.outputs.push_back(Output::Event(event));
     }
 
+    /// Returns whether there is a connection that has this part of the extension.
+    fn has(&self, part: Capabilities) -> bool {
+        self.extension().is_some_and(|extension| extension.granted.contains(part))
+    }
+
     fn is_connected(&self) -> bool {
-        matches!(self.state, State::AwaitingId { .. } | State::Ready { .. })
+        match self.state {
+            State::AwaitingId { .. } | State::AwaitingWelcome { .. } | State::Ready { .. } => true,
+            State::Dialing { .. } | State::Waiting { .. } | State::Closed => false,
+        }
     }
 
     fn check_ready(&self) -> Result<(), SendError> {
         match self.state {
             State::Ready { .. } => Ok(()),
             State::Closed => Err(SendError::Closed),
-            State::Dialing { .. } | State::AwaitingId { .. } | State::Waiting { .. } => {
-                Err(SendError::NotConnected)
-            }
+            State::Dialing { .. }
+            | State::AwaitingId { .. }
+            | State::AwaitingWelcome { .. }
+            | State::Waiting { .. } => Err(SendError::NotConnected),
         }
     }
 
@@ -359,37 +542,61 @@ impl Client {
     fn lose(&mut self, reason: DisconnectReason, now: Instant) {
         self.decoder = FrameDecoder::new();
         let (attempt, steps) = match self.state {
-            State::Dialing { attempt, .. } | State::AwaitingId { attempt, .. } => {
-                if let State::AwaitingId { since, .. } = self.state {
-                    self.session.lose(now - since < STABLE_AFTER);
+            State::Dialing { attempt, .. }
+            | State::AwaitingId { attempt, .. }
+            | State::AwaitingWelcome { attempt, .. } => {
+                self.session.fail_upgrade();
+                if let State::AwaitingId { since, .. } | State::AwaitingWelcome { since, .. } =
+                    self.state
+                {
+                    self.session.lose(now - since < STABLE_AFTER, now);
                 }
                 let attempt = attempt.saturating_add(1);
                 (attempt, attempt.saturating_add(self.short_lived))
             }
             State::Ready { since, .. } => {
                 let was_short = now - since < STABLE_AFTER;
-                self.session.lose(was_short);
+                self.session.lose(was_short, now);
                 let steps = if was_short { self.short_lived } else { 0 };
                 self.short_lived = if was_short { self.short_lived.saturating_add(1) } else { 0 };
                 (0, steps)
             }
             State::Waiting { .. } | State::Closed => return,
         };
-        self.checked.end(None, &mut self.outputs);
+        if !self.session.may_resume(now) {
+            self.checked.end(&mut self.outputs);
+            self.peers.end();
+        }
+        let ending = mem::take(&mut self.ending);
+        if let Some(code) = ending.forbids() {
+            self.finish(CloseReason::ByServer(code));
+            return;
+        }
         if attempt > self.config.reconnect_attempts {
             self.finish(CloseReason::AttemptsExhausted { last: reason });
             return;
         }
-        let delay = RETRY_STEP.saturating_mul(steps).min(MAX_RETRY_DELAY);
-        let until = now + self.jitter.stretch(delay);
+        if attempt > 0 || ending.is_elsewhere() {
+            self.change_address();
+        }
+        let scheduled = RETRY_STEP.saturating_mul(steps).min(MAX_RETRY_DELAY);
+        let until = now + ending.delay(scheduled, &mut self.jitter);
         self.state = State::Waiting { attempt, until };
         self.emit(ClientEvent::Disconnected { reason, retry_at: until });
+    }
+
+    fn change_address(&mut self) {
+        if self.config.addresses > 1 {
+            self.address = (self.address + 1) % self.config.addresses;
+            self.session.change_address();
+        }
     }
 
     fn finish(&mut self, reason: CloseReason) {
         self.state = State::Closed;
         self.decoder = FrameDecoder::new();
-        self.checked.end(None, &mut self.outputs);
+        self.session.forget_token();
+        self.checked.end(&mut self.outputs);
         self.emit(ClientEvent::Closed { reason });
     }
 }
@@ -399,6 +606,9 @@ const RETRY_STEP: Duration = Duration::from_millis(100);
 
 /// Longest wait between two dials, before jitter. Source: waddell `client.go`.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// Longest wait for WELCOME after the greeting, on a connection that is to keep the id.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// After a connection that lasted at least this long, the client dials again at once.
 const STABLE_AFTER: Duration = Duration::from_secs(5);

@@ -49,6 +49,7 @@ pub use client::outcome::{Delivery, Ticket, Undelivered};
 pub use client::output::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output};
 pub use client::send_error::SendError;
 pub use client::session::Extension;
+pub use client::watch_error::TooManyWatched;
 pub use control::dropped::{Dropped, DroppedEntries};
 pub use control::hello::{
     Hello, IceServers, MAX_AGENT_LEN, MAX_CREDENTIALS_LEN, MAX_TOKEN_LEN, NotResumed,

@@ -21,6 +21,8 @@ fuzz_target!(|data: &[u8]| {
         keep_alive_interval: duration(choice >> 4),
         silence_timeout: duration(choice >> 6),
         extension: choice & 1 == 0,
+        resume: choice & 2 == 0,
+        addresses: 2,
         jitter_seed: u64::from(choice),
     };
     checks::client(config, &checks::Call::decode_all(data));

@@ -9,6 +9,7 @@ mod frames;
 mod http;
 mod limits;
 mod memory;
+mod native;
 mod operators;
 mod peers;
 mod proxies;

@@ -239,6 +239,8 @@ impl World {
             silence_timeout: self.rng.chance(50).then_some(Duration::from_secs(60)),
             // This server does not speak it, and must not be disturbed by HELLO.
             extension: index.is_multiple_of(2),
+            resume: index.is_multiple_of(4),
+            addresses: 1,
             jitter_seed: self.rng.next_u64(),
         };
         self.clients.push(Peer {

@@ -57,6 +57,8 @@ impl Driver {
             keep_alive_interval: limit(config.keep_alive_ms),
             silence_timeout: limit(config.silence_timeout_ms),
             extension: config.extension,
+            resume: false,
+            addresses: 1,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
         };
         Self {
@@ -233,6 +235,10 @@ impl Driver {
             }
             ClientEvent::Undelivered(dropped) => undelivered(handler, &dropped),
             ClientEvent::Closing { code, reason } => handler.closing(code.0, &reason),
+            ClientEvent::Peer(_)
+            | ClientEvent::NotExtended
+            | ClientEvent::Renamed { .. }
+            | ClientEvent::Restarting(_) => Ok(()),
             ClientEvent::Disconnected { reason, retry_at } => {
                 handler.disconnected(code_of(reason), reason.as_str(), to_ms(retry_at - now()))
             }
@@ -241,6 +247,7 @@ impl Driver {
                 drop(handler_of_a_closed_client);
                 let last = match reason {
                     CloseReason::ByApplication => None,
+                    CloseReason::ByServer(code) => Some(DisconnectReason::ClosedByServer(code)),
                     CloseReason::AttemptsExhausted { last } => Some(last),
                 };
                 handler.closed(last.map(code_of), last.map(DisconnectReason::as_str))
@@ -284,6 +291,7 @@ fn undelivered_code(error: Undelivered) -> &'static str {
     match error {
         Undelivered::Dropped(reason) => drop_code(reason),
         Undelivered::MaybeDropped => "not-delivered",
+        Undelivered::Lost => "recipient-lost",
         Undelivered::NotHandled => "not-handled",
         Undelivered::ConnectionLost => "connection-lost",
     }
@@ -310,7 +318,9 @@ fn code_of(reason: DisconnectReason) -> &'static str {
         DisconnectReason::DialFailed => "dial-failed",
         DisconnectReason::TimedOut | DisconnectReason::Silent => "timed-out",
         DisconnectReason::ServerMisbehaved => "server-misbehaved",
-        DisconnectReason::ConnectionLost | DisconnectReason::ClosedByServer(_) => "connection-lost",
+        DisconnectReason::ConnectionLost
+        | DisconnectReason::ClosedByServer(_)
+        | DisconnectReason::Rotated => "connection-lost",
     }
 }
 

@@ -166,7 +166,8 @@ async fn extension_is_known_while_connected() {
     let fake = FakeServer::extended();
     let client = extended_client(&fake).await;
     let extension = client.extension().unwrap();
-    assert_eq!((extension.version, extension.granted), (2, Capabilities::VERDICTS));
+    let granted = Capabilities::VERDICTS.with(Capabilities::PEERS);
+    assert_eq!((extension.version, extension.granted), (2, granted));
     client.close().await.unwrap();
     assert_eq!(client.extension(), None);
 }
@@ -193,7 +194,7 @@ async fn server_that_hangs_up_on_hello_is_reached_without_it() {
 }
 
 /// Connects a client, and waits until it knows that the server speaks the extension.
-async fn extended_client(fake: &FakeServer) -> Client {
+pub(crate) async fn extended_client(fake: &FakeServer) -> Client {
     let client = fake.client().await;
     let mut extension = client.watch_extension();
     drop(extension.wait_for(Option::is_some).await.unwrap());
@@ -201,7 +202,7 @@ async fn extended_client(fake: &FakeServer) -> Client {
 }
 
 /// Stops the server's reading.
-async fn stall(fake: &FakeServer, client: &Client) {
+pub(crate) async fn stall(fake: &FakeServer, client: &Client) {
     fake.stall(true);
     // Each connection reads once more.
     client.send_keep_alive().unwrap();
@@ -210,7 +211,7 @@ async fn stall(fake: &FakeServer, client: &Client) {
 }
 
 /// Begins to send a message in a task. Returns when it is on its way.
-async fn send_in_a_task(
+pub(crate) async fn send_in_a_task(
     client: &Client,
     to: PeerId,
 ) -> tokio::task::JoinHandle<Result<Delivery, CheckedSendError>> {
@@ -220,13 +221,13 @@ async fn send_in_a_task(
     sending
 }
 
-fn undelivered(error: &CheckedSendError) -> Option<Undelivered> {
+pub(crate) fn undelivered(error: &CheckedSendError) -> Option<Undelivered> {
     match error {
         CheckedSendError::Undelivered(undelivered) => Some(*undelivered),
         _other => None,
     }
 }
 
-fn stranger() -> PeerId {
+pub(crate) fn stranger() -> PeerId {
     PeerId::from_random([9; 16])
 }

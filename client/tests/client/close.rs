@@ -147,7 +147,7 @@ async fn client_and_server() -> (Client, DuplexStream) {
             }
         }
     });
-    let connecting = Client::connect(config.connect_timeout(None));
+    let connecting = Client::connect(config.connect_timeout(None).extension(false));
     let (client, written) = tokio::join!(connecting, far.write_all(GREETING));
     written.unwrap();
     (client.unwrap(), far)

@@ -8,7 +8,7 @@ use rcgen::{CertificateParams, SanType};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
-use waddell_client::{Client, MAX_BODY_LEN, PeerId, TopicId};
+use waddell_client::{Capabilities, Client, MAX_BODY_LEN, PeerId, TopicId};
 
 use crate::fake_server::FakeServer;
 use crate::transports::{certificate, serve_tls, signed_certificate, tls_config};
@@ -71,6 +71,18 @@ async fn listen_prints_its_new_id_after_a_reconnect() {
     fake.cut();
     let line = listener.line().await;
     assert!(line.starts_with("id ") && line != format!("id {}", listener.id), "{line}");
+}
+
+#[tokio::test]
+async fn listen_keeps_its_id_if_it_is_told_to() {
+    let fake = FakeServer::granting(Capabilities::RESUME);
+    let url = format!("tcp://{}", fake.listen().await);
+    let mut listener = Listener::start(&["listen", &url, "--resume"]).await;
+    let id = listener.id.to_string();
+    // It has read WELCOME when it has answered.
+    assert_eq!(waddell(&["ping", &url, &id, "--count", "1"]).await.0, 0);
+    fake.cut();
+    assert_eq!(listener.line().await, format!("id {id}"));
 }
 
 #[tokio::test]
@@ -208,6 +220,24 @@ async fn ping_without_an_answer_fails() {
         waddell(&["ping", &url, &id, "--count", "2", "--interval", "0", "--timeout", "0.05"]).await;
     assert_eq!((code, output.as_str()), (1, "2 sent, none answered\n"));
     assert!(error.contains("check that the peer runs waddell listen"), "{error}");
+}
+
+#[tokio::test]
+async fn ping_ends_at_once_when_no_peer_has_the_id() {
+    let url = format!("tcp://{}", FakeServer::extended().listen().await);
+    let stranger = "3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11";
+    let (code, output, error) = waddell(&["ping", &url, stranger, "--timeout", "600"]).await;
+    assert_eq!((code, output.as_str()), (1, "1 sent, none answered\n"));
+    assert!(error.contains(&format!("no peer has the id {stranger}")), "{error}");
+
+    let listener = Listener::start(&["listen", &url]).await;
+    let id = listener.id.to_string();
+    let endless = ["ping", &url, &id, "--count", "1000000", "--timeout", "600"];
+    let mut ping = command(&endless).spawn().unwrap();
+    let mut lines = BufReader::new(ping.stdout.take().unwrap()).lines();
+    assert!(lines.next_line().await.unwrap().unwrap().contains("ping 1 took"));
+    drop(listener);
+    assert_eq!(ping.wait().await.unwrap().code(), Some(1));
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use uuid::Uuid;
 use waddell_client::{Client, ClientConfig, PeerId, TopicId};
 use waddell_core::{
     Capabilities, ConnectionConfig, Decision, DropReason, Dropped, FrameDecoder, HEADER_LEN,
-    Handled, Instant, KEEP_ALIVE, Notice, Request, ServerConnection, Welcome,
+    Handled, Instant, KEEP_ALIVE, Notice, PeerNotice, PeerState, Request, ServerConnection,
+    Welcome,
 };
 
 #[derive(Clone, Default)]
@@ -29,9 +30,17 @@ struct Shared {
     connections: watch::Sender<usize>,
     /// While this is true, each connection reads at most once more.
     stalled: watch::Sender<bool>,
+    /// What clients that say HELLO are granted.
+    grants: Capabilities,
+    /// Who watches whom.
+    watches: Mutex<Vec<(PeerId, PeerId)>>,
     extended: bool,
     hellos: AtomicUsize,
     syncs: AtomicUsize,
+    /// Number of the last frame of each client.
+    handled: Mutex<HashMap<PeerId, u64>>,
+    forgets: AtomicBool,
+    byes: AtomicUsize,
     /// Whether to hang up on HELLO.
     refuses_hello: AtomicBool,
 }
@@ -39,6 +48,8 @@ struct Shared {
 /// The server's side of the extension on one connection.
 #[derive(Default)]
 struct Session {
+    /// Whether the client has PEERS.
+    tells_of_peers: bool,
     /// Number of the last frame after HELLO.
     number: u64,
     said_hello: bool,
@@ -51,7 +62,12 @@ impl FakeServer {
 
     /// Makes a server that speaks the extension.
     pub(crate) fn extended() -> Self {
-        Self { shared: Arc::new(Shared { extended: true, ..Shared::default() }) }
+        Self::granting(Capabilities::VERDICTS.with(Capabilities::PEERS))
+    }
+
+    /// Makes a server that grants these parts of the extension.
+    pub(crate) fn granting(grants: Capabilities) -> Self {
+        Self { shared: Arc::new(Shared { extended: true, grants, ..Shared::default() }) }
     }
 
     /// Hangs up on HELLO from here on.
@@ -103,13 +119,23 @@ impl FakeServer {
         self.shared.connections.send_modify(|connections| *connections += 1);
         // Tests check the client's reaction, so the error does not matter here.
         let _ = self.talk(id, queue, stream).await;
-        self.shared.peers.lock().unwrap().remove(&id);
+        let ended: Vec<_> = {
+            let mut peers = self.shared.peers.lock().unwrap();
+            peers.extract_if(|_, outbox| outbox.is_closed()).map(|(id, _)| id).collect()
+        };
+        let watches: Vec<_> = {
+            let mut watches = self.shared.watches.lock().unwrap();
+            watches.extract_if(.., |(_, peer)| ended.contains(peer)).collect()
+        };
+        for (watcher, peer) in watches {
+            self.send_peer(watcher, PeerNotice { id: peer, state: PeerState::Gone, lost: 0 });
+        }
         self.shared.connections.send_modify(|connections| *connections -= 1);
     }
 
     async fn talk(
         &self,
-        id: PeerId,
+        mut id: PeerId,
         mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
         stream: impl AsyncRead + AsyncWrite,
     ) -> io::Result<()> {
@@ -143,13 +169,18 @@ impl FakeServer {
                         self.shared.keep_alives.fetch_add(1, Ordering::Relaxed);
                     }
                     session.number += u64::from(session.said_hello);
+                    self.shared.handled.lock().unwrap().insert(id, session.number);
                     if let Some(request) = request(frame.payload()) {
-                        self.answer(id, &mut session, request)?;
+                        id = self.answer(id, &mut session, request)?;
+                        connection.rename(id);
                     } else if let Decision::Forward(to) = connection.handle_frame(&mut frame, now) {
                         let topic = TopicId(u16::from_le_bytes([
                             frame.payload()[HEADER_LEN - 2],
                             frame.payload()[HEADER_LEN - 1],
                         ]));
+                        if session.tells_of_peers {
+                            self.shared.watches.lock().unwrap().push((id, to));
+                        }
                         if !self.send_raw(to, frame.as_bytes()) {
                             self.drop_frame(id, &session, to, topic);
                         }
@@ -163,8 +194,14 @@ impl FakeServer {
         }
     }
 
-    /// Answers a control frame, if this server speaks the extension.
-    fn answer(&self, id: PeerId, session: &mut Session, request: Request<'_>) -> io::Result<()> {
+    /// Answers a control frame, if this server speaks the extension. Returns the client's id from
+    /// here on.
+    fn answer(
+        &self,
+        mut id: PeerId,
+        session: &mut Session,
+        request: Request<'_>,
+    ) -> io::Result<PeerId> {
         if let Request::Hello(_) = request {
             self.shared.hellos.fetch_add(1, Ordering::Relaxed);
             if self.shared.refuses_hello.load(Ordering::Relaxed) {
@@ -172,23 +209,87 @@ impl FakeServer {
             }
         }
         if !self.shared.extended {
-            return Ok(());
+            return Ok(id);
         }
         match request {
             Request::Hello(hello) => {
                 session.said_hello = true;
                 session.number = hello.first_number - 1;
-                let granted = Capabilities::VERDICTS & hello.wants;
-                self.send_notice(id, &Notice::Welcome(Welcome::new(granted, id, u16::MAX)));
+                let granted = self.shared.grants & hello.wants;
+                session.tells_of_peers = granted.contains(Capabilities::PEERS);
+                // The token of this server is the id itself.
+                let former: Option<[u8; 16]> = hello.resume_token.map(|it| it.try_into().unwrap());
+                let former = former.map(PeerId::from_bytes).filter(|_| !self.forgets());
+                if let Some(former) = former {
+                    id = self.rename(id, former);
+                }
+                let token = &id.as_bytes()[..];
+                let welcome = Welcome {
+                    resumed: former.is_some(),
+                    resume_token: granted.contains(Capabilities::RESUME).then_some(token),
+                    ..Welcome::new(granted, id, u16::MAX)
+                };
+                self.send_notice(id, &Notice::Welcome(welcome));
+                if former.is_some() {
+                    let upto = self.shared.handled.lock().unwrap()[&id];
+                    self.send_notice(id, &Notice::Handled(Handled { upto, complete: true }));
+                }
+            }
+            Request::Renew => {
+                let new = match self.forgets() {
+                    true => id,
+                    false => self.rename(id, PeerId::from_random(Uuid::new_v4().into_bytes())),
+                };
+                id = new;
+                self.send_notice(id, &Notice::Renewed { id, resume_token: None });
+            }
+            Request::Bye => {
+                self.shared.byes.fetch_add(1, Ordering::Relaxed);
             }
             Request::Sync { .. } => {
                 self.shared.syncs.fetch_add(1, Ordering::Relaxed);
                 let handled = Handled { upto: session.number, complete: true };
                 self.send_notice(id, &Notice::Handled(handled));
             }
+            Request::Watch(ids) => {
+                for peer in ids.iter() {
+                    self.shared.watches.lock().unwrap().push((id, peer));
+                    let is_here = self.shared.peers.lock().unwrap().contains_key(&peer);
+                    let state = if is_here { PeerState::Here } else { PeerState::Gone };
+                    self.send_peer(id, PeerNotice { id: peer, state, lost: 0 });
+                }
+            }
+            Request::Unwatch(ids) => {
+                let mut watches = self.shared.watches.lock().unwrap();
+                watches.retain(|(watcher, peer)| {
+                    *watcher != id || ids.iter().all(|unwatched| unwatched != *peer)
+                });
+            }
             other => panic!("this server does not know {other:?}"),
         }
-        Ok(())
+        Ok(id)
+    }
+
+    /// Gives a connected peer another id.
+    fn rename(&self, old: PeerId, new: PeerId) -> PeerId {
+        let mut peers = self.shared.peers.lock().unwrap();
+        let outbox = peers.remove(&old).expect("it is connected");
+        peers.insert(new, outbox);
+        new
+    }
+
+    fn forgets(&self) -> bool {
+        self.shared.forgets.load(Ordering::Relaxed)
+    }
+
+    /// Resumes no id and gives no new one from here on.
+    pub(crate) fn forget(&self) {
+        self.shared.forgets.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns how many clients said BYE.
+    pub(crate) fn byes(&self) -> usize {
+        self.shared.byes.load(Ordering::Relaxed)
     }
 
     /// Tells a client that the latest frame was dropped.
@@ -201,6 +302,12 @@ impl FakeServer {
             Dropped::encode_all([&entry], &mut bytes);
             self.send_raw(id, &bytes);
         }
+    }
+
+    fn send_peer(&self, to: PeerId, notice: PeerNotice) {
+        let mut bytes = Vec::new();
+        PeerNotice::encode_all([&notice], &mut bytes);
+        self.send_raw(to, &bytes);
     }
 
     pub(crate) fn send_notice(&self, to: PeerId, notice: &Notice<'_>) {

@@ -5,9 +5,12 @@ mod close;
 #[cfg(feature = "cli")]
 mod command;
 mod connect;
+mod ending;
 mod fake_server;
 mod manager;
+mod peers;
 mod reconnect;
+mod resume;
 mod topics;
 mod transports;
 mod upgrade;

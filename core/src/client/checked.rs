@@ -5,12 +5,14 @@
 //!
 //!   what is told of number n, the first that holds        outcome
 //!   an exact DROPPED entry has n                           Dropped
+//!   PEER counts it as lost, and HANDLED >= n               Lost
 //!   a summary spans n, and HANDLED >= n or the end came    MaybeDropped
 //!   HANDLED >= n, complete                                 Forwarded
 //!   HANDLED >= n, not complete                             ConnectionLost
 //!   without verdicts: a probe after n came back            Sent
 //!   the connection ended, and CLOSING < n                  NotHandled
-//!   the connection ended                                   ConnectionLost
+//!   resumed, and HANDLED about the connection before < n   NotHandled
+//!   the connection ended, and is not resumed               ConnectionLost
 //! ```
 
 use alloc::collections::VecDeque;
@@ -28,6 +30,11 @@ pub(super) struct Checked {
     /// Sorted by number.
     undecided: VecDeque<Undecided>,
     asked: Option<Asked>,
+    /// Number of the first frame on this connection. Messages before it are undecided only if the
+    /// server may still tell of them, because the client resumes.
+    first: u64,
+    /// Whether the next HANDLED is about the connections before.
+    resumed: bool,
     /// The latest time that is known.
     now: Instant,
 }
@@ -54,7 +61,13 @@ enum Asked {
 
 impl Checked {
     pub(super) fn new() -> Self {
-        Self { undecided: VecDeque::new(), asked: None, now: Instant::EPOCH }
+        Self {
+            undecided: VecDeque::new(),
+            asked: None,
+            first: 1,
+            resumed: false,
+            now: Instant::EPOCH,
+        }
     }
 
     /// Adds a message that was sent as the frame with that number, the highest so far.
@@ -73,9 +86,26 @@ impl Checked {
         self.now = now;
     }
 
-    /// Returns whether the server is to be asked.
-    pub(super) fn must_ask(&self) -> bool {
-        !self.undecided.is_empty() && self.asked.is_none()
+    /// Begins a connection whose first frame has that number.
+    pub(super) fn begin(&mut self, first: u64) {
+        self.first = first;
+        self.asked = None;
+        self.resumed = false;
+    }
+
+    /// Records that the client has resumed: the next HANDLED is about the connections before.
+    pub(super) fn resume(&mut self) {
+        self.resumed = true;
+    }
+
+    /// Returns whether there are messages on this connection without an outcome.
+    pub(super) fn has_undecided(&self) -> bool {
+        self.undecided.back().is_some_and(|last| last.number >= self.first)
+    }
+
+    /// Returns whether the server has not answered yet.
+    pub(super) fn has_asked(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// Records that SYNC was sent as the frame with that number.
@@ -138,6 +168,17 @@ impl Checked {
         while let Some(undecided) = self.undecided.pop_front_if(|it| it.number <= upto) {
             undecided.decide(otherwise, outputs);
         }
+        if core::mem::take(&mut self.resumed) {
+            self.end_before(self.first, Undelivered::NotHandled, outputs);
+        }
+    }
+
+    /// Decides a message that the server accepted and could not pass on.
+    pub(super) fn handle_lost(&mut self, number: u64, outputs: &mut VecDeque<Output>) {
+        let found = self.undecided.binary_search_by_key(&number, |it| it.number);
+        if let Some(undecided) = found.ok().and_then(|index| self.undecided.remove(index)) {
+            undecided.decide(Err(Undelivered::Lost), outputs);
+        }
     }
 
     /// Handles a probe that came back: the server has handled every frame before it.
@@ -152,15 +193,28 @@ impl Checked {
         }
     }
 
-    /// Decides all messages at the end of their connection. `handled` is the number of the last
-    /// frame that the server has handled, if it has said so.
-    pub(super) fn end(&mut self, handled: Option<u64>, outputs: &mut VecDeque<Output>) {
+    /// Decides the messages after the last frame that the server has handled, as CLOSING says.
+    pub(super) fn handle_closing(&mut self, handled: u64, outputs: &mut VecDeque<Output>) {
+        let start = self.undecided.partition_point(|it| it.number <= handled);
+        for undecided in self.undecided.drain(start..) {
+            undecided.decide(Err(Undelivered::NotHandled), outputs);
+        }
+    }
+
+    /// Decides the messages of the connections before: the server will not tell of them.
+    pub(super) fn end_former(&mut self, outputs: &mut VecDeque<Output>) {
+        self.end_before(self.first, Undelivered::ConnectionLost, outputs);
+    }
+
+    /// Decides all messages: no server will tell of them.
+    pub(super) fn end(&mut self, outputs: &mut VecDeque<Output>) {
         self.asked = None;
-        for undecided in core::mem::take(&mut self.undecided) {
-            let was_handled = handled.is_none_or(|handled| undecided.number <= handled);
-            let outcome =
-                if was_handled { Undelivered::ConnectionLost } else { Undelivered::NotHandled };
-            undecided.decide(Err(outcome), outputs);
+        self.end_before(u64::MAX, Undelivered::ConnectionLost, outputs);
+    }
+
+    fn end_before(&mut self, number: u64, why: Undelivered, outputs: &mut VecDeque<Output>) {
+        while let Some(undecided) = self.undecided.pop_front_if(|it| it.number < number) {
+            undecided.decide(Err(why), outputs);
         }
     }
 }
@@ -169,7 +223,7 @@ impl Undecided {
     /// Emits the outcome. That of a message which a summary spans is known already.
     fn decide(self, outcome: Result<Delivery, Undelivered>, outputs: &mut VecDeque<Output>) {
         let outcome = match outcome {
-            Err(Undelivered::Dropped(_)) => outcome,
+            Err(Undelivered::Dropped(_) | Undelivered::Lost) => outcome,
             Ok(_) | Err(_) if self.maybe_dropped => Err(Undelivered::MaybeDropped),
             Ok(_) | Err(_) => outcome,
         };

@@ -31,6 +31,13 @@ pub struct ClientConfig {
     /// The client's first frame is then HELLO, which other servers ignore. With `false` it sends
     /// and reads exactly what a client of 2015 does.
     pub extension: bool,
+    /// Whether to keep the id over a lost connection, on a server that resumes. Default false: a
+    /// new connection is a new id. Needs `extension`.
+    pub resume: bool,
+    /// Number of addresses of the server; see [`Client::address`]. Default 1; 0 means 1.
+    ///
+    /// [`Client::address`]: crate::Client::address
+    pub addresses: usize,
     /// Seed of the random part of waiting times. Must differ between clients: take it from the
     /// system's entropy.
     pub jitter_seed: u64,
@@ -51,6 +58,8 @@ impl Default for ClientConfig {
             keep_alive_interval: None,
             silence_timeout: None,
             extension: true,
+            resume: false,
+            addresses: 1,
             jitter_seed: 0,
         }
     }

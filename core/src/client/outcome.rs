@@ -32,6 +32,8 @@ pub enum Undelivered {
     Dropped(DropReason),
     /// The server dropped some messages, and only counted them. This may be one of them.
     MaybeDropped,
+    /// The server accepted it and could not pass it on: the peer's connection broke.
+    Lost,
     /// The connection ended before the server handled it. Sending it again makes no duplicate.
     NotHandled,
     /// The connection ended, and it is not known whether the server had handled it.
@@ -72,6 +74,10 @@ impl Undelivered {
             Self::MaybeDropped => {
                 "the server dropped some messages, and this may be one of them; ask the peer, and \
                  send more slowly"
+            }
+            Self::Lost => {
+                "the peer's connection broke before the message left the server; send it again \
+                 when the peer is back"
             }
             Self::NotHandled => {
                 "the connection ended before the server handled the message; send it again"

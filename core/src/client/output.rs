@@ -9,6 +9,8 @@ use super::outcome::{Delivery, Ticket, Undelivered};
 use super::session::Extension;
 use crate::control::CloseCode;
 use crate::control::dropped::Dropped;
+use crate::control::notice::Restarting;
+use crate::control::peer::PeerNotice;
 use crate::id::PeerId;
 use crate::message::MessageIn;
 use crate::time::Instant;
@@ -36,6 +38,12 @@ pub enum ClientEvent {
     },
     /// The server speaks the extension on this connection. Comes after `Connected`.
     Extended(Extension),
+    /// The client has another id on the same connection; or the same, if the server has refused
+    /// the new one that [`Client::rotate`](crate::Client::rotate) asked for.
+    Renamed {
+        /// The id.
+        id: PeerId,
+    },
     /// A message has arrived.
     Message(MessageIn),
     /// It is known what became of a message of [`Client::send_checked`].
@@ -49,6 +57,15 @@ pub enum ClientEvent {
     },
     /// The server dropped messages, checked or not.
     Undelivered(Dropped),
+    /// The state of a peer: one that is watched, or one to which this client has written. Its
+    /// `lost` counts the last messages to it that the server had accepted.
+    Peer(PeerNotice),
+    /// The server does not speak the extension on this connection. Only a client that watches a
+    /// peer or checks a message learns this.
+    NotExtended,
+    /// The server will stop. The client dials again when the server says so, and at another
+    /// address if it says so and there is one.
+    Restarting(Restarting),
     /// The server ends the connection. `Disconnected` or `Closed` comes next.
     Closing {
         /// Why.
@@ -97,6 +114,8 @@ pub enum DisconnectReason {
     TimedOut,
     /// The server sent a frame shorter than a header, which no waddell server does.
     ServerMisbehaved,
+    /// The client hung up to get a new id: [`Client::rotate`](crate::Client::rotate) was called.
+    Rotated,
     /// The server sent nothing, not even the probe, for
     /// [`ClientConfig::silence_timeout`](crate::ClientConfig::silence_timeout).
     Silent,
@@ -113,6 +132,7 @@ impl DisconnectReason {
             Self::ServerMisbehaved => {
                 "the server sent a frame shorter than a header; is it a waddell server?"
             }
+            Self::Rotated => "the client hung up to get a new id",
             Self::Silent => "the server did not answer",
         }
     }
@@ -129,6 +149,8 @@ impl fmt::Display for DisconnectReason {
 pub enum CloseReason {
     /// [`Client::close`](crate::Client::close) was called.
     ByApplication,
+    /// The server ended the connection, and said that the client may not dial again.
+    ByServer(CloseCode),
     /// One more dial failed than
     /// [`ClientConfig::reconnect_attempts`](crate::ClientConfig::reconnect_attempts) allows.
     AttemptsExhausted {
@@ -141,6 +163,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ByApplication => f.write_str("the client was closed"),
+            Self::ByServer(_) => f.write_str("the server does not serve this client"),
             Self::AttemptsExhausted { last } => {
                 write!(f, "no reconnect attempt is left: {last}")
             }

@@ -1,12 +1,19 @@
 //! The extension on the client's side: HELLO, WELCOME, and the numbers of frames.
 
 use alloc::vec::Vec;
+use core::fmt;
+use core::mem;
+use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::config::ClientConfig;
 use crate::control::Capabilities;
-use crate::control::hello::{Hello, Welcome, WelcomeRate};
+use crate::control::hello::{Hello, NotResumed, ResumeWindows, Welcome, WelcomeRate};
 use crate::control::request::Request;
+use crate::frame::PREFIX_LEN;
+use crate::message::HEADER_LEN;
+use crate::time::Instant;
 
 /// What the server of a connection grants, and its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +22,12 @@ pub struct Extension {
     pub version: u8,
     /// The parts of the extension that the client has.
     pub granted: Capabilities,
+    /// Whether the client has kept the id of its connection before.
+    pub resumed: bool,
+    /// Why it has not, if it had asked for that.
+    pub not_resumed: Option<NotResumed>,
+    /// For how long the server resumes, if it does.
+    pub windows: Option<ResumeWindows>,
     /// Longest payload of a frame that the server takes, in bytes.
     pub max_payload: u16,
     /// How fast the client may send, if the server has told.
@@ -24,6 +37,7 @@ pub struct Extension {
 /// What the client knows of the extension on the present connection, and over all of them.
 #[derive(Debug)]
 pub(super) struct Session {
+    wants: Capabilities,
     /// Number of the next frame after HELLO. It goes on over all connections, so a number names
     /// one frame of a client.
     next_number: u64,
@@ -31,15 +45,54 @@ pub(super) struct Session {
     said_hello: bool,
     /// `None` before WELCOME.
     extension: Option<Extension>,
-    /// `upto` of the last HANDLED on this connection; 0 before.
+    /// Whether the server of this connection has handled HELLO without answering it.
+    is_plain: bool,
+    /// With which the next connection keeps the id.
+    token: Option<Token>,
+    /// Whether HELLO had the token on the latest connection.
+    sent_token: bool,
+    /// Whether the server reads HELLO in the upgrade to WebSocket.
+    reads_upgrade: bool,
+    /// Whether HELLO is in the upgrade of the present dial.
+    in_upgrade: bool,
+    /// When the connection that the token resumes was lost.
+    lost_at: Option<Instant>,
+    /// For how long after that the token is good.
+    resume_window: Duration,
+    /// `upto` of the last HANDLED, on this connection or on those that it resumes; 0 before.
     seen: u64,
     /// Number of connections in a row that were lost soon after HELLO and without WELCOME.
     hung_up_on: u8,
 }
 
+/// A resume token, 1 to 255 bytes.
+struct Token(Vec<u8>);
+
+impl fmt::Debug for Token {
+    /// Does not show it: who has it can take the id.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
 impl Session {
-    pub(super) fn new() -> Self {
-        Self { next_number: 1, said_hello: false, extension: None, seen: 0, hung_up_on: 0 }
+    pub(super) fn new(config: &ClientConfig) -> Self {
+        let resume = if config.resume { Capabilities::RESUME } else { Capabilities::NONE };
+        Self {
+            wants: WANTS.with(resume),
+            next_number: 1,
+            said_hello: false,
+            extension: None,
+            is_plain: false,
+            token: None,
+            sent_token: false,
+            reads_upgrade: false,
+            in_upgrade: false,
+            lost_at: None,
+            resume_window: DEFAULT_RESUME_WINDOW,
+            seen: 0,
+            hung_up_on: 0,
+        }
     }
 
     /// Begins a connection. Returns the HELLO to send, if there is to be one.
@@ -47,22 +100,97 @@ impl Session {
     /// A server may hang up on HELLO because it takes no frame as long. After two such connections
     /// every other one goes without.
     pub(super) fn begin(&mut self, extension: bool) -> Option<Bytes> {
-        self.end();
+        self.fail_upgrade();
         let in_turns = self.hung_up_on >= MAX_HUNG_UP_ON;
         self.said_hello = extension && !(in_turns && self.said_hello);
-        self.said_hello.then(|| {
-            let first_number = self.next_number;
-            encode(&Request::Hello(Hello { first_number, ..Hello::new(WANTS) }))
-        })
+        self.sent_token = self.said_hello && self.token.is_some();
+        self.said_hello.then(|| self.hello())
+    }
+
+    /// Begins a connection on which the server has read HELLO in the upgrade.
+    pub(super) fn begin_upgraded(&mut self) {
+        self.in_upgrade = false;
+        self.said_hello = true;
+        self.sent_token = self.token.is_some();
+    }
+
+    /// Returns the body of the HELLO that goes into the upgrade of the present dial.
+    pub(super) fn upgrade_hello(&mut self) -> Option<Vec<u8>> {
+        let hello = self.reads_upgrade.then(|| self.hello())?;
+        let body = hello.get(PREFIX_LEN + HEADER_LEN..)?;
+        self.in_upgrade = body.len() <= MAX_UPGRADE_HELLO;
+        self.in_upgrade.then(|| body.to_vec())
+    }
+
+    /// Records that the present dial has not brought HELLO to the server.
+    pub(super) fn fail_upgrade(&mut self) {
+        if mem::take(&mut self.in_upgrade) {
+            self.reads_upgrade = false;
+        }
+    }
+
+    /// Records that the next dial is to another address.
+    pub(super) fn change_address(&mut self) {
+        self.reads_upgrade = false;
+    }
+
+    fn hello(&self) -> Bytes {
+        encode(&Request::Hello(Hello {
+            resume_token: self.token.as_ref().map(|token| &token.0[..]),
+            first_number: self.next_number,
+            seen: self.seen,
+            ..Hello::new(self.wants)
+        }))
     }
 
     /// Records that the connection was lost, and whether it was soon after its beginning.
-    pub(super) fn lose(&mut self, soon: bool) {
+    pub(super) fn lose(&mut self, soon: bool, now: Instant) {
         if self.said_hello {
             let hung_up_on = soon && self.extension.is_none();
             self.hung_up_on = if hung_up_on { self.hung_up_on.saturating_add(1) } else { 0 };
         }
-        self.end();
+        if self.extension.take().is_some() {
+            self.lost_at = Some(now);
+        }
+        self.is_plain = false;
+    }
+
+    /// Returns whether the next connection may keep the id. Forgets a token that is too old.
+    pub(super) fn may_resume(&mut self, now: Instant) -> bool {
+        if self.lost_at.is_some_and(|lost_at| now - lost_at > self.resume_window) {
+            self.forget_token();
+        }
+        self.token.is_some()
+    }
+
+    /// Forgets the token: the next connection has a new id.
+    pub(super) fn forget_token(&mut self) {
+        self.token = None;
+        self.seen = 0;
+        self.lost_at = None;
+    }
+
+    /// Returns whether WELCOME is to be awaited: it tells which id the client has.
+    pub(super) fn awaits_welcome(&self) -> bool {
+        self.sent_token && self.extension.is_none()
+    }
+
+    /// Replaces the token.
+    pub(super) fn set_token(&mut self, token: &[u8]) {
+        if self.has(Capabilities::RESUME) {
+            self.token = Some(Token(token.to_vec()));
+        }
+    }
+
+    /// Records that the server has handled every frame up to this time. Returns whether it is news
+    /// that it does not speak the extension.
+    pub(super) fn handle_silence(&mut self) -> bool {
+        self.extension.is_none() && !mem::replace(&mut self.is_plain, true)
+    }
+
+    /// Returns whether it is not known whether the server speaks the extension.
+    pub(super) fn is_open(&self) -> bool {
+        self.extension.is_none() && !self.is_plain
     }
 
     /// Returns whether control frames from the server are to be read.
@@ -92,8 +220,30 @@ impl Session {
         if self.extension.is_some() {
             return None;
         }
-        let Welcome { version, granted, max_payload, rate, .. } = *welcome;
-        self.extension = Some(Extension { version, granted: granted & WANTS, max_payload, rate });
+        let Welcome { version, resumed, not_resumed, windows, max_payload, rate, .. } = *welcome;
+        // No server resumes what it was not asked for.
+        let resumed = resumed && self.sent_token;
+        self.extension = Some(Extension {
+            version,
+            granted: welcome.granted & self.wants,
+            resumed,
+            not_resumed,
+            windows,
+            max_payload,
+            rate,
+        });
+        if !resumed {
+            self.forget_token();
+        }
+        self.lost_at = None;
+        self.reads_upgrade = welcome.reads_hello_in_upgrade;
+        if let Some(windows) = windows {
+            self.resume_window = Duration::from_secs(windows.resume.into());
+        }
+        self.token = None;
+        if let Some(token) = welcome.resume_token {
+            self.set_token(token);
+        }
         self.extension
     }
 
@@ -115,21 +265,26 @@ impl Session {
     pub(super) fn sync(&self) -> Bytes {
         encode(&Request::Sync { seen: self.seen })
     }
-
-    fn end(&mut self) {
-        self.extension = None;
-        self.seen = 0;
-    }
 }
 
-fn encode(request: &Request<'_>) -> Bytes {
+/// Returns the frame of a request.
+pub(super) fn encode(request: &Request<'_>) -> Bytes {
     let mut frame = Vec::new();
     request.encode(&mut frame);
     frame.into()
 }
 
 /// The parts of the extension that this client uses.
-const WANTS: Capabilities = Capabilities::VERDICTS;
+const WANTS: Capabilities = Capabilities::VERDICTS
+    .with(Capabilities::PEERS)
+    .with(Capabilities::RESTART)
+    .with(Capabilities::RENEW);
 
 /// Number of connections in a row that end at HELLO, after which some go without.
 const MAX_HUNG_UP_ON: u8 = 2;
+
+/// Longest HELLO in an upgrade, in bytes, so that the request's head stays below 8 KiB.
+const MAX_UPGRADE_HELLO: usize = 3 << 10;
+
+/// For how long a token is good if the server has not told.
+const DEFAULT_RESUME_WINDOW: Duration = Duration::from_secs(600);

@@ -1,7 +1,10 @@
 //! Tests of the client without the extension, and what all of its tests use.
 
+mod ending;
 mod extension;
 mod outcomes;
+mod peers;
+mod resume;
 
 use alloc::format;
 use alloc::string::String;
@@ -630,6 +633,12 @@ fn drain(client: &mut Client) -> Vec<String> {
             Output::Event(ClientEvent::Undelivered(entry)) => {
                 format!("Undelivered({}+{})", entry.first, entry.span)
             }
+            Output::Event(ClientEvent::Peer(notice)) => {
+                format!("Peer({:?} lost {})", notice.state, notice.lost)
+            }
+            Output::Event(ClientEvent::Restarting(_)) => "Restarting".into(),
+            Output::Event(ClientEvent::Renamed { .. }) => "Renamed".into(),
+            Output::Event(ClientEvent::NotExtended) => "NotExtended".into(),
             Output::Event(ClientEvent::Closing { code, reason }) => {
                 format!("Closing({} {reason})", code.0)
             }

@@ -122,6 +122,10 @@ impl World {
             ClientEvent::Extended(_)
             | ClientEvent::Checked { .. }
             | ClientEvent::Undelivered(_)
+            | ClientEvent::Peer(_)
+            | ClientEvent::NotExtended
+            | ClientEvent::Renamed { .. }
+            | ClientEvent::Restarting(_)
             | ClientEvent::Closing { .. } => panic!("the server does not speak the extension"),
             ClientEvent::Disconnected { reason, retry_at } => {
                 self.report.count(match reason {
@@ -131,6 +135,7 @@ impl World {
                     DisconnectReason::TimedOut => "timed_out",
                     DisconnectReason::ServerMisbehaved => "server_misbehaved",
                     DisconnectReason::Silent => "silent",
+                    DisconnectReason::Rotated => panic!("no client rotates"),
                 });
                 assert!(retry_at >= self.now);
                 assert_eq!(self.clients[index].connection, None, "{reason}");
@@ -139,6 +144,7 @@ impl World {
                 match reason {
                     CloseReason::ByApplication => self.report.count("closed"),
                     CloseReason::AttemptsExhausted { .. } => self.report.count("gave_up"),
+                    CloseReason::ByServer(_) => panic!("the server serves every client"),
                 }
                 let peer = &mut self.clients[index];
                 assert_eq!(peer.connection, None);
@@ -158,6 +164,10 @@ impl World {
                 ClientEvent::Extended(_)
                 | ClientEvent::Checked { .. }
                 | ClientEvent::Undelivered(_)
+                | ClientEvent::Peer(_)
+                | ClientEvent::NotExtended
+                | ClientEvent::Renamed { .. }
+                | ClientEvent::Restarting(_)
                 | ClientEvent::Closing { .. },
             ) => 6,
             Output::Event(ClientEvent::Disconnected { .. }) => 4,

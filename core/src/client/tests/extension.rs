@@ -4,6 +4,7 @@ use super::*;
 use crate::control::dropped::Dropped;
 use crate::control::hello::{Welcome, WelcomeRate};
 use crate::control::notice::{Closing, Handled, Notice};
+use crate::control::peer::PeerIds;
 use crate::control::request::Request;
 use crate::control::{Capabilities, CloseCode, DropReason, control_body};
 use crate::id::PeerId;
@@ -82,7 +83,7 @@ fn hello_is_the_first_frame_and_goes_out_at_once() {
     assert_eq!(client.poll_output(), Some(Output::Dial));
     client.handle_connected(at(0.0));
     let Some(Output::Transmit(hello)) = client.poll_output() else { panic!("HELLO comes first") };
-    let expected = b"\x1c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\x01wad2\x02\x01\0\0\0";
+    let expected = b"\x1c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\x01wad2\x02\x2b\0\0\0";
     assert_eq!(&hello[..], expected);
     assert_eq!(client.poll_output(), None);
 }
@@ -104,8 +105,16 @@ fn welcome_says_what_is_granted_and_is_forgotten_with_its_connection() {
     let mut bytes = vec![];
     Notice::Welcome(Welcome { rate, ..Welcome::new(all, peer_id(1), 1000) }).encode(&mut bytes);
     client.handle_bytes(&mut bytes, at(0.0));
-    let granted = Capabilities::VERDICTS;
-    let extension = Extension { version: 2, granted, max_payload: 1000, rate };
+    let granted = Capabilities::from_bits(0x2b);
+    let extension = Extension {
+        version: 2,
+        granted,
+        resumed: false,
+        not_resumed: None,
+        windows: None,
+        max_payload: 1000,
+        rate,
+    };
     let event = Output::Event(ClientEvent::Extended(extension));
     assert_eq!(client.poll_output(), Some(event));
     assert_eq!(client.extension(), Some(extension));
@@ -275,11 +284,21 @@ pub(super) fn extended_in(state: &str) -> Client {
 pub(super) fn requests(client: &mut Client) -> Vec<String> {
     core::iter::from_fn(|| client.poll_output())
         .filter_map(|output| match output {
-            Output::Transmit(frame) => control_body(&frame[2..])
-                .map(|body| format!("{:?}", Request::decode(body).unwrap())),
+            Output::Transmit(frame) => {
+                control_body(&frame[2..]).map(|body| words(Request::decode(body).unwrap()))
+            }
             Output::Dial | Output::HangUp | Output::Event(_) => None,
         })
         .collect()
+}
+
+fn words(request: Request<'_>) -> String {
+    let first_bytes = |ids: PeerIds<'_>| ids.iter().map(|id| id.as_bytes()[0]).collect::<Vec<_>>();
+    match request {
+        Request::Watch(ids) => format!("Watch({:?})", first_bytes(ids)),
+        Request::Unwatch(ids) => format!("Unwatch({:?})", first_bytes(ids)),
+        other => format!("{other:?}"),
+    }
 }
 
 pub(super) fn welcome(granted: Capabilities) -> Vec<u8> {

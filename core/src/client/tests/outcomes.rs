@@ -146,6 +146,7 @@ fn server_without_the_extension_is_asked_with_a_probe() {
     receive(&mut client, probe.clone());
     let sent = Ok(Delivery::Sent);
     assert_eq!(checked_before_transmit(&mut client), [(first, sent)]);
+    assert_eq!(client.poll_output(), Some(Output::Event(ClientEvent::NotExtended)));
     let next = transmitted(&mut client).pop().unwrap();
     assert_eq!(next[20..], 4_u64.to_le_bytes());
     receive(&mut client, next);

@@ -6,9 +6,9 @@
 //!                              ^ head
 //! ```
 //!
-//! A frame has not left if one of its bytes or more is not written. A walk from the first byte finds
-//! it, because the outbox keeps a frame or message that is written in part whole. Nothing is stored
-//! for each frame, and pushing and writing cost what they would cost without the walk.
+//! A frame has not left if one of its bytes or more is not written. A walk from the first byte
+//! finds it, because the outbox keeps a frame or message that is written in part whole. Nothing is
+//! stored for each frame, so pushing a frame costs what it would cost without the walk.
 //!
 //! Bytes that TLS or the operating system has taken count as written.
 
@@ -35,7 +35,7 @@ pub(crate) struct Unsent {
 
 #[cfg_attr(not(test), expect(dead_code, reason = "senders are not told of their lost frames"))]
 impl Unsent {
-    /// Most senders whose frames are counted. They bound the memory, and the number of peers to tell.
+    /// Most senders whose frames are counted. They bound the memory, and how many peers are told.
     pub(crate) const MAX_SENDERS: usize = 256;
 
     /// Returns the senders, and how many of their last frames have not left; in no order.
@@ -69,8 +69,8 @@ impl Outbox {
         unsent
     }
 
-    /// Returns the frames that have not left, prefixes included, in their order. The greeting, which
-    /// means nothing on another connection, is left out; control frames from the nil id are not.
+    /// Returns the frames that have not left, prefixes included, in their order. The greeting means
+    /// nothing on another connection and is left out. Control frames from the nil id are not.
     pub(crate) fn unsent_frames(&self) -> impl Iterator<Item = &[u8]> {
         Frames { outbox: self, message: 0..0 }
             .skip(usize::from(self.has_greeting))
