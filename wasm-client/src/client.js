@@ -7,9 +7,11 @@ import { Checks } from "./checks.js";
 import { connectFailed, disconnectError, illegalConstructor } from "./errors.js";
 import init from "./init.js";
 import { parseOptions } from "./options.js";
+import { Questions } from "./questions.js";
 import { abortedBy, unlessAborted } from "./signal.js";
 import { Socket } from "./socket.js";
-import { end, HERE, offer, Topic } from "./topic.js";
+import { checkPeerId, end, HERE, offer, Topic } from "./topic.js";
+import { upgradeProtocols } from "./upgrade.js";
 import { Driver, WaddellError } from "./wasm.js";
 
 // A client lives until it is closed, even if the application holds no reference to it: its driver
@@ -21,8 +23,13 @@ export class Client extends EventTarget {
   #closing; // how the server has closed it: its close event, or what came before that
   #timer;
   #checks;
+  #watches = new Questions(); // of the states of peers, by their ids
+  #rotations = new Questions(); // of new ids, by the present one
   #topics = new Map();
   #id = null;
+  #previous = null; // the latest id
+  #resumed = false;
+  #isUntold = false; // whether it is known that the server does not tell the state of peers
   #extension = null;
   #state = "connecting";
   #closeError; // why the client was closed, if not by `close` or by the driver
@@ -49,6 +56,8 @@ export class Client extends EventTarget {
       settings.silenceTimeoutMs,
       settings.maxBufferedAmount,
       settings.extension,
+      settings.resume,
+      settings.urls.length,
     );
     this.#checks = new Checks(this.#driver);
     this.#driver.drain();
@@ -64,6 +73,38 @@ export class Client extends EventTarget {
 
   get extension() {
     return this.#driver.closed ? null : this.#extension;
+  }
+
+  get resumed() {
+    return this.#resumed;
+  }
+
+  async watch(peerId) {
+    checkPeerId(peerId);
+    if (this.#driver.closed) throw closed();
+    const key = peerId.toLowerCase();
+    const state = this.#watches.ask(key);
+    try {
+      this.#driver.watch(key);
+    } catch (error) {
+      this.#watches.fail(key, error);
+    }
+    if (this.#isUntold) this.#watches.fail(key, notSupported());
+    return state;
+  }
+
+  unwatch(peerId) {
+    checkPeerId(peerId);
+    const key = peerId.toLowerCase();
+    this.#driver.unwatch(key);
+    this.#watches.fail(key, new WaddellError("aborted", "the peer is not watched any more"));
+  }
+
+  async rotate() {
+    if (this.#driver.closed) throw closed();
+    const id = this.#rotations.ask(ID);
+    this.#driver.rotate();
+    return id;
   }
 
   topic(number) {
@@ -88,7 +129,7 @@ export class Client extends EventTarget {
   #handler() {
     const client = this;
     return {
-      dial: () => this.#dial(),
+      dial: (address) => this.#dial(address),
       transmit: (bytes) => this.#socket.send(bytes),
       // There is no socket if the constructor threw. 1000 says that the client will not come back.
       hangUp: () => this.#socket?.hangUp(this.#driver.closed ? 1000 : 3000),
@@ -96,11 +137,15 @@ export class Client extends EventTarget {
         return client.#socket.bufferedAmount;
       },
       setTimer: (delayMs) => this.#setTimer(delayMs),
-      connected: (id) => this.#connected(id),
+      connected: (...id) => this.#named(...id),
+      renamed: (id) => (id === this.#id ? this.#rotated(id) : this.#named(id, false, 0)),
       message: (topic, message) => offer(this.#topics.get(topic), message),
       extended: (granted) => this.#extended(granted),
       checked: (...outcome) => this.#checks.settle(...outcome),
       undelivered: (...dropped) => this.#undelivered(...dropped),
+      peer: (...state) => this.#peer(...state),
+      notExtended: () => this.#setUntold(),
+      restarting: (inMs, waitMs) => this.#emit("restart", { inMs, waitMs }),
       // 1001 is the WebSocket close code of a server that stops, with or without the extension.
       closing: (code, reason) => (this.#closing = { code: code === 4000 ? 1001 : code, reason }),
       disconnected: (...reason) => this.#disconnected(...reason),
@@ -108,13 +153,17 @@ export class Client extends EventTarget {
     };
   }
 
-  #dial() {
+  #dial(address) {
     this.#enter("connecting");
-    const { WebSocket, url, protocols } = this.#settings;
+    const { WebSocket, urls, protocols } = this.#settings;
+    const url = urls[address];
+    // A server that is to read HELLO in the upgrade could not choose the application's protocol.
+    const hello = protocols.length === 0 ? this.#driver.upgradeHello() : undefined;
     try {
-      this.#socket = new Socket(new WebSocket(url, protocols), this.#driver, (closeEvent) => {
+      const webSocket = new WebSocket(url, hello ? upgradeProtocols(hello) : protocols);
+      this.#socket = new Socket(webSocket, this.#driver, (closeEvent) => {
         this.#closing = closeEvent;
-        this.#driver.lost();
+        this.#driver.lost(closeEvent?.code ?? 0);
       });
     } catch (cause) {
       this.#closeError = new WaddellError(
@@ -126,11 +175,20 @@ export class Client extends EventTarget {
     }
   }
 
-  #connected(id) {
-    this.#id = id;
+  /** The client has that id: that of a new connection, or another on the same. */
+  #named(id, resumed, why) {
+    const previous = this.#previous;
+    this.#id = this.#previous = id;
+    this.#resumed = resumed;
     this.#enter("open");
-    this.#emit("id", { id });
+    this.#emit("id", { id, resumed, previous, why: WHY[why] });
     this.#connecting.resolve(this);
+    this.#rotated(previous);
+  }
+
+  #rotated(previous) {
+    if (this.#id !== previous) this.#rotations.answer(ID, this.#id);
+    else this.#rotations.fail(ID, new WaddellError("too-soon", TOO_SOON));
   }
 
   #setTimer(delayMs) {
@@ -142,7 +200,20 @@ export class Client extends EventTarget {
   #extended(granted) {
     const isGranted = (name, bit) => [name, Boolean(granted & (1 << bit))];
     this.#extension = Object.freeze(Object.fromEntries(PARTS.map(isGranted)));
+    if (!this.#extension.peers) this.#setUntold();
     this.#emit("extension", { extension: this.#extension });
+  }
+
+  /** The server does not tell the state of peers. */
+  #setUntold() {
+    this.#isUntold = true;
+    this.#watches.failAll(notSupported());
+  }
+
+  #peer(id, stateCode, lost) {
+    const state = PEER_STATES[stateCode];
+    this.#watches.answer(id, state);
+    this.#emit("peer", { id, state, lost });
   }
 
   #undelivered(to, topic, reason, count, exact) {
@@ -153,6 +224,7 @@ export class Client extends EventTarget {
   #disconnected(code, message, retryInMs) {
     const error = this.#lossOf(code, message);
     this.#id = this.#extension = null;
+    this.#isUntold = false;
     this.#enter("waiting");
     this.#emit("error", { code: error.code, error, retryInMs });
   }
@@ -162,8 +234,10 @@ export class Client extends EventTarget {
     this.#id = this.#extension = null;
     this.#setTimer(Infinity);
     this.#removeListeners();
-    const error = this.#closeError ?? (code ? connectFailed(this.#lossOf(code, message)) : null);
-    this.#connecting.reject(error ?? new WaddellError("closed", "the client was closed"));
+    const loss = code ? this.#lossOf(code, message) : null;
+    const error = this.#closeError ?? (code && code !== "refused" ? connectFailed(loss) : loss);
+    this.#connecting.reject(error ?? closed());
+    for (const questions of [this.#watches, this.#rotations]) questions.failAll(closed());
     this.#enter("closed");
     for (const topic of this.#topics.values()) end(topic);
     this.#emit("close", { code: error?.code ?? "closed", error });
@@ -210,6 +284,23 @@ export class Client extends EventTarget {
     };
   }
 }
+
+function closed() {
+  return new WaddellError("closed", "the client is closed");
+}
+
+function notSupported() {
+  return new WaddellError("not-supported", "the server does not tell the state of peers");
+}
+
+/** The one key of questions about the client's own id. */
+const ID = Symbol();
+
+const TOO_SOON = "the server gives no new id at the moment: try again in some seconds";
+
+/** Why an id was not resumed, and states of peers, by their codes. */
+const WHY = [null, "expired", "not-ours", "stale", "contested", "other-subject", "off"];
+const PEER_STATES = [, "here", "away", "gone"];
 
 /** Parts of the extension, in the order of their bits. */
 const PARTS = ["verdicts", "peers", "resume", "restart", "ice", "renew", "auth"];

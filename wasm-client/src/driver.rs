@@ -7,9 +7,10 @@ use core::fmt;
 
 use js_sys::{Array, Math, Uint8Array};
 use waddell_core::{
-    Arrival, BodyTooLong, Client, ClientConfig, ClientEvent, ClientState, CloseReason, Delivery,
-    DisconnectReason, DropReason, Dropped, Inbox, InboxConfig, Instant, MAX_BODY_LEN, MessageIn,
-    MessageOut, Output, PeerId, SendError, Ticket, TopicId, Undelivered,
+    Arrival, BodyTooLong, Client, ClientConfig, ClientEvent, ClientState, CloseCode, CloseReason,
+    Delivery, DisconnectReason, DropReason, Inbox, InboxConfig, Instant, MAX_BODY_LEN, MessageIn,
+    MessageOut, Output, PeerId, PeerNotice, Restarting, SendError, Ticket, TooManyWatched, TopicId,
+    Undelivered,
 };
 use wasm_bindgen::JsValue;
 
@@ -25,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) silence_timeout_ms: f64,
     pub(crate) max_buffered_amount: f64,
     pub(crate) extension: bool,
+    pub(crate) resume: bool,
+    pub(crate) addresses: usize,
 }
 
 /// Passes events of a WebSocket and a timer to a [`Client`], and performs its outputs.
@@ -57,8 +60,8 @@ impl Driver {
             keep_alive_interval: limit(config.keep_alive_ms),
             silence_timeout: limit(config.silence_timeout_ms),
             extension: config.extension,
-            resume: false,
-            addresses: 1,
+            resume: config.resume,
+            addresses: config.addresses,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
         };
         Self {
@@ -107,9 +110,7 @@ impl Driver {
         topic: TopicId,
         parts: &Array<Uint8Array>,
     ) -> Result<MessageOut, WaddellError> {
-        let to: PeerId = to.parse().map_err(|_| {
-            WaddellError::new("invalid-peer-id", "a peer id is a UUID such as client.id")
-        })?;
+        let to = parse_id(to)?;
         // Refuse a body that is too long before it is copied.
         let len =
             parts.iter().fold(0_usize, |len, part| len.saturating_add(part.length() as usize));
@@ -139,6 +140,27 @@ impl Driver {
 
     fn accepted(&self, message: &MessageOut) {
         self.unsent.set(self.unsent.get() + message.frame_len());
+    }
+
+    /// Watches a peer.
+    pub(crate) fn watch(&self, id: &str) -> Result<(), WaddellError> {
+        let id = parse_id(id)?;
+        self.step(|client, now| client.watch(id, now)).map_err(|TooManyWatched| {
+            let message = "64 peers are watched already: unwatch one of them first";
+            WaddellError::new("too-many-watched", message)
+        })
+    }
+
+    /// Stops watching a peer.
+    pub(crate) fn unwatch(&self, id: &str) -> Result<(), WaddellError> {
+        let id = parse_id(id)?;
+        self.step(|client, _| client.unwatch(id));
+        Ok(())
+    }
+
+    /// Returns the body of the HELLO for the upgrade to WebSocket.
+    pub(crate) fn upgrade_hello(&self) -> Option<Vec<u8>> {
+        self.client.borrow_mut().upgrade_hello()
     }
 
     /// Opens a topic: from here on its messages are queued for the application.
@@ -204,9 +226,13 @@ impl Driver {
     fn perform(&self, output: Output) {
         let Some(handler) = self.handler() else { return };
         match output {
-            // A WebSocket constructor that refuses the address would do so again.
-            Output::Dial if handler.dial().is_err() => self.client.borrow_mut().close(),
-            Output::Dial => {}
+            Output::Dial => {
+                let address = self.client.borrow().address();
+                // A WebSocket constructor that refuses the address would do so again.
+                if handler.dial(address).is_err() {
+                    self.client.borrow_mut().close();
+                }
+            }
             Output::Transmit(bytes) => {
                 self.unsent.set(self.unsent.get().saturating_sub(bytes.len()));
                 handler.transmit(&bytes);
@@ -217,12 +243,18 @@ impl Driver {
     }
 
     fn emit(&self, handler: &Handler, event: ClientEvent) {
+        let text = &mut [0; PeerId::TEXT_LEN];
         // The handler's methods throw nothing. JavaScript's event dispatch reports the errors of
         // listeners.
         let _ = match event {
             ClientEvent::Connected { id } => {
-                handler.connected(id.encode_text(&mut [0; PeerId::TEXT_LEN]))
+                let extension = self.client.borrow().extension();
+                let resumed = extension.is_some_and(|extension| extension.resumed);
+                let why = extension.and_then(|extension| extension.not_resumed);
+                let id = id.encode_text(text);
+                handler.connected(id, resumed, why.map_or(0, |why| why as u8))
             }
+            ClientEvent::Renamed { id } => handler.renamed(id.encode_text(text)),
             ClientEvent::Message(message) => self.deliver(handler, message),
             ClientEvent::Extended(extension) => handler.extended(extension.granted.bits()),
             ClientEvent::Checked { ticket, outcome } => {
@@ -233,24 +265,37 @@ impl Driver {
                 };
                 handler.checked(ticket.number() as f64, outcome, message)
             }
-            ClientEvent::Undelivered(dropped) => undelivered(handler, &dropped),
+            ClientEvent::Undelivered(dropped) => handler.undelivered(
+                dropped.recipient.encode_text(text),
+                dropped.topic.0,
+                drop_code(dropped.reason),
+                dropped.count,
+                dropped.is_exact(),
+            ),
+            ClientEvent::Peer(PeerNotice { id, state, lost }) => {
+                handler.peer(id.encode_text(text), state as u8, lost)
+            }
+            ClientEvent::NotExtended => handler.not_extended(),
+            ClientEvent::Restarting(Restarting { in_ms, wait_ms, spread_ms, .. }) => {
+                handler.restarting(in_ms, f64::from(wait_ms) + f64::from(spread_ms))
+            }
             ClientEvent::Closing { code, reason } => handler.closing(code.0, &reason),
-            ClientEvent::Peer(_)
-            | ClientEvent::NotExtended
-            | ClientEvent::Renamed { .. }
-            | ClientEvent::Restarting(_) => Ok(()),
             ClientEvent::Disconnected { reason, retry_at } => {
                 handler.disconnected(code_of(reason), reason.as_str(), to_ms(retry_at - now()))
             }
             ClientEvent::Closed { reason } => {
                 let handler_of_a_closed_client = self.handler.borrow_mut().take();
                 drop(handler_of_a_closed_client);
-                let last = match reason {
-                    CloseReason::ByApplication => None,
-                    CloseReason::ByServer(code) => Some(DisconnectReason::ClosedByServer(code)),
-                    CloseReason::AttemptsExhausted { last } => Some(last),
-                };
-                handler.closed(last.map(code_of), last.map(DisconnectReason::as_str))
+                match reason {
+                    CloseReason::ByApplication => handler.closed(None, None),
+                    CloseReason::ByServer(_) => {
+                        let message = "the server does not serve this client";
+                        handler.closed(Some("refused"), Some(message))
+                    }
+                    CloseReason::AttemptsExhausted { last } => {
+                        handler.closed(Some(code_of(last)), Some(last.as_str()))
+                    }
+                }
             }
         };
     }
@@ -275,15 +320,9 @@ impl fmt::Debug for Driver {
     }
 }
 
-fn undelivered(handler: &Handler, dropped: &Dropped) -> Result<(), JsValue> {
-    let to = &mut [0; PeerId::TEXT_LEN];
-    handler.undelivered(
-        dropped.recipient.encode_text(to),
-        dropped.topic.0,
-        drop_code(dropped.reason),
-        dropped.count,
-        dropped.is_exact(),
-    )
+fn parse_id(text: &str) -> Result<PeerId, WaddellError> {
+    text.parse()
+        .map_err(|_| WaddellError::new("invalid-peer-id", "a peer id is a UUID such as client.id"))
 }
 
 /// Returns the error code of a message that was not delivered, or may not have been.
@@ -318,9 +357,9 @@ fn code_of(reason: DisconnectReason) -> &'static str {
         DisconnectReason::DialFailed => "dial-failed",
         DisconnectReason::TimedOut | DisconnectReason::Silent => "timed-out",
         DisconnectReason::ServerMisbehaved => "server-misbehaved",
-        DisconnectReason::ConnectionLost
-        | DisconnectReason::ClosedByServer(_)
-        | DisconnectReason::Rotated => "connection-lost",
+        DisconnectReason::ClosedByServer(CloseCode::SUPERSEDED) => "superseded",
+        DisconnectReason::Rotated => "rotated",
+        DisconnectReason::ConnectionLost | DisconnectReason::ClosedByServer(_) => "connection-lost",
     }
 }
 

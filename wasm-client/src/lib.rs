@@ -26,7 +26,7 @@ mod driver;
 use alloc::vec::Vec;
 
 use js_sys::{Array, Uint8Array};
-use waddell_core::{MessageIn, PeerId, TopicId};
+use waddell_core::{Client, CloseCode, MessageIn, PeerId, TopicId};
 use wasm_bindgen::prelude::*;
 
 use crate::driver::{Config, Driver};
@@ -63,9 +63,10 @@ extern "C" {
     /// no borrow then, so each of them may call the driver again.
     pub type Handler;
 
-    /// Makes a WebSocket, which reports to the driver. Throws if it refuses the address.
+    /// Makes a WebSocket to one of the addresses, which reports to the driver. Throws if it refuses
+    /// the address.
     #[wasm_bindgen(method, catch)]
-    pub(crate) fn dial(this: &Handler) -> Result<(), JsValue>;
+    pub(crate) fn dial(this: &Handler, address: usize) -> Result<(), JsValue>;
 
     /// Sends bytes, which are valid during the call only.
     #[wasm_bindgen(method)]
@@ -82,8 +83,19 @@ extern "C" {
     #[wasm_bindgen(method, js_name = setTimer)]
     pub(crate) fn set_timer(this: &Handler, delay_ms: f64);
 
+    /// Reports the id of a connection. `why` is the code of why it is not the one before; 0: the
+    /// client had not asked for that.
     #[wasm_bindgen(method, catch)]
-    pub(crate) fn connected(this: &Handler, id: &str) -> Result<(), JsValue>;
+    pub(crate) fn connected(
+        this: &Handler,
+        id: &str,
+        resumed: bool,
+        why: u8,
+    ) -> Result<(), JsValue>;
+
+    /// Reports another id on the same connection, or the same if there is to be no other.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn renamed(this: &Handler, id: &str) -> Result<(), JsValue>;
 
     /// Passes on a message. Returns whether the inbox must keep it.
     #[wasm_bindgen(method, catch)]
@@ -112,6 +124,18 @@ extern "C" {
         count: u32,
         exact: bool,
     ) -> Result<(), JsValue>;
+
+    /// Reports the state of a peer, as the code on the wire.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn peer(this: &Handler, id: &str, state: u8, lost: u32) -> Result<(), JsValue>;
+
+    /// Reports that the server does not speak the extension.
+    #[wasm_bindgen(method, catch, js_name = notExtended)]
+    pub(crate) fn not_extended(this: &Handler) -> Result<(), JsValue>;
+
+    /// Reports that the server will stop, and how long the client waits at most before it dials.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn restarting(this: &Handler, in_ms: u32, wait_ms: f64) -> Result<(), JsValue>;
 
     /// Reports why the server ends the connection, before the connection ends.
     #[wasm_bindgen(method, catch)]
@@ -148,6 +172,7 @@ pub struct DriverHandle(Driver);
 impl DriverHandle {
     /// Makes a driver from options that `client.js` has checked.
     #[wasm_bindgen(constructor)]
+    #[expect(clippy::too_many_arguments, reason = "an object would need a binding for each option")]
     pub fn new(
         handler: Handler,
         reconnect_attempts: f64,
@@ -156,6 +181,8 @@ impl DriverHandle {
         silence_timeout_ms: f64,
         max_buffered_amount: f64,
         extension: bool,
+        resume: bool,
+        addresses: usize,
     ) -> Self {
         let config = Config {
             reconnect_attempts,
@@ -164,6 +191,8 @@ impl DriverHandle {
             silence_timeout_ms,
             max_buffered_amount,
             extension,
+            resume,
+            addresses,
         };
         Self(Driver::new(handler, config))
     }
@@ -173,9 +202,15 @@ impl DriverHandle {
         self.0.drain();
     }
 
-    /// Handles the socket's open event.
-    pub fn opened(&self) {
-        self.0.step(waddell_core::Client::handle_connected);
+    /// Returns the body of the HELLO to send in the upgrade to WebSocket, if there is to be one.
+    #[wasm_bindgen(js_name = upgradeHello)]
+    pub fn upgrade_hello(&self) -> Option<Vec<u8>> {
+        self.0.upgrade_hello()
+    }
+
+    /// Handles the socket's open event, and whether the server has read the HELLO in the upgrade.
+    pub fn opened(&self, upgraded: bool) {
+        self.0.step(if upgraded { Client::handle_upgraded } else { Client::handle_connected });
     }
 
     /// Handles bytes that the socket has received.
@@ -183,9 +218,10 @@ impl DriverHandle {
         self.0.step(|client, now| client.handle_bytes(&mut bytes, now));
     }
 
-    /// Handles the loss of the socket, be it open or not.
-    pub fn lost(&self) {
-        self.0.step(waddell_core::Client::handle_disconnected);
+    /// Handles the loss of the socket, be it open or not. `code` is that of its close event, if
+    /// there was one.
+    pub fn lost(&self, code: u16) {
+        self.0.step(|client, now| client.handle_closed(CloseCode(code), now));
     }
 
     /// Handles the timer. It may be early.
@@ -237,10 +273,33 @@ impl DriverHandle {
         self.0.lost_messages(TopicId(topic)) as f64
     }
 
+    /// Watches a peer. Asks for its state again if it is watched already.
+    ///
+    /// # Errors
+    ///
+    /// A `WaddellError`; its code is the reason.
+    pub fn watch(&self, id: &str) -> Result<(), JsValue> {
+        self.0.watch(id).map_err(JsValue::from)
+    }
+
+    /// Stops watching a peer.
+    ///
+    /// # Errors
+    ///
+    /// A `WaddellError` if that is no id.
+    pub fn unwatch(&self, id: &str) -> Result<(), JsValue> {
+        self.0.unwatch(id).map_err(JsValue::from)
+    }
+
+    /// Asks for a new id.
+    pub fn rotate(&self) {
+        self.0.step(Client::rotate);
+    }
+
     /// Dials at once if the client is waiting to dial.
     #[wasm_bindgen(js_name = retryNow)]
     pub fn retry_now(&self) {
-        self.0.step(waddell_core::Client::retry_now);
+        self.0.step(Client::retry_now);
     }
 
     /// Closes the client for good.

@@ -10,6 +10,7 @@ export function parseOptions(url, options) {
     keepAliveMs = Infinity,
     silenceTimeoutMs = 60_000,
     extension = true,
+    resume = false,
     maxBufferedAmount = 1 << 20,
     protocols = [],
     WebSocket = globalThis.WebSocket,
@@ -29,7 +30,10 @@ export function parseOptions(url, options) {
   if (typeof maxBufferedAmount !== "number" || !(maxBufferedAmount >= 0)) {
     throw invalidOption("maxBufferedAmount", "a number of bytes, or Infinity");
   }
-  if (typeof extension !== "boolean") throw invalidOption("extension", "true or false");
+  for (const [name, value] of Object.entries({ extension, resume })) {
+    if (typeof value !== "boolean") throw invalidOption(name, "true or false");
+  }
+  if (resume && !extension) throw invalidOption("resume", "false if extension is false");
   checkSignal(signal);
   const isProtocol = (value) => typeof value === "string";
   if (!isProtocol(protocols) && !(Array.isArray(protocols) && protocols.every(isProtocol))) {
@@ -44,12 +48,13 @@ export function parseOptions(url, options) {
   }
   if (typeof WebSocket !== "function") throw invalidOption("WebSocket", "a constructor");
   return {
-    url: parseUrl(url),
+    urls: parseUrls(url),
     reconnectAttempts,
     connectTimeoutMs,
     keepAliveMs,
     silenceTimeoutMs,
     extension,
+    resume,
     maxBufferedAmount,
     protocols,
     WebSocket,
@@ -84,6 +89,10 @@ function checkSignal(signal) {
 
 function invalidOption(name, expected) {
   return new WaddellError("invalid-option", `${name} must be ${expected}`);
+}
+
+function parseUrls(url) {
+  return Array.isArray(url) && url.length > 0 ? url.map(parseUrl) : [parseUrl(url)];
 }
 
 /** Accepts ws: and wss:, or http: and https: in their place; in a page relative URLs, too. */

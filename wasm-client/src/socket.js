@@ -1,5 +1,7 @@
 // One WebSocket, whose events go to a driver.
 
+import { UPGRADED } from "./upgrade.js";
+
 export class Socket {
   #webSocket; // null once it is hung up or lost
   #driver;
@@ -14,7 +16,7 @@ export class Socket {
     this.#driver = driver;
     this.#lost = lost;
     webSocket.binaryType = "arraybuffer";
-    webSocket.onopen = () => this.#webSocket && driver.opened();
+    webSocket.onopen = () => this.#webSocket && driver.opened(webSocket.protocol === UPGRADED);
     webSocket.onmessage = ({ data }) => this.#receive(data);
     webSocket.onclose = (event) => this.#lose(event);
     webSocket.onerror = () => this.#fail();

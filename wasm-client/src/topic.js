@@ -172,7 +172,7 @@ function isListener(value) {
   return typeof value === "function" || (typeof value === "object" && value !== null);
 }
 
-function checkPeerId(peerId) {
+export function checkPeerId(peerId) {
   if (typeof peerId !== "string" || peerId.length > 36) {
     throw new WaddellError("invalid-peer-id", "a peer id is a string such as client.id");
   }

@@ -35,14 +35,16 @@ export interface InitOutput {
 /**
  * A client of a waddell server, which reconnects until it is closed.
  *
- * A client that loses its connection dials again, and then has another id. It lives until
- * {@link Client.close}, or until its attempts are used up, even if no variable refers to it.
+ * A client that loses its connection dials again. It has another id then, unless it resumes. It
+ * lives until {@link Client.close}, until its attempts are used up, or until the server does not
+ * serve it, even if no variable refers to it.
  */
 export class Client extends EventTarget {
     private constructor();
 
     /**
-     * Connects to a server: `wss://host/ws`, in a page also `/ws`.
+     * Connects to a server: `wss://host/ws`, in a page also `/ws`. Of several addresses of the same
+     * server, the next is dialed after a failed dial, or when the server says so.
      *
      * Resolves when the client has received its first id. Rejects with a {@link WaddellError}:
      *
@@ -50,9 +52,13 @@ export class Client extends EventTarget {
      * - `load-failed`: the WebAssembly module cannot be fetched, or may not run here.
      * - `websocket-refused`: the WebSocket constructor refused the address.
      * - `connect-failed`: the `reconnectAttempts` are used up. `cause` is the last one's error.
+     * - `refused`: the server does not serve this client.
      * - `aborted`: the signal was aborted first.
      */
-    static connect(url: string | URL, options?: ConnectOptions): Promise<Client>;
+    static connect(
+        url: string | URL | readonly (string | URL)[],
+        options?: ConnectOptions,
+    ): Promise<Client>;
 
     /** This client's peer id; `null` unless `state` is `"open"`. */
     readonly id: string | null;
@@ -65,6 +71,41 @@ export class Client extends EventTarget {
      * until it has told, and always if it does not speak the extension.
      */
     readonly extension: Extension | null;
+
+    /** Whether the client has kept its id over the last reconnect. */
+    readonly resumed: boolean;
+
+    /**
+     * Watches a peer, and resolves to its state when the server has told it. From then on changes
+     * are the event `peer`, on this connection and the next ones. A client watches at most 64
+     * peers. Watching one again asks for its state again.
+     *
+     * Rejects with a {@link WaddellError}:
+     *
+     * - `not-supported`: the server does not tell the state of peers. The peer stays watched, for
+     *   connections to others.
+     * - `too-many-watched`, `invalid-peer-id`, `closed`.
+     * - `aborted`: {@link unwatch} was called first.
+     */
+    watch(peerId: string): Promise<PeerState>;
+
+    /**
+     * Stops watching a peer. The event `peer` still tells what becomes of it if this client has
+     * written to it.
+     *
+     * @throws {WaddellError} `invalid-peer-id`
+     */
+    unwatch(peerId: string): void;
+
+    /**
+     * Gets a new id, and resolves to it. Others cannot reach this client by the old one any more.
+     * A server that cannot give an id on the same connection gives one on the next: the client
+     * hangs up and dials again.
+     *
+     * Rejects with a {@link WaddellError}: `too-soon` if the server gives no new id at the moment,
+     * `closed` if the client is closed.
+     */
+    rotate(): Promise<string>;
 
     /**
      * Returns the handle of a topic, a whole number from 0 to 65535. A topic has one handle.
@@ -143,6 +184,8 @@ export class Topic extends EventTarget implements AsyncIterable<Message> {
      *
      * - `not-handled`: the connection ended before the server handled the message. Sending it again
      *   makes no duplicate.
+     * - `recipient-lost`: the server accepted the message, and the recipient's connection broke
+     *   before it was passed on. Sending it again makes no duplicate.
      * - `connection-lost`: the connection ended, and it is not known what became of the message.
      * - `aborted`: the signal was aborted first. The message may have been sent.
      * - `invalid-option`: an option is wrong.
@@ -220,6 +263,11 @@ export interface ConnectOptions {
      */
     extension?: boolean;
     /**
+     * Whether to keep the id over a lost connection, if the server does. Others are then not told
+     * of a short loss. Default false: a new connection is a new id.
+     */
+    resume?: boolean;
+    /**
      * Limit of unsent bytes, over all topics. A message beyond it is refused with `buffer-full`,
      * unless there are no unsent bytes. Default 1,048,576.
      */
@@ -244,6 +292,26 @@ export interface SendOptions {
  * received it.
  */
 export type Delivery = "forwarded" | "sent";
+
+/**
+ * State of a peer. `"away"`: its connection is lost, and it may come back under the same id.
+ * `"gone"`: no peer has this id.
+ */
+export type PeerState = "here" | "away" | "gone";
+
+/**
+ * Why the server did not resume an id. `expired`: it was lost for too long. `not-ours`: another
+ * server gave it, or the server has restarted without a key. `stale`: it was resumed since.
+ * `contested`: too many connections claim it. `other-subject`: it belongs to other credentials.
+ * `off`: the server resumes no id.
+ */
+export type NotResumed =
+    | "contested"
+    | "expired"
+    | "not-ours"
+    | "off"
+    | "other-subject"
+    | "stale";
 
 /** The parts of the protocol's extension, and whether the server grants them. */
 export interface Extension {
@@ -328,14 +396,31 @@ export type ErrorCode =
     | "no-websocket"
     | "not-connected"
     | "not-handled"
+    | "not-supported"
+    | "recipient-lost"
+    | "refused"
+    | "rotated"
     | "server-misbehaved"
+    | "superseded"
     | "timed-out"
+    | "too-many-watched"
+    | "too-soon"
     | "websocket-refused";
 
 /** The events of a {@link Client}. */
 export interface ClientEventMap {
-    /** The client has received an id, as after every successful dial. */
-    id: CustomEvent<{ id: string }>;
+    /**
+     * The client has an id, as after every successful dial, or another id on the same connection.
+     * `resumed`: it is the id of the connection before. `previous` is the id before; `null` if
+     * there was none. `why` says why the server did not resume; `null` if it did, or if the client
+     * had not asked for that.
+     */
+    id: CustomEvent<{
+        id: string;
+        resumed: boolean;
+        previous: string | null;
+        why: NotResumed | null;
+    }>;
     /** `client.state` has changed. */
     state: CustomEvent<{ state: ClientState }>;
     /** The server has told which parts of the extension it grants. */
@@ -352,8 +437,19 @@ export interface ClientEventMap {
         exact: boolean;
     }>;
     /**
+     * The state of a peer that is watched or was written to. The last `lost` messages to it that
+     * the server had accepted were not passed on: its connection broke.
+     */
+    peer: CustomEvent<{ id: string; state: PeerState; lost: number }>;
+    /**
+     * The server will end this connection in `inMs` milliseconds, because it restarts. The client
+     * dials again by itself, at most `waitMs` after that.
+     */
+    restart: CustomEvent<{ inMs: number; waitMs: number }>;
+    /**
      * A dial has failed, or the connection is lost (`dial-failed`, `connection-lost`, `timed-out`,
-     * `server-misbehaved`). The client dials again in `retryInMs` milliseconds.
+     * `server-misbehaved`; `superseded`: another connection has taken over the id; `rotated`: to
+     * get a new id). The client dials again in `retryInMs` milliseconds.
      */
     error: CustomEvent<{ code: ErrorCode; error: WaddellError; retryInMs: number }>;
     /**

@@ -4,7 +4,9 @@
 //     client.js      Client
 //       topic.js     Topic
 //       checks.js    messages whose outcome is not known yet
+//       questions.js questions that the server has not answered yet
 //       socket.js    one WebSocket
+//       upgrade.js   HELLO in the upgrade to it
 //       options.js   options, checked
 //       signal.js    abort signals
 //       errors.js    errors that more than one file makes

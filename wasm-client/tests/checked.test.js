@@ -4,24 +4,21 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 
-import { closing, dropped, handled, PARTS, REASONS, withExtended } from "./extended.js";
+import {
+  closing,
+  collect,
+  connectExtended,
+  dropped,
+  handled,
+  PARTS,
+  peers,
+  REASONS,
+  STATES,
+  withExtended,
+} from "./extended.js";
 import { connect, next, PEER, RealServer, rejects, withServer } from "./support.js";
 
 const OTHER = "10010203-0405-4607-8809-0a0b0c0d0e0f";
-
-/** Connects, and waits for what the server grants. */
-async function connectExtended(server, options) {
-  const client = await connect(server, options);
-  if (!client.extension) await next(client, "extension");
-  return client;
-}
-
-/** Collects the details of a client's events of a type. */
-function collect(client, type) {
-  const details = [];
-  client.addEventListener(type, (event) => details.push(event.detail));
-  return details;
-}
 
 test("a client says HELLO first, and knows what the server grants", () =>
   withExtended(() => ({ granted: PARTS.verdicts }), async (server, connections) => {
@@ -105,6 +102,18 @@ test("a summary makes the messages that it spans uncertain", () =>
     assert.deepEqual(outcomes, ["not-delivered", "forwarded", "forwarded"]);
     const expected = { to: null, topic: null, reason: "not-delivered", count: 1, exact: false };
     assert.deepEqual(await told, expected);
+    client.close();
+  }));
+
+test("a message that the server accepted and could not pass on is recipient-lost", () =>
+  withExtended(() => ({ answers: ["hello"] }), async (server, connections) => {
+    const client = await connectExtended(server);
+    const sending = rejects(client.topic(1).sendChecked(PEER, "x"), "recipient-lost");
+    await connections[0].next("sync");
+    connections[0].send(peers({ id: PEER, state: STATES.away, lost: 1 }));
+    connections[0].send(handled(2));
+    connections[0].answers.push("sync");
+    await sending;
     client.close();
   }));
 

@@ -2,7 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 
-import { frame, Server } from "./support.js";
+import { connect, frame, next, Server } from "./support.js";
 
 const NIL = "00000000-0000-0000-0000-000000000000";
 const CONTROL = 0xffff;
@@ -98,11 +98,13 @@ export class Connection {
   frames = [];
   /** The decoded HELLO: `version`, `wants`, `fields`. */
   hello;
+  /** Number of the next frame. */
+  number;
   /** Returns why to drop a message; `undefined`: forward it. */
   drop = () => undefined;
   #waiting = [];
 
-  constructor(socket, { granted = ALL_PARTS, id = randomUUID(), ...options } = {}) {
+  constructor(socket, request, { granted = ALL_PARTS, id = randomUUID(), ...options } = {}) {
     this.socket = socket;
     this.granted = granted;
     this.id = id;
@@ -110,6 +112,11 @@ export class Connection {
     this.welcome = options.welcome ?? {};
     socket.on("message", (data) => this.#receive(data));
     socket.send(frame(id, 0));
+    if (socket.protocol === "waddell.2") {
+      const protocols = request.headers["sec-websocket-protocol"];
+      const [, base64url] = /waddell\.2\.hello\.([\w-]+),waddell$/.exec(protocols);
+      this.#begin(Buffer.from(base64url, "base64url"));
+    }
   }
 
   send(bytes) {
@@ -143,7 +150,6 @@ export class Connection {
       at += 3 + length;
     }
     this.hello = { version: body[5], wants: body.readUInt32LE(6), fields };
-    /** Number of the next frame. */
     this.number = Number(fields.get(2)?.readBigUInt64LE() ?? 1n);
     this.frames.push({ kind: "hello", ...this.hello });
     if (!this.answers.includes("hello")) return;
@@ -159,19 +165,35 @@ export class Connection {
       if (reason !== undefined) this.send(dropped({ first: number, reason, topic, to }));
     }
     if (kind === "sync" && this.answers.includes("sync")) this.send(handled(number));
+    if (kind === "watch" || kind === "unwatch") {
+      one.ids = [];
+      for (let at = 1; at < body.length; at += 16) one.ids.push(toText(body.subarray(at, at + 16)));
+    }
     if (kind === "watch" && this.answers.includes("watch")) {
-      const ids = [];
-      for (let at = 1; at < body.length; at += 16) ids.push(toText(body.subarray(at, at + 16)));
-      this.send(peers(...ids.map((id) => ({ id, state: STATES.here }))));
+      this.send(peers(...one.ids.map((id) => ({ id, state: STATES.here }))));
     }
   }
+}
+
+/** Connects, and waits for what the server grants. */
+export async function connectExtended(server, options) {
+  const client = await connect(server, options);
+  if (!client.extension) await next(client, "extension");
+  return client;
+}
+
+/** Collects the details of a client's events of a type. */
+export function collect(client, type) {
+  const details = [];
+  client.addEventListener(type, (event) => details.push(event.detail));
+  return details;
 }
 
 /** Runs `body` with a server whose connections are `options(number)`, and stops it afterwards. */
 export async function withExtended(options, body) {
   const connections = [];
-  const server = await Server.start((socket, number) => {
-    connections.push(new Connection(socket, options?.(number)));
+  const server = await Server.start((socket, number, request) => {
+    connections.push(new Connection(socket, request, options?.(number)));
   });
   try {
     await body(server, connections);

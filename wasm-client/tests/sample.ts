@@ -2,7 +2,7 @@
 
 import init, { Client, Topic, WaddellError } from "waddell";
 import type { Body, Bytes, ClientState, ConnectOptions, ErrorCode, Message } from "waddell";
-import type { Delivery, Extension, UndeliveredCode } from "waddell";
+import type { Delivery, Extension, NotResumed, PeerState, UndeliveredCode } from "waddell";
 import { Client as BundledClient } from "waddell/bundler";
 import { WebSocket } from "ws";
 
@@ -15,6 +15,7 @@ const options: ConnectOptions = {
   connectTimeoutMs: 10_000,
   silenceTimeoutMs: Infinity,
   extension: true,
+  resume: true,
   maxBufferedAmount: 1 << 16,
   protocols: ["waddell"],
   signal: AbortSignal.timeout(1_000),
@@ -24,7 +25,18 @@ const options: ConnectOptions = {
 try {
   const client: Client = await Client.connect("wss://host/ws", options);
   await Client.connect(new URL("wss://host/ws"), { WebSocket: globalThis.WebSocket });
+  await Client.connect(["wss://one/ws", new URL("wss://two/ws")]);
   const id: string | null = client.id;
+  const fresh: string = await client.rotate();
+  const peer: PeerState = await client.watch(fresh);
+  client.unwatch(fresh);
+  client.addEventListener("peer", ({ detail }) => detail.state === peer && detail.lost > 0);
+  client.addEventListener("restart", ({ detail }) => detail.inMs + detail.waitMs);
+  client.addEventListener("id", ({ detail }) => {
+    const why: NotResumed | null = detail.why;
+    const resumed: boolean = detail.resumed || client.resumed;
+    void [why, resumed, detail.previous?.length];
+  });
   const state: ClientState = client.state;
   client.addEventListener("id", (event) => event.detail.id.length);
   client.addEventListener("state", ({ detail }) => detail.state === "waiting");

@@ -34,8 +34,8 @@ export function frame(peer, topic, body = "") {
 }
 
 /**
- * A server that gives ids and forwards messages. `onConnection(socket, number)` replaces `serve`;
- * numbers begin at 0.
+ * A server that gives ids and forwards messages. `onConnection(socket, number, request)` replaces
+ * `serve`; numbers begin at 0.
  */
 export class Server {
   connections = [];
@@ -44,9 +44,9 @@ export class Server {
   static async start(onConnection, { port = 0 } = {}) {
     const server = new Server();
     server.listener = new WebSocketServer({ port, host: "127.0.0.1" });
-    server.listener.on("connection", (socket) => {
+    server.listener.on("connection", (socket, request) => {
       const number = server.connections.push(socket) - 1;
-      if (onConnection) onConnection(socket, number);
+      if (onConnection) onConnection(socket, number, request);
       else server.serve(socket);
     });
     await once(server.listener, "listening");
@@ -84,7 +84,8 @@ export class RealServer {
   static async start(...args) {
     const root = resolve(import.meta.dirname, "../..");
     const programs = process.env.WADDELL_PROGRAMS ?? join(root, "target/debug");
-    const all = ["--listen", "ws://127.0.0.1:0", ...args];
+    const listen = args.includes("--listen") ? [] : ["--listen", "ws://127.0.0.1:0"];
+    const all = [...listen, ...args];
     const stdio = ["ignore", "pipe", "inherit"];
     const server = new RealServer();
     server.child = spawn(join(programs, "waddell-server"), [...all, "--log", "error"], { stdio });
