@@ -49,6 +49,7 @@ impl Client {
         let inbox_config = config.inbox;
         let (queue, queue_receiver) = queue(config.outgoing_capacity);
         let on_id = config.on_id.clone();
+        let tokens = config.token.clone();
         let dialers = config.into_dialers()?;
 
         let inbox = Arc::new(SharedInbox::new(inbox_config));
@@ -71,7 +72,7 @@ impl Client {
         let client = Self { handle: Arc::new(handle) };
         let servers: Vec<_> = dialers.iter().map(ToString::to_string).collect();
         let server = servers.join(", ");
-        tokio::spawn(Driver::new(core_config, dialers, shared).run());
+        tokio::spawn(Driver::new(core_config, dialers, tokens, shared)?.run());
 
         let mut state = client.watch();
         let first_result = state.wait_for(|state| match state {

@@ -1,5 +1,6 @@
 //! Options of a client, and every default with its reason.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -8,12 +9,13 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use uuid::Uuid;
-use waddell_core::{InboxConfig, PeerId};
+use waddell_core::{Credentials, InboxConfig, PeerId};
 
 use crate::dial::{CustomDial, Dialer};
 use crate::driver::OnId;
 use crate::error::ConnectError;
 use crate::tls::{CertificateError, parse_pinned};
+use crate::token::TokenSource;
 use crate::transport::BoxedStream;
 use crate::url::{ParseServerUrlError, ServerUrl};
 
@@ -41,6 +43,7 @@ pub struct ClientConfig {
     silence_timeout: Option<Duration>,
     extension: bool,
     resume: bool,
+    pub(crate) token: Option<TokenSource>,
     pub(crate) inbox: InboxConfig,
     pub(crate) outgoing_capacity: usize,
     pub(crate) on_id: Option<OnId>,
@@ -166,6 +169,30 @@ impl ClientConfig {
         self
     }
 
+    /// Gives this token, of 1 to 4,096 bytes, to servers that ask for credentials. If it is refused
+    /// or expires, the client closes for good. It travels inside the connection, so use `tls` or
+    /// `wss`.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(TokenSource::Fixed(token.into().into()));
+        self
+    }
+
+    /// Calls `provider` for a token before each dial, and when the present one expires soon. The
+    /// [`connect_timeout`](Self::connect_timeout) includes it. An error counts as a failed dial.
+    /// An empty token means that there is none for this client: it closes for good. If the server
+    /// refuses a token, the client asks for another, once in a row.
+    #[must_use]
+    pub fn token_from<F, D, E>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> D + Send + Sync + 'static,
+        D: Future<Output = Result<String, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.token = Some(TokenSource::provider(provider));
+        self
+    }
+
     /// Limits of received messages that wait for the application. Default 1 MiB for each open
     /// topic, and 1 MiB for all other topics together.
     #[must_use]
@@ -201,6 +228,11 @@ impl ClientConfig {
             silence_timeout: self.silence_timeout.map(|it| it.max(MIN_INTERVAL)),
             extension: self.extension,
             resume: self.resume,
+            credentials: match self.token {
+                None => Credentials::None,
+                Some(TokenSource::Fixed(_)) => Credentials::Fixed,
+                Some(TokenSource::Provider(_)) => Credentials::Renewable,
+            },
             addresses: self.urls.len().max(1),
             jitter_seed: seed,
         }
@@ -232,6 +264,7 @@ impl ClientConfig {
             silence_timeout: Some(DEFAULT_SILENCE_TIMEOUT),
             extension: core.extension,
             resume: core.resume,
+            token: None,
             inbox: InboxConfig::default(),
             outgoing_capacity: DEFAULT_OUTGOING_CAPACITY,
             on_id: None,
@@ -273,6 +306,7 @@ impl fmt::Debug for ClientConfig {
             .field("silence_timeout", &self.silence_timeout)
             .field("extension", &self.extension)
             .field("resume", &self.resume)
+            .field("token", &self.token)
             .field("inbox", &self.inbox)
             .field("outgoing_capacity", &self.outgoing_capacity)
             .finish_non_exhaustive()

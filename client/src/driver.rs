@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use waddell_core::{
-    Capabilities, ClientEvent, ClientState, CloseCode, CloseReason, DisconnectReason, Extension,
-    MessageOut, Output, PeerId, Undelivered,
+    BadCredentials, Capabilities, ClientEvent, ClientState, CloseCode, CloseReason,
+    DisconnectReason, Extension, MessageOut, Output, PeerId, Undelivered,
 };
 
 use crate::checks::{Checks, Reply};
@@ -20,6 +20,7 @@ use crate::inbox::SharedInbox;
 use crate::notices::{Notice, NoticeSender};
 use crate::queue::{Command, QueueReceiver};
 use crate::state::{Closed, Disconnected, ServerClosing, State};
+use crate::token::{AskToken, TokenSource};
 use crate::transport::ws::WebSocketClosed;
 use crate::watches::{WatchReply, Watches};
 
@@ -48,6 +49,9 @@ pub(crate) struct Driver {
     watches: Watches,
     /// Callers that wait for a new id.
     rotations: Vec<oneshot::Sender<PeerId>>,
+    tokens: Option<TokenSource>,
+    /// A new token for the present connection, while it is being asked for.
+    renewal: Option<AskToken>,
     shared: Shared,
 }
 
@@ -66,6 +70,8 @@ pub(crate) struct Shared {
 
 enum Transport {
     None,
+    /// A token is being asked for, before the dial.
+    Asking(AskToken),
     Dialing(BoxFuture<'static, io::Result<Dialed>>),
     Connected(Connection),
     /// Hung up; its unsent bytes are still to be written.
@@ -74,6 +80,7 @@ enum Transport {
 
 /// An event of the transport.
 enum TransportEvent<'a> {
+    Token(io::Result<String>),
     Dialed(io::Result<Dialed>),
     Read(&'a mut [u8]),
     Written,
@@ -84,10 +91,15 @@ impl Driver {
     pub(crate) fn new(
         config: waddell_core::ClientConfig,
         dialers: Vec<Arc<Dialer>>,
+        tokens: Option<TokenSource>,
         shared: Shared,
-    ) -> Self {
-        Self {
-            core: waddell_core::Client::new(config, waddell_core::Instant::default()),
+    ) -> Result<Self, BadCredentials> {
+        let mut core = waddell_core::Client::new(config, waddell_core::Instant::default());
+        if let Some(TokenSource::Fixed(token)) = &tokens {
+            core.set_credentials(token.as_bytes())?;
+        }
+        Ok(Self {
+            core,
             epoch: Instant::now(),
             dialers,
             transport: Transport::None,
@@ -99,8 +111,10 @@ impl Driver {
             checks: Checks::default(),
             watches: Watches::default(),
             rotations: Vec::new(),
+            tokens,
+            renewal: None,
             shared,
-        }
+        })
     }
 
     /// Runs until the client is closed.
@@ -140,7 +154,9 @@ impl Driver {
                     self.handle_command(command);
                 }
             }
+            token = renewed(&mut self.renewal) => self.renew(token),
             event = self.transport.next_event() => match event {
+                TransportEvent::Token(token) => self.dial_with(token),
                 TransportEvent::Read(input) if !input.is_empty() => {
                     self.core.handle_bytes(input, now(self.epoch));
                 }
@@ -172,6 +188,42 @@ impl Driver {
         match code {
             Some(code) => self.core.handle_closed(code, now(self.epoch)),
             None => self.core.handle_disconnected(now(self.epoch)),
+        }
+    }
+
+    fn dial(&mut self) {
+        let dialer = Arc::clone(self.dialer());
+        let hello = match dialer.is_websocket() {
+            true => self.core.upgrade_hello(),
+            false => None,
+        };
+        self.transport = Transport::Dialing(Box::pin(dialer.dial(hello)));
+    }
+
+    /// Dials with a token that was asked for.
+    fn dial_with(&mut self, token: io::Result<String>) {
+        match token {
+            Ok(token) if token.is_empty() => self.core.refuse_credentials(),
+            Ok(token) => match self.core.set_credentials(token.as_bytes()) {
+                Ok(()) => self.dial(),
+                Err(error) => self.handle_disconnected(Some(io::Error::other(error))),
+            },
+            Err(error) => self.handle_disconnected(Some(error)),
+        }
+    }
+
+    /// Gives the server a token that was asked for while connected.
+    fn renew(&mut self, token: io::Result<String>) {
+        self.renewal = None;
+        match token {
+            Ok(token) if token.is_empty() => self.core.refuse_credentials(),
+            Ok(token) => {
+                if let Err(error) = self.core.authenticate(token.as_bytes()) {
+                    tracing::debug!(%error, "no new token");
+                }
+            }
+            // When the present one expires, the next dial asks again.
+            Err(error) => tracing::debug!(%error, "no new token"),
         }
     }
 
@@ -283,13 +335,12 @@ impl Driver {
                     tracing::debug!(server = %self.dialer(), "dialing");
                     self.error = None;
                     self.shared.state.send_replace(State::Connecting);
-                    let dialer = Arc::clone(self.dialer());
-                    let hello = match dialer.is_websocket() {
-                        true => self.core.upgrade_hello(),
-                        false => None,
-                    };
-                    let dialing = dialer.dial(hello);
-                    self.transport = Transport::Dialing(Box::pin(dialing));
+                    match &self.tokens {
+                        Some(TokenSource::Provider(ask)) => {
+                            self.transport = Transport::Asking(ask());
+                        }
+                        Some(TokenSource::Fixed(_)) | None => self.dial(),
+                    }
                 }
                 Output::Transmit(bytes) => {
                     if let Transport::Connected(connection) = &mut self.transport {
@@ -340,6 +391,11 @@ impl Driver {
                 self.watches.tell(notice.id, notice.state);
                 self.shared.notices.send(Notice::Peer(notice));
             }
+            ClientEvent::CredentialsDue => {
+                if let Some(TokenSource::Provider(ask)) = &self.tokens {
+                    self.renewal = Some(ask());
+                }
+            }
             ClientEvent::Restarting(restarting) => {
                 tracing::debug!(?restarting, "the server will stop");
                 self.shared.notices.send(Notice::Restarting(restarting));
@@ -357,6 +413,7 @@ impl Driver {
                 let reason = self.disconnected(reason);
                 tracing::info!(server = %self.dialer(), %reason, "disconnected");
                 self.is_plain = false;
+                self.renewal = None;
                 let retry_at = self.epoch + retry_at.elapsed_since_epoch();
                 self.shared.extension.send_replace(None);
                 self.shared.state.send_replace(State::Waiting { reason, retry_at });
@@ -370,6 +427,7 @@ impl Driver {
                         let reason = DisconnectReason::ClosedByServer(code);
                         Closed::ByServer(self.disconnected(reason))
                     }
+                    CloseReason::NoCredentials => Closed::NoToken,
                     CloseReason::ByApplication => Closed::ByApplication,
                 };
                 tracing::info!(server = %self.dialer(), %reason, "closed");
@@ -406,7 +464,10 @@ impl Driver {
             Transport::Connected(connection) => {
                 self.core.state() == ClientState::Ready && !connection.is_congested()
             }
-            Transport::None | Transport::Dialing(_) | Transport::Closing(_) => false,
+            Transport::None
+            | Transport::Asking(_)
+            | Transport::Dialing(_)
+            | Transport::Closing(_) => false,
         }
     }
 }
@@ -419,6 +480,7 @@ impl Transport {
     /// Waits for the transport's next event. Nothing is lost when the future is dropped.
     async fn next_event(&mut self) -> TransportEvent<'_> {
         match self {
+            Self::Asking(asking) => TransportEvent::Token(asking.await),
             Self::Dialing(dial) => TransportEvent::Dialed(dial.await),
             Self::Connected(connection) => match connection.advance().await {
                 Ok(Some(input)) => TransportEvent::Read(input),
@@ -442,6 +504,14 @@ impl Drop for Shared {
         });
         self.inbox.close();
         self.notices.close();
+    }
+}
+
+/// Waits for a token that is being asked for.
+async fn renewed(renewal: &mut Option<AskToken>) -> io::Result<String> {
+    match renewal {
+        Some(asking) => asking.await,
+        None => std::future::pending().await,
     }
 }
 

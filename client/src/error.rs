@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 
-use waddell_core::{BodyTooLong, DropReason, TooManyWatched, Undelivered};
+use waddell_core::{BadCredentials, BodyTooLong, DropReason, TooManyWatched, Undelivered};
 
 use crate::state::{Closed, Disconnected};
 use crate::tls::CertificateError;
@@ -22,6 +22,9 @@ pub enum ConnectError {
     /// A certificate is pinned, but the address is neither `tls` nor `wss`.
     #[error("a certificate is pinned, but the connection is not encrypted; use tls:// or wss://")]
     CertificateWithoutTls,
+    /// The token has the wrong length.
+    #[error("the token is not usable: {0}")]
+    Token(#[from] BadCredentials),
     /// The server could not be reached, or did not greet.
     #[error("{server}: {}", failure(.reason))]
     Failed {
@@ -37,7 +40,7 @@ fn failure(reason: &Closed) -> &dyn fmt::Display {
     match reason {
         Closed::AttemptsExhausted { last } => last,
         Closed::ByServer(why) => why,
-        Closed::ByApplication | Closed::TaskGone => reason,
+        Closed::ByApplication | Closed::NoToken | Closed::TaskGone => reason,
     }
 }
 

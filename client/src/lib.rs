@@ -59,6 +59,7 @@ mod notices;
 mod queue;
 mod state;
 mod tls;
+mod token;
 mod topic;
 mod transport;
 mod url;
@@ -76,8 +77,8 @@ pub use tls::CertificateError;
 pub use topic::Topic;
 pub use url::{ParseServerUrlError, Scheme, ServerUrl};
 pub use waddell_core::{
-    BodyTooLong, Capabilities, CloseCode, Delivery, DisconnectReason, DropReason, Dropped,
-    Extension, InboxConfig, MAX_BODY_LEN, MessageIn, NotResumed, PORTABLE_BODY_LEN,
+    BadCredentials, BodyTooLong, Capabilities, CloseCode, Delivery, DisconnectReason, DropReason,
+    Dropped, Extension, InboxConfig, MAX_BODY_LEN, MessageIn, NotResumed, PORTABLE_BODY_LEN,
     ParsePeerIdError, PeerId, PeerNotice, PeerState, Restarting, ResumeWindows, TooManyWatched,
     TopicId, Undelivered, WelcomeRate,
 };

@@ -123,6 +123,11 @@ pub enum Closed {
     /// [`Client::close`](crate::Client::close) was called, or the last handle was dropped.
     #[error("the client is closed")]
     ByApplication,
+    /// The provider of [`ClientConfig::token_from`] has returned an empty token.
+    ///
+    /// [`ClientConfig::token_from`]: crate::ClientConfig::token_from
+    #[error("the client is closed: there is no token for it")]
+    NoToken,
     /// The server ended the connection, and said that the client may not dial again.
     #[error("the client is closed: {0}")]
     ByServer(Disconnected),

@@ -12,6 +12,7 @@
 //!      now >= at
 //! ```
 
+pub(crate) mod bad_credentials;
 mod checked;
 pub(crate) mod config;
 mod ending;
@@ -33,8 +34,9 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use bad_credentials::BadCredentials;
 use checked::Checked;
-use config::ClientConfig;
+use config::{ClientConfig, Credentials};
 use ending::Ending;
 use jitter::Jitter;
 use outcome::Ticket;
@@ -46,6 +48,7 @@ use session::{Extension, Session, encode};
 use silence::{Silence, Verdict};
 use watch_error::TooManyWatched;
 
+use crate::control::hello::MAX_CREDENTIALS_LEN;
 use crate::control::notice::Notice;
 use crate::control::request::Request;
 use crate::control::{Capabilities, CloseCode, control_body};
@@ -76,6 +79,8 @@ pub struct Client {
     ending: Ending,
     /// Number of the address to dial.
     address: usize,
+    /// Whether the server has refused the last credentials, and has not taken others since.
+    unauthorized: bool,
 }
 
 #[derive(Debug)]
@@ -126,6 +131,7 @@ impl Client {
             peers: Peers::new(),
             ending: Ending::default(),
             address: 0,
+            unauthorized: false,
         };
         client.dial(0, now);
         client
@@ -243,6 +249,9 @@ impl Client {
                     self.transmit(Bytes::from_static(KEEP_ALIVE_FRAME));
                 }
                 self.checked.handle_timeout(now);
+                if self.session.take_credentials_due(now) {
+                    self.emit(ClientEvent::CredentialsDue);
+                }
                 match verdict {
                     Verdict::Wait => {}
                     Verdict::Probe => {
@@ -302,6 +311,39 @@ impl Client {
         self.check_ready()?;
         self.transmit(Bytes::from_static(KEEP_ALIVE_FRAME));
         Ok(())
+    }
+
+    /// Sets the credentials for the next dials, 1 to 4,096 bytes. A driver that can get new ones
+    /// does so at each [`Output::Dial`], before it connects.
+    ///
+    /// # Errors
+    ///
+    /// [`BadCredentials`] if their length is wrong; nothing has changed then.
+    pub fn set_credentials(&mut self, credentials: &[u8]) -> Result<(), BadCredentials> {
+        if credentials.is_empty() || credentials.len() > MAX_CREDENTIALS_LEN {
+            return Err(BadCredentials { len: credentials.len() });
+        }
+        self.session.set_credentials(credentials);
+        Ok(())
+    }
+
+    /// Sets the credentials like [`set_credentials`](Self::set_credentials), and gives them to the
+    /// server of the present connection.
+    ///
+    /// # Errors
+    ///
+    /// [`BadCredentials`] if their length is wrong; nothing has changed then.
+    pub fn authenticate(&mut self, credentials: &[u8]) -> Result<(), BadCredentials> {
+        self.set_credentials(credentials)?;
+        if self.has(Capabilities::AUTH) {
+            self.transmit(encode(&Request::Auth(credentials)));
+        }
+        Ok(())
+    }
+
+    /// Reports that there are no credentials for this client: closes it for good.
+    pub fn refuse_credentials(&mut self) {
+        self.close_for(CloseReason::NoCredentials);
     }
 
     /// Watches a peer: its state is told with [`ClientEvent::Peer`] soon, and whenever it changes,
@@ -367,20 +409,7 @@ impl Client {
 
     /// Closes the client for good. Frames sent before are transmitted before the hang-up.
     pub fn close(&mut self) {
-        match self.state {
-            State::Ready { .. } => {
-                if self.has(Capabilities::RESUME) {
-                    self.transmit(encode(&Request::Bye));
-                }
-                self.outputs.push_back(Output::HangUp);
-            }
-            State::Dialing { .. } | State::AwaitingId { .. } | State::AwaitingWelcome { .. } => {
-                self.outputs.push_back(Output::HangUp);
-            }
-            State::Waiting { .. } => {}
-            State::Closed => return,
-        }
-        self.finish(CloseReason::ByApplication);
+        self.close_for(CloseReason::ByApplication);
     }
 
     /// Returns what the driver must do next; `None` if there is nothing more to do yet.
@@ -398,7 +427,8 @@ impl Client {
             State::AwaitingWelcome { until, .. } => Some(until),
             State::Ready { keep_alive_at, silence, .. } => {
                 let probe_at = self.checked.poll_timeout();
-                keep_alive_at.into_iter().chain(silence.until).chain(probe_at).min()
+                let due = self.session.credentials_due();
+                [keep_alive_at, silence.until, probe_at, due].into_iter().flatten().min()
             }
             State::Waiting { until, .. } => Some(until),
             State::Closed => None,
@@ -470,6 +500,7 @@ impl Client {
         let keep_alive_at = self.config.next_keep_alive(now);
         let silence = Silence::begin(&self.config, now);
         self.state = State::Ready { id, since: now, keep_alive_at, silence };
+        self.unauthorized = false;
         let extension = self.session.extension();
         if extension.is_none() {
             // WELCOME may still come, but the server will not tell about connections before.
@@ -568,7 +599,11 @@ impl Client {
             self.peers.end();
         }
         let ending = mem::take(&mut self.ending);
-        if let Some(code) = ending.forbids() {
+        let is_unauthorized = ending.is_unauthorized();
+        let can_renew = self.config.credentials == Credentials::Renewable
+            && !(is_unauthorized && self.unauthorized);
+        self.unauthorized |= is_unauthorized;
+        if let Some(code) = ending.forbids(can_renew) {
             self.finish(CloseReason::ByServer(code));
             return;
         }
@@ -583,6 +618,23 @@ impl Client {
         let until = now + ending.delay(scheduled, &mut self.jitter);
         self.state = State::Waiting { attempt, until };
         self.emit(ClientEvent::Disconnected { reason, retry_at: until });
+    }
+
+    fn close_for(&mut self, reason: CloseReason) {
+        match self.state {
+            State::Ready { .. } => {
+                if self.has(Capabilities::RESUME) {
+                    self.transmit(encode(&Request::Bye));
+                }
+                self.outputs.push_back(Output::HangUp);
+            }
+            State::Dialing { .. } | State::AwaitingId { .. } | State::AwaitingWelcome { .. } => {
+                self.outputs.push_back(Output::HangUp);
+            }
+            State::Waiting { .. } => {}
+            State::Closed => return,
+        }
+        self.finish(reason);
     }
 
     fn change_address(&mut self) {

@@ -44,7 +44,8 @@ mod server;
 mod time;
 
 pub use client::Client;
-pub use client::config::ClientConfig;
+pub use client::bad_credentials::BadCredentials;
+pub use client::config::{ClientConfig, Credentials};
 pub use client::outcome::{Delivery, Ticket, Undelivered};
 pub use client::output::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output};
 pub use client::send_error::SendError;

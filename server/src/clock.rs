@@ -3,8 +3,15 @@
 #[cfg(any(test, feature = "internals"))]
 use std::sync::{Arc, Mutex, PoisonError};
 
+use std::time::SystemTime;
+
 use tokio::time::Instant as TokioInstant;
 use waddell_core::Instant;
+
+/// Returns the time of the system in Unix seconds, for what is compared with other machines.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
 
 /// A clock of the core's instants. The epoch is the server's start.
 #[derive(Clone, Debug)]

@@ -11,6 +11,14 @@ use waddell_core::{ConnectionConfig, RateLimit};
 
 use crate::listen_url::ListenUrl;
 
+mod access;
+mod extension;
+mod ice;
+
+pub use access::{AccessOptions, AllowLegacy, AuthFailure};
+pub use extension::ExtensionOptions;
+pub use ice::IceOptions;
+
 /// How a server behaves.
 ///
 /// ```
@@ -41,10 +49,14 @@ pub struct ServerConfig {
     pub proxies: TrustedProxies,
     /// What `ws`, `wss` and `auto` listeners answer over HTTP.
     pub http: HttpOptions,
-    /// The admin port.
-    pub admin: AdminOptions,
     /// The extension of the protocol.
     pub extension: ExtensionOptions,
+    /// Who may connect.
+    pub access: AccessOptions,
+    /// STUN and TURN servers that clients are told of.
+    pub ice: IceOptions,
+    /// The admin port.
+    pub admin: AdminOptions,
     /// Whether the log shows the addresses of clients. Default: it does.
     pub log_addresses: bool,
 }
@@ -181,19 +193,6 @@ pub struct AdminOptions {
     pub debug: bool,
 }
 
-/// The extension of the protocol, for clients that ask for it with HELLO.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExtensionOptions {
-    /// Whether HELLO is answered. Default: it is. A client without the extension cannot tell.
-    pub enabled: bool,
-}
-
-impl Default for ExtensionOptions {
-    fn default() -> Self {
-        Self { enabled: true }
-    }
-}
-
 impl ServerConfig {
     /// Returns how the core is to treat a connection.
     pub(crate) fn connection(&self) -> ConnectionConfig {
@@ -227,8 +226,10 @@ impl Default for ServerConfig {
             tcp: TcpOptions::default(),
             proxies: TrustedProxies::default(),
             http: HttpOptions::default(),
-            admin: AdminOptions::default(),
             extension: ExtensionOptions::default(),
+            access: AccessOptions::default(),
+            ice: IceOptions::default(),
+            admin: AdminOptions::default(),
             log_addresses: true,
         }
     }

@@ -16,11 +16,13 @@
 //! ground floor and from no other wing. The state of all threads is [`shared::Shared`], that of one
 //! thread [`worker::Worker`].
 
+pub(crate) mod away;
 pub(crate) mod budget;
 pub(crate) mod buffer_pool;
 pub(crate) mod connection;
 pub(crate) mod extension;
 pub(crate) mod fate;
+pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod outbox;
 pub(crate) mod peer;
@@ -29,6 +31,7 @@ pub(crate) mod read_counts;
 pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod shared;
+pub(crate) mod takeover;
 pub(crate) mod transport;
 pub(crate) mod watchers;
 pub(crate) mod worker;

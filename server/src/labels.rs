@@ -1,5 +1,7 @@
 //! Values of labels in metrics that several wings use. Log lines use the same words.
 
+use waddell_core::NotResumed;
+
 /// The transport of a peer's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TransportKind {
@@ -71,6 +73,71 @@ impl HelloResult {
             Self::Late => "late",
             Self::Off => "off",
             Self::NoMemory => "no memory",
+        }
+    }
+}
+
+/// What became of a resume token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResumeResult {
+    /// Its id was away.
+    Away,
+    /// Its id was connected; that connection handed over.
+    TakenOver,
+    /// Its id was unknown here, such as after a restart.
+    Unknown,
+    /// It had expired.
+    Expired,
+    /// This server did not sign it.
+    Forged,
+    /// Its id was resumed with a newer one.
+    Stale,
+    /// Too many connections claimed its id.
+    Contested,
+    /// It belongs to other credentials.
+    OtherSubject,
+    /// Resuming is switched off.
+    Off,
+}
+
+impl ResumeResult {
+    /// Every result, in the order of declaration.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Away,
+        Self::TakenOver,
+        Self::Unknown,
+        Self::Expired,
+        Self::Forged,
+        Self::Stale,
+        Self::Contested,
+        Self::OtherSubject,
+        Self::Off,
+    ];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Away => "away",
+            Self::TakenOver => "taken over",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Forged => "forged",
+            Self::Stale => "stale",
+            Self::Contested => "contested",
+            Self::OtherSubject => "other subject",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl From<NotResumed> for ResumeResult {
+    fn from(reason: NotResumed) -> Self {
+        match reason {
+            NotResumed::Expired => Self::Expired,
+            NotResumed::Forged => Self::Forged,
+            NotResumed::Stale => Self::Stale,
+            NotResumed::Contested => Self::Contested,
+            NotResumed::OtherSubject => Self::OtherSubject,
+            NotResumed::Off => Self::Off,
         }
     }
 }

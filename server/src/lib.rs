@@ -39,7 +39,9 @@
 //!              labels                        the values of labels in metrics
 //!              admission, places             how many connections may be open, or hold something
 //!              shutdown                      the phases of a server's end
+//!              auth                          who may connect
 //!              resume                        tokens with which a peer gets its id back
+//!              ice                           STUN and TURN servers that clients are told of
 //! ```
 //!
 //! # The way of a frame
@@ -89,6 +91,8 @@
 //! subscriber, as the program `waddell-server` does.
 
 mod admission;
+#[cfg_attr(not(test), expect(dead_code, reason = "the connection does not ask yet"))]
+mod auth;
 mod clock;
 mod config;
 mod counter;
@@ -96,6 +100,7 @@ mod entry;
 mod files;
 mod forward;
 mod histogram;
+mod ice;
 mod ids;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
@@ -104,23 +109,26 @@ mod labels;
 mod listen_url;
 mod metrics;
 mod places;
-#[cfg_attr(not(test), expect(dead_code, reason = "the connection does not resume yet"))]
 mod resume;
 mod run;
 mod shutdown;
 mod watch;
 
+pub use auth::error::AuthError;
 pub use config::{
-    AdminOptions, ExtensionOptions, HttpOptions, Identity, Limits, ServerConfig, TcpOptions,
-    Timeouts, TrustedProxies, Www,
+    AccessOptions, AdminOptions, AllowLegacy, AuthFailure, ExtensionOptions, HttpOptions,
+    IceOptions, Identity, Limits, ServerConfig, TcpOptions, Timeouts, TrustedProxies, Www,
 };
 pub use entry::descriptors::raise_descriptor_limit;
 pub use entry::inherited::Inherited;
 pub use entry::tls::{PemKind, TlsError, self_signed};
 pub use files::read_file;
+pub use http::Uri;
+pub use ice::url::{IceKind, IceUrl, ParseIceUrlError};
+pub use ice::{IceError, IceServers};
 pub use ipnet::IpNet;
 pub use listen_url::{ListenUrl, ParseListenUrlError, ParseSchemeError, Scheme};
 pub use metrics::MetricsSnapshot;
 pub use resume::{ResumeKeyError, ResumeKeys};
-pub use run::server::{BindError, Server, ServerHandle};
+pub use run::server::{BindError, ReloadError, Server, ServerHandle, UnusableResumeKeys};
 pub use waddell_core::RateLimit;

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::counter::{Counter, OwnCounter};
 use crate::histogram::Histogram;
-use crate::labels::{FailureReason, HelloResult, TransportKind, UpgradeRefusal};
+use crate::labels::{FailureReason, HelloResult, ResumeResult, TransportKind, UpgradeRefusal};
 
 macro_rules! counters {
     (
@@ -33,6 +33,7 @@ macro_rules! counters {
             peers: [AtomicU64; TransportKind::ALL.len()],
             extended_peers: AtomicU64,
             hellos: [Counter; HelloResult::ALL.len()],
+            resumes: [Counter; ResumeResult::ALL.len()],
             handshakes_failed_by: [Counter; FailureReason::ALL.len()],
             upgrades_refused_by: [Counter; UpgradeRefusal::ALL.len()],
             http_answers: [Counter; HTTP_STATUSES.len()],
@@ -116,6 +117,8 @@ counters! {
         peers_timed_out,
         /// Peers that spoke the extension.
         peers_extended,
+        /// Times that a peer was given a new id because it asked for one.
+        ids_renewed,
     }
     worker {
         /// Whole frames received, keep-alives included.
@@ -134,6 +137,9 @@ counters! {
         controls_ignored,
         /// Dropped frames whose sender was told.
         drops_told,
+        /// Frames that were accepted and lost with their recipient's connection, as far as their
+        /// sender was told.
+        losses_told,
         /// Frames that told a peer what became of others.
         notices_sent,
         /// Those for which the peer's outbox had no room.
@@ -144,6 +150,8 @@ counters! {
         frames_rejected_reserved,
         /// Frames to an id that no peer has, or to a peer whose connection is ending.
         frames_dropped_unknown,
+        /// Frames to a peer that has lost its connection and may come back.
+        frames_dropped_away,
         /// Frames for which their recipient's outbox had no room.
         frames_dropped_full,
         /// Frames for which the outboxes' budget had no memory.
@@ -234,6 +242,16 @@ impl Metrics {
     /// Returns how many HELLOs had this result.
     pub(crate) fn hellos(&self, result: HelloResult) -> u64 {
         self.hellos[result as usize].get()
+    }
+
+    /// Counts a HELLO with a resume token.
+    pub(crate) fn resume(&self, result: ResumeResult) {
+        self.resumes[result as usize].increment();
+    }
+
+    /// Returns how many resume tokens had this result.
+    pub(crate) fn resumes(&self, result: ResumeResult) -> u64 {
+        self.resumes[result as usize].get()
     }
 
     /// Counts a connected peer that speaks the extension.

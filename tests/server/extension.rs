@@ -22,7 +22,7 @@ async fn hello_is_answered_on_every_transport_and_ends_the_silence_on_auto() {
     let server = TestServer::start_with(|config| config.limits.max_frame_len = 5_000);
     for via in Via::ALL {
         let mut peer = Extended::connect(&server, via).await;
-        let Ok(Notice::Welcome(welcome)) = Notice::decode(&peer.welcome) else { unreachable!() };
+        let welcome = peer.welcome();
         assert_eq!(welcome.version, 2);
         assert!(welcome.granted.contains(Capabilities::VERDICTS), "{via:?}");
         assert_eq!(welcome.max_payload, 5_000);
@@ -40,7 +40,7 @@ async fn nothing_is_granted_that_the_client_does_not_want() {
     let server = TestServer::start();
     let stream = server.dial(Via::Tcp).await;
     let mut peer = Extended::over(stream, Via::Tcp, &Hello::new(Capabilities::NONE)).await;
-    let Ok(Notice::Welcome(welcome)) = Notice::decode(&peer.welcome) else { unreachable!() };
+    let welcome = peer.welcome();
     assert_eq!(welcome.granted, Capabilities::NONE);
     peer.send(UNKNOWN, 1, b"lost").await;
     peer.request(Request::Sync { seen: 0 }).await;

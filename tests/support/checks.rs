@@ -3,6 +3,8 @@
 //! Each check compares the core with a plain restatement of the protocol. The restatement is given
 //! the whole stream at once; the core is given pieces, whose lengths are the `cuts`.
 
+pub mod control;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -586,6 +588,7 @@ impl Driver {
                     assert!(self.said_hello);
                     continue;
                 }
+                Output::Event(ClientEvent::CredentialsDue) => panic!("there are no credentials"),
                 Output::Event(ClientEvent::Restarting(_)) => {
                     assert!(self.said_hello);
                     self.restarts = true;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use waddell_core::{HEADER_LEN, KEEP_ALIVE_FRAME, MessageIn, PREFIX_LEN, PeerId, TopicId};
 
@@ -171,6 +171,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             Wire::Raw(stream) => stream.shutdown().await,
             Wire::WebSocket(websocket) => {
                 SinkExt::close(&mut **websocket).await.map_err(io::Error::other)
+            }
+        }
+    }
+
+    /// Closes a WebSocket with that code; other connections as [`finish`](Self::finish) does.
+    ///
+    /// # Errors
+    ///
+    /// The connection is broken.
+    pub async fn finish_with(&mut self, code: u16) -> io::Result<()> {
+        match &mut self.wire {
+            Wire::Raw(stream) => stream.shutdown().await,
+            Wire::WebSocket(websocket) => {
+                let frame = CloseFrame { code: code.into(), reason: "".into() };
+                let websocket = &mut **websocket;
+                websocket.send(Message::Close(Some(frame))).await.map_err(io::Error::other)
             }
         }
     }

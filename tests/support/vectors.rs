@@ -1,18 +1,26 @@
 //! The golden bytes of `core/testdata/vectors.json`.
 
+pub mod control;
+
 use serde::Deserialize;
 use waddell_core::{PeerId, TopicId};
 
-/// The whole file.
+use control::ControlVector;
+
+/// The whole file. Its parts are in the order of the file.
 #[derive(Debug)]
 pub struct Vectors {
     /// Id of the connection of every vector.
     pub own_id: PeerId,
-    /// The vectors in the order of the file.
+    /// Frames of waddell.
     pub vectors: Vec<Vector>,
+    /// Control frames that a client sends.
+    pub requests: Vec<ControlVector>,
+    /// Control frames that a server sends.
+    pub notices: Vec<ControlVector>,
 }
 
-/// One exchange: bytes and their meaning.
+/// One frame of waddell: bytes and their meaning.
 #[derive(Debug)]
 pub struct Vector {
     /// Name, unique in the file.
@@ -28,8 +36,7 @@ pub struct Vector {
 }
 
 /// The side that reads a vector's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The server: a client sent the bytes.
     Server,
@@ -76,11 +83,27 @@ impl Vectors {
     /// If the file breaks its own format.
     pub fn read() -> Self {
         let text = include_str!("../../core/testdata/vectors.json");
-        let file: RawFile = serde_json::from_str(text).expect("vectors.json is well formed");
-        Self {
-            own_id: parse_id(&file.own_id),
-            vectors: file.vectors.into_iter().map(Vector::from).collect(),
+        let raw: RawFile = serde_json::from_str(text).expect("vectors.json is well formed");
+        let own_id = parse_id(&raw.own_id);
+        let (vectors, requests, notices) = (Vec::new(), Vec::new(), Vec::new());
+        let mut file = Self { own_id, vectors, requests, notices };
+        for vector in raw.vectors {
+            match vector {
+                RawAnyVector::Server(raw) => file.vectors.push(Vector::new(Side::Server, raw)),
+                RawAnyVector::Client(raw) => file.vectors.push(Vector::new(Side::Client, raw)),
+                RawAnyVector::Request(raw) => file.requests.push(raw.into()),
+                RawAnyVector::Notice(raw) => file.notices.push(raw.into()),
+            }
         }
+        file
+    }
+
+    /// Returns the name and the bytes of every vector, control frames included.
+    pub fn wires(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let vectors = self.vectors.iter().map(|vector| (&*vector.name, &*vector.wire));
+        let requests = self.requests.iter().map(|vector| (&*vector.name, &*vector.wire));
+        let notices = self.notices.iter().map(|vector| (&*vector.name, &*vector.wire));
+        vectors.chain(requests).chain(notices)
     }
 
     /// Returns the vector of that name.
@@ -101,20 +124,14 @@ impl Message {
     }
 }
 
-impl From<RawVector> for Vector {
-    fn from(raw: RawVector) -> Self {
+impl Vector {
+    fn new(to: Side, raw: RawVector) -> Self {
         let message = raw.message.map(|message| Message {
             peer: parse_id(&message.peer),
             topic: TopicId(message.topic),
             parts: message.parts.iter().map(RawBytes::expand).collect(),
         });
-        Self {
-            name: raw.name,
-            to: raw.to,
-            wire: raw.wire.iter().flat_map(|field| field.bytes.expand()).collect(),
-            outcome: raw.outcome,
-            message,
-        }
+        Self { name: raw.name, to, wire: expand(&raw.wire), outcome: raw.outcome, message }
     }
 }
 
@@ -122,22 +139,28 @@ impl From<RawVector> for Vector {
 struct RawFile {
     #[serde(rename = "self")]
     own_id: String,
-    vectors: Vec<RawVector>,
+    vectors: Vec<RawAnyVector>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "to")]
+enum RawAnyVector {
+    #[serde(rename = "server")]
+    Server(RawVector),
+    #[serde(rename = "client")]
+    Client(RawVector),
+    #[serde(rename = "server control")]
+    Request(control::Raw),
+    #[serde(rename = "client control")]
+    Notice(control::Raw),
 }
 
 #[derive(Deserialize)]
 struct RawVector {
     name: String,
-    to: Side,
-    wire: Vec<RawField>,
+    wire: Vec<RawBytes>,
     outcome: Outcome,
     message: Option<RawMessage>,
-}
-
-#[derive(Deserialize)]
-struct RawField {
-    #[serde(flatten)]
-    bytes: RawBytes,
 }
 
 #[derive(Deserialize)]
@@ -160,6 +183,10 @@ impl RawBytes {
         let bytes: Vec<u8> = self.hex.split_whitespace().map(byte).collect();
         bytes.repeat(self.times.unwrap_or(1))
     }
+}
+
+fn expand(pieces: &[RawBytes]) -> Vec<u8> {
+    pieces.iter().flat_map(RawBytes::expand).collect()
 }
 
 fn parse_id(text: &str) -> PeerId {

@@ -8,9 +8,9 @@ use core::fmt;
 use js_sys::{Array, Math, Uint8Array};
 use waddell_core::{
     Arrival, BodyTooLong, Client, ClientConfig, ClientEvent, ClientState, CloseCode, CloseReason,
-    Delivery, DisconnectReason, DropReason, Inbox, InboxConfig, Instant, MAX_BODY_LEN, MessageIn,
-    MessageOut, Output, PeerId, PeerNotice, Restarting, SendError, Ticket, TooManyWatched, TopicId,
-    Undelivered,
+    Credentials, Delivery, DisconnectReason, DropReason, Inbox, InboxConfig, Instant, MAX_BODY_LEN,
+    MessageIn, MessageOut, Output, PeerId, PeerNotice, Restarting, SendError, Ticket,
+    TooManyWatched, TopicId, Undelivered,
 };
 use wasm_bindgen::JsValue;
 
@@ -61,6 +61,7 @@ impl Driver {
             silence_timeout: limit(config.silence_timeout_ms),
             extension: config.extension,
             resume: config.resume,
+            credentials: Credentials::None,
             addresses: config.addresses,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
         };
@@ -280,6 +281,7 @@ impl Driver {
                 handler.restarting(in_ms, f64::from(wait_ms) + f64::from(spread_ms))
             }
             ClientEvent::Closing { code, reason } => handler.closing(code.0, &reason),
+            ClientEvent::CredentialsDue => Ok(()),
             ClientEvent::Disconnected { reason, retry_at } => {
                 handler.disconnected(code_of(reason), reason.as_str(), to_ms(retry_at - now()))
             }
@@ -287,7 +289,9 @@ impl Driver {
                 let handler_of_a_closed_client = self.handler.borrow_mut().take();
                 drop(handler_of_a_closed_client);
                 match reason {
-                    CloseReason::ByApplication => handler.closed(None, None),
+                    CloseReason::ByApplication | CloseReason::NoCredentials => {
+                        handler.closed(None, None)
+                    }
                     CloseReason::ByServer(_) => {
                         let message = "the server does not serve this client";
                         handler.closed(Some("refused"), Some(message))

@@ -142,18 +142,23 @@ export async function read(topic, count) {
 
 export const text = (message) => Buffer.from(message.body).toString();
 
-/** The golden vectors of the core: name, to, wire, outcome, message with peer, topic, parts. */
-export const vectors = (() => {
+/**
+ * The golden vectors of the core: name, to, wire, outcome, message with peer, topic, parts.
+ * `controls` are control frames of the extension, the others are frames of the original.
+ */
+export const [vectors, controls] = (() => {
   const file = resolve(import.meta.dirname, "../../core/testdata/vectors.json");
   const { vectors, self } = JSON.parse(readFileSync(file));
   const bytes = ({ hex, times = 1 }) =>
     Buffer.concat(Array(times).fill(Buffer.from(hex.replaceAll(" ", ""), "hex")));
-  return vectors.map((vector) => ({
+  const all = vectors.map((vector) => ({
     ...vector,
     self,
     wire: Buffer.concat(vector.wire.map(bytes)),
     message: vector.message && { ...vector.message, parts: vector.message.parts.map(bytes) },
   }));
+  const isControl = ({ to }) => to.endsWith(" control");
+  return [all.filter((vector) => !isControl(vector)), all.filter(isControl)];
 })();
 
 export { Client, WebSocket };

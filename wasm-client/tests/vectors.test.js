@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 
-import { connect, frame, next, PEER, read, vectors, withServer } from "./support.js";
+import { connect, controls, frame, next, PEER, read, vectors, withServer } from "./support.js";
 
 const toServer = vectors.filter(({ to, message }) => to === "server" && message);
 const toClient = vectors.filter(({ to }) => to === "client");
@@ -64,8 +64,21 @@ for (const { name, wire, outcome, message, self } of toClient) {
   });
 }
 
+test("HELLO in base64url, as an upgrade carries it, is its body", () => {
+  const hellos = controls.filter(({ base64url }) => base64url);
+  assert.ok(hellos.length >= 3);
+  for (const { name, wire, base64url } of hellos) {
+    const digits = btoa(String.fromCharCode(...wire.subarray(20)));
+    const forUrls = digits.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+    assert.equal(forUrls, base64url, name);
+  }
+});
+
 test("the file has vectors of every kind", () => {
   assert.ok(toServer.length >= 5);
+  assert.deepEqual(new Set(vectors.map(({ to }) => to)), new Set(["server", "client"]));
+  const controlled = new Set(["server control", "client control"]);
+  assert.deepEqual(new Set(controls.map(({ to }) => to)), controlled);
   const outcomes = new Set(toClient.map(({ outcome }) => outcome));
   assert.deepEqual(outcomes, new Set(["greeting", "message", "hangUp"]));
 });

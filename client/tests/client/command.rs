@@ -168,6 +168,40 @@ async fn send_says_what_became_of_the_message() {
 }
 
 #[tokio::test]
+async fn token_comes_from_an_option_the_environment_or_a_command() {
+    let fake = FakeServer::granting(Capabilities::VERDICTS.with(Capabilities::AUTH));
+    fake.demand("sesame");
+    let url = format!("tcp://{}", fake.listen().await);
+    let stranger = "3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11";
+    let send = ["send", &url, stranger, "hello"];
+    let run = async |arguments: &[&str], variable: Option<&str>| {
+        let mut command = command(&[&send[..], arguments].concat());
+        command.env_remove("WADDELL_TOKEN").envs(variable.map(|it| ("WADDELL_TOKEN", it)));
+        let output = command.output().await.unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for (arguments, variable) in [
+        (&["--token", "sesame"][..], None),
+        (&["--token", "sesame"], Some("ignored")),
+        (&[], Some("sesame")),
+        (&["--token-command", "echo sesame"], None),
+    ] {
+        let error = run(arguments, variable).await;
+        assert!(error.contains("no peer has this id"), "{arguments:?}: {error}");
+    }
+    for (arguments, variable, expected) in [
+        (&[][..], None, "wrong token (code 4500)"),
+        (&[], Some(""), "wrong token (code 4500)"),
+        (&["--token", "wrong"], None, "wrong token (code 4500)"),
+        (&["--token-command", "exit 3"], None, "--token-command failed: exit status: 3"),
+        (&["--token-command", "true"], None, "there is no token for it"),
+    ] {
+        let error = run(arguments, variable).await;
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_that_cannot_be_trusted_is_explained() {
     let names = |names: &[&str]| {
         names.iter().map(|name| SanType::DnsName((*name).try_into().unwrap())).collect()

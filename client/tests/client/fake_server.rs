@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 use waddell_client::{Client, ClientConfig, PeerId, TopicId};
 use waddell_core::{
-    Capabilities, ConnectionConfig, Decision, DropReason, Dropped, FrameDecoder, HEADER_LEN,
-    Handled, Instant, KEEP_ALIVE, Notice, PeerNotice, PeerState, Request, ServerConnection,
-    Welcome,
+    Capabilities, CloseCode, Closing, ConnectionConfig, Decision, DropReason, Dropped,
+    FrameDecoder, HEADER_LEN, Handled, Instant, KEEP_ALIVE, Notice, PeerNotice, PeerState, Request,
+    ServerConnection, Welcome,
 };
 
 #[derive(Clone, Default)]
@@ -40,6 +40,9 @@ struct Shared {
     /// Number of the last frame of each client.
     handled: Mutex<HashMap<PeerId, u64>>,
     forgets: AtomicBool,
+    /// The token of the clients that are served; `None`: all are.
+    token: Mutex<Option<String>>,
+    auths: AtomicUsize,
     byes: AtomicUsize,
     /// Whether to hang up on HELLO.
     refuses_hello: AtomicBool,
@@ -142,8 +145,10 @@ impl FakeServer {
         let (mut reader, mut writer) = split(stream);
         let now = Instant::default();
         let mut connection = ServerConnection::new(id, ConnectionConfig::default(), now);
-        writer.write_all(&connection.greeting()).await?;
-        writer.flush().await?;
+        if self.token().is_none() {
+            writer.write_all(&connection.greeting()).await?;
+            writer.flush().await?;
+        }
         let write = async {
             while let Some(bytes) = queue.recv().await {
                 writer.write_all(&bytes).await?;
@@ -217,6 +222,15 @@ impl FakeServer {
                 session.number = hello.first_number - 1;
                 let granted = self.shared.grants & hello.wants;
                 session.tells_of_peers = granted.contains(Capabilities::PEERS);
+                if let Some(token) = self.token() {
+                    if hello.credentials != Some(token.as_bytes()) {
+                        self.refuse(id);
+                        return Ok(id);
+                    }
+                    let config = ConnectionConfig::default();
+                    let own = ServerConnection::new(id, config, Instant::default());
+                    self.send_raw(id, &own.greeting());
+                }
                 // The token of this server is the id itself.
                 let former: Option<[u8; 16]> = hello.resume_token.map(|it| it.try_into().unwrap());
                 let former = former.map(PeerId::from_bytes).filter(|_| !self.forgets());
@@ -226,6 +240,7 @@ impl FakeServer {
                 let token = &id.as_bytes()[..];
                 let welcome = Welcome {
                     resumed: former.is_some(),
+                    credentials_expire_in: hello.credentials.map(|_| 100),
                     resume_token: granted.contains(Capabilities::RESUME).then_some(token),
                     ..Welcome::new(granted, id, u16::MAX)
                 };
@@ -242,6 +257,14 @@ impl FakeServer {
                 };
                 id = new;
                 self.send_notice(id, &Notice::Renewed { id, resume_token: None });
+            }
+            Request::Auth(token) => {
+                if self.token().is_some_and(|it| it.as_bytes() == token) {
+                    self.shared.auths.fetch_add(1, Ordering::Relaxed);
+                    self.send_notice(id, &Notice::Authorized { expires_in: 100 });
+                } else {
+                    self.refuse(id);
+                }
             }
             Request::Bye => {
                 self.shared.byes.fetch_add(1, Ordering::Relaxed);
@@ -268,6 +291,25 @@ impl FakeServer {
             other => panic!("this server does not know {other:?}"),
         }
         Ok(id)
+    }
+
+    fn refuse(&self, id: PeerId) {
+        let (code, reason) = (CloseCode::UNAUTHORIZED, "wrong token");
+        self.send_notice(id, &Notice::Closing(Closing { code, handled: 0, reason }));
+    }
+
+    fn token(&self) -> Option<String> {
+        self.shared.token.lock().unwrap().clone()
+    }
+
+    /// Serves only clients with this token from here on.
+    pub(crate) fn demand(&self, token: &str) {
+        *self.shared.token.lock().unwrap() = Some(token.to_owned());
+    }
+
+    /// Returns how many new tokens connected clients gave.
+    pub(crate) fn auths(&self) -> usize {
+        self.shared.auths.load(Ordering::Relaxed)
     }
 
     /// Gives a connected peer another id.

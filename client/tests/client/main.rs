@@ -11,6 +11,7 @@ mod manager;
 mod peers;
 mod reconnect;
 mod resume;
+mod token;
 mod topics;
 mod transports;
 mod upgrade;

@@ -35,6 +35,9 @@ pub(super) struct Checked {
     first: u64,
     /// Whether the next HANDLED is about the connections before.
     resumed: bool,
+    /// Whether frames were lost before this connection, and the server does not know yet that the
+    /// client knows. Until it does, it cannot tell exactly about a further loss.
+    must_confirm: bool,
     /// The latest time that is known.
     now: Instant,
 }
@@ -66,6 +69,7 @@ impl Checked {
             asked: None,
             first: 1,
             resumed: false,
+            must_confirm: false,
             now: Instant::EPOCH,
         }
     }
@@ -91,6 +95,7 @@ impl Checked {
         self.first = first;
         self.asked = None;
         self.resumed = false;
+        self.must_confirm = false;
     }
 
     /// Records that the client has resumed: the next HANDLED is about the connections before.
@@ -98,9 +103,10 @@ impl Checked {
         self.resumed = true;
     }
 
-    /// Returns whether there are messages on this connection without an outcome.
-    pub(super) fn has_undecided(&self) -> bool {
-        self.undecided.back().is_some_and(|last| last.number >= self.first)
+    /// Returns whether the server is to be asked: there are messages on this connection without
+    /// an outcome, or it is to learn that the client knows of a loss.
+    pub(super) fn is_due(&self) -> bool {
+        self.must_confirm || self.undecided.back().is_some_and(|last| last.number >= self.first)
     }
 
     /// Returns whether the server has not answered yet.
@@ -111,6 +117,7 @@ impl Checked {
     /// Records that SYNC was sent as the frame with that number.
     pub(super) fn asked_by_sync(&mut self, number: u64) {
         self.asked = Some(Asked::Sync { number });
+        self.must_confirm = false;
     }
 
     /// Records that a probe was sent as the frame with that number.
@@ -169,6 +176,7 @@ impl Checked {
             undecided.decide(otherwise, outputs);
         }
         if core::mem::take(&mut self.resumed) {
+            self.must_confirm = upto < self.first.saturating_sub(1);
             self.end_before(self.first, Undelivered::NotHandled, outputs);
         }
     }

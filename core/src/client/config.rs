@@ -34,6 +34,8 @@ pub struct ClientConfig {
     /// Whether to keep the id over a lost connection, on a server that resumes. Default false: a
     /// new connection is a new id. Needs `extension`.
     pub resume: bool,
+    /// Whether the client has credentials, and whether it can get new ones. Default none.
+    pub credentials: Credentials,
     /// Number of addresses of the server; see [`Client::address`]. Default 1; 0 means 1.
     ///
     /// [`Client::address`]: crate::Client::address
@@ -41,6 +43,17 @@ pub struct ClientConfig {
     /// Seed of the random part of waiting times. Must differ between clients: take it from the
     /// system's entropy.
     pub jitter_seed: u64,
+}
+
+/// Whether a client has credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// It has none.
+    None,
+    /// It has the same for ever. If they expire or are refused, it closes for good.
+    Fixed,
+    /// The driver can get new ones: before each dial, and when they are due.
+    Renewable,
 }
 
 impl ClientConfig {
@@ -59,6 +72,7 @@ impl Default for ClientConfig {
             silence_timeout: None,
             extension: true,
             resume: false,
+            credentials: Credentials::None,
             addresses: 1,
             jitter_seed: 0,
         }

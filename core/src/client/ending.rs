@@ -22,9 +22,18 @@ impl Ending {
         self.code = Some(code);
     }
 
-    /// Returns the code that forbids to dial again.
-    pub(super) fn forbids(&self) -> Option<CloseCode> {
-        self.code.filter(|code| !code.may_reconnect())
+    /// Returns the code that forbids to dial again. With new credentials, one that refuses the
+    /// present ones does not.
+    pub(super) fn forbids(&self, can_renew: bool) -> Option<CloseCode> {
+        self.code.filter(|code| match *code {
+            CloseCode::CREDENTIALS_EXPIRED | CloseCode::UNAUTHORIZED => !can_renew,
+            _other => !code.may_reconnect(),
+        })
+    }
+
+    /// Returns whether the server has refused the credentials.
+    pub(super) fn is_unauthorized(&self) -> bool {
+        self.code == Some(CloseCode::UNAUTHORIZED)
     }
 
     /// Returns whether another address is to be dialed.

@@ -2,6 +2,7 @@
 
 use alloc::string::ToString;
 
+use super::config::Credentials;
 use super::output::{ClientEvent, DisconnectReason};
 use super::probe::{self, Probe};
 use super::{Client, State};
@@ -55,12 +56,14 @@ impl Client {
                     self.emit(ClientEvent::Restarting(restarting));
                 }
             }
-            Notice::Authorized { .. } | Notice::Ice(_) => {}
+            Notice::Authorized { expires_in } => self.handle_expiry(expires_in, now),
+            Notice::Ice(_) => {}
         }
     }
 
     fn handle_welcome(&mut self, welcome: &Welcome<'_>, now: Instant) {
         let Some(extension) = self.session.handle_welcome(welcome) else { return };
+        self.handle_expiry(welcome.credentials_expire_in.unwrap_or(0), now);
         if !extension.resumed {
             self.checked.end_former(&mut self.outputs);
             self.peers.end();
@@ -87,6 +90,12 @@ impl Client {
                 self.emit(ClientEvent::Extended(extension));
             }
             State::Dialing { .. } | State::Waiting { .. } | State::Closed => {}
+        }
+    }
+
+    fn handle_expiry(&mut self, expires_in: u32, now: Instant) {
+        if self.config.credentials == Credentials::Renewable {
+            self.session.handle_expiry(expires_in, now);
         }
     }
 
@@ -142,7 +151,7 @@ impl Client {
         for frame in self.peers.poll_requests().into_iter().flatten() {
             self.transmit(frame);
         }
-        let is_due = self.checked.has_undecided()
+        let is_due = self.checked.is_due()
             || self.peers.has_losses()
             || self.session.is_open() && self.peers.has_watched();
         if !is_due || self.checked.has_asked() {

@@ -63,6 +63,10 @@ pub enum ClientEvent {
     /// The server does not speak the extension on this connection. Only a client that watches a
     /// peer or checks a message learns this.
     NotExtended,
+    /// The credentials expire soon. The driver is to get new ones, and to pass them to
+    /// [`Client::authenticate`](crate::Client::authenticate). If the connection is lost before, it
+    /// need not: it gets some for the next dial.
+    CredentialsDue,
     /// The server will stop. The client dials again when the server says so, and at another
     /// address if it says so and there is one.
     Restarting(Restarting),
@@ -149,6 +153,10 @@ impl fmt::Display for DisconnectReason {
 pub enum CloseReason {
     /// [`Client::close`](crate::Client::close) was called.
     ByApplication,
+    /// There are no credentials: [`Client::refuse_credentials`] was called.
+    ///
+    /// [`Client::refuse_credentials`]: crate::Client::refuse_credentials
+    NoCredentials,
     /// The server ended the connection, and said that the client may not dial again.
     ByServer(CloseCode),
     /// One more dial failed than
@@ -163,6 +171,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ByApplication => f.write_str("the client was closed"),
+            Self::NoCredentials => f.write_str("there are no credentials"),
             Self::ByServer(_) => f.write_str("the server does not serve this client"),
             Self::AttemptsExhausted { last } => {
                 write!(f, "no reconnect attempt is left: {last}")

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::config::ClientConfig;
+use super::config::{ClientConfig, Credentials};
 use crate::control::Capabilities;
 use crate::control::hello::{Hello, NotResumed, ResumeWindows, Welcome, WelcomeRate};
 use crate::control::request::Request;
@@ -48,7 +48,11 @@ pub(super) struct Session {
     /// Whether the server of this connection has handled HELLO without answering it.
     is_plain: bool,
     /// With which the next connection keeps the id.
-    token: Option<Token>,
+    token: Option<Secret>,
+    /// For the next HELLO.
+    credentials: Option<Secret>,
+    /// When new ones are due on this connection.
+    credentials_due: Option<Instant>,
     /// Whether HELLO had the token on the latest connection.
     sent_token: bool,
     /// Whether the server reads HELLO in the upgrade to WebSocket.
@@ -65,26 +69,32 @@ pub(super) struct Session {
     hung_up_on: u8,
 }
 
-/// A resume token, 1 to 255 bytes.
-struct Token(Vec<u8>);
+/// A resume token or credentials.
+struct Secret(Vec<u8>);
 
-impl fmt::Debug for Token {
-    /// Does not show it: who has it can take the id.
+impl fmt::Debug for Secret {
+    /// Does not show it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
+        f.write_str("Secret(..)")
     }
 }
 
 impl Session {
     pub(super) fn new(config: &ClientConfig) -> Self {
         let resume = if config.resume { Capabilities::RESUME } else { Capabilities::NONE };
+        let auth = match config.credentials {
+            Credentials::None => Capabilities::NONE,
+            Credentials::Fixed | Credentials::Renewable => Capabilities::AUTH,
+        };
         Self {
-            wants: WANTS.with(resume),
+            wants: WANTS.with(resume).with(auth),
             next_number: 1,
             said_hello: false,
             extension: None,
             is_plain: false,
             token: None,
+            credentials: None,
+            credentials_due: None,
             sent_token: false,
             reads_upgrade: false,
             in_upgrade: false,
@@ -137,6 +147,7 @@ impl Session {
     fn hello(&self) -> Bytes {
         encode(&Request::Hello(Hello {
             resume_token: self.token.as_ref().map(|token| &token.0[..]),
+            credentials: self.credentials.as_ref().map(|credentials| &credentials.0[..]),
             first_number: self.next_number,
             seen: self.seen,
             ..Hello::new(self.wants)
@@ -153,6 +164,29 @@ impl Session {
             self.lost_at = Some(now);
         }
         self.is_plain = false;
+        self.credentials_due = None;
+    }
+
+    /// Replaces the credentials.
+    pub(super) fn set_credentials(&mut self, credentials: &[u8]) {
+        self.credentials = Some(Secret(credentials.to_vec()));
+    }
+
+    /// Records when the credentials expire, in seconds from now; 0: never.
+    pub(super) fn handle_expiry(&mut self, expires_in: u32, now: Instant) {
+        // At four fifths of that time, so that there is some left to get new ones.
+        let due = Duration::from_secs(expires_in.into()) * 4 / 5;
+        self.credentials_due = if expires_in == 0 { None } else { now.checked_add(due) };
+    }
+
+    /// Returns when new credentials are due on this connection.
+    pub(super) fn credentials_due(&self) -> Option<Instant> {
+        self.credentials_due
+    }
+
+    /// Returns whether new credentials are due. Says so once.
+    pub(super) fn take_credentials_due(&mut self, now: Instant) -> bool {
+        self.credentials_due.take_if(|due| now >= *due).is_some()
     }
 
     /// Returns whether the next connection may keep the id. Forgets a token that is too old.
@@ -178,7 +212,7 @@ impl Session {
     /// Replaces the token.
     pub(super) fn set_token(&mut self, token: &[u8]) {
         if self.has(Capabilities::RESUME) {
-            self.token = Some(Token(token.to_vec()));
+            self.token = Some(Secret(token.to_vec()));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Tests of the client without the extension, and what all of its tests use.
 
+mod credentials;
 mod ending;
 mod extension;
 mod outcomes;
@@ -636,6 +637,7 @@ fn drain(client: &mut Client) -> Vec<String> {
             Output::Event(ClientEvent::Peer(notice)) => {
                 format!("Peer({:?} lost {})", notice.state, notice.lost)
             }
+            Output::Event(ClientEvent::CredentialsDue) => "CredentialsDue".into(),
             Output::Event(ClientEvent::Restarting(_)) => "Restarting".into(),
             Output::Event(ClientEvent::Renamed { .. }) => "Renamed".into(),
             Output::Event(ClientEvent::NotExtended) => "NotExtended".into(),

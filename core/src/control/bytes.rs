@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::BufMut;
 
-use super::ControlError;
+use super::{ControlError, MAX_ENTRIES};
 use crate::id::PeerId;
 
 /// Reads from the front of a body.
@@ -63,6 +63,15 @@ pub(crate) fn set_once<T>(field: &mut Option<T>, value: T) -> Result<(), Control
 /// Returns bytes that must not be empty, and no longer than `most`.
 pub(crate) fn bounded(bytes: &[u8], most: usize) -> Result<&[u8], ControlError> {
     if bytes.is_empty() || bytes.len() > most { Err(ControlError::Malformed) } else { Ok(bytes) }
+}
+
+/// Returns the entries of that length in `bytes`, which must be 1 to [`MAX_ENTRIES`]. Bytes after
+/// the last whole entry are left out.
+pub(crate) fn entries(bytes: &[u8], len: usize) -> Result<&[u8], ControlError> {
+    match bytes.len() / len {
+        count @ 1..=MAX_ENTRIES => bytes.get(..count * len).ok_or(ControlError::Malformed),
+        _none_or_too_many => Err(ControlError::Malformed),
+    }
 }
 
 /// Appends a field.

@@ -6,11 +6,11 @@ use core::str;
 
 use bytes::BufMut;
 
-use super::bytes::{Reader, bounded, put_field, set_once};
+use super::bytes::{Reader, bounded, entries, put_field, set_once};
 use super::dropped::{Dropped, DroppedEntries, KIND_DROPPED};
 use super::hello::{IceServers, KIND_WELCOME, MAX_TOKEN_LEN, Welcome};
 use super::peer::{KIND_PEER, PeerNotice, PeerNotices};
-use super::{CloseCode, ControlError, MAX_CONTROL_BODY, MAX_ENTRIES, put_frame};
+use super::{CloseCode, ControlError, MAX_CONTROL_BODY, put_frame};
 use crate::id::PeerId;
 
 /// A control frame that the server sends.
@@ -177,14 +177,6 @@ impl fmt::Debug for Notice<'_> {
             Self::Restarting(restarting) => restarting.fmt(f),
             Self::Closing(closing) => closing.fmt(f),
         }
-    }
-}
-
-/// Checks that `bytes` holds 1 to [`MAX_ENTRIES`] entries of that length.
-fn entries(bytes: &[u8], len: usize) -> Result<&[u8], ControlError> {
-    match bytes.len() / len {
-        1..=MAX_ENTRIES => Ok(bytes),
-        _none_or_too_many => Err(ControlError::Malformed),
     }
 }
 

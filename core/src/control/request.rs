@@ -5,10 +5,10 @@ use core::fmt;
 
 use bytes::BufMut;
 
-use super::bytes::{Reader, bounded};
+use super::bytes::{Reader, bounded, entries};
 use super::hello::{Hello, KIND_HELLO, MAX_CREDENTIALS_LEN};
 use super::peer::PeerIds;
-use super::{ControlError, MAX_CONTROL_BODY, MAX_ENTRIES, put_frame};
+use super::{ControlError, MAX_CONTROL_BODY, put_frame};
 use crate::id::PeerId;
 
 /// A control frame that a client sends.
@@ -95,10 +95,7 @@ impl fmt::Debug for Request<'_> {
 }
 
 fn ids(bytes: &[u8]) -> Result<PeerIds<'_>, ControlError> {
-    match bytes.len() / PeerId::LEN {
-        1..=MAX_ENTRIES => Ok(PeerIds(bytes)),
-        _none_or_too_many => Err(ControlError::Malformed),
-    }
+    entries(bytes, PeerId::LEN).map(PeerIds)
 }
 
 const KIND_SYNC: u8 = 0x02;

@@ -153,8 +153,8 @@ impl Session {
         self.contacts = None;
     }
 
-    /// Returns the peers that the client watches.
-    pub(super) fn watched(&self) -> &[PeerId] {
+    /// Returns the peers that the client watches; at most 64.
+    pub fn watched(&self) -> &[PeerId] {
         &self.watched
     }
 

@@ -12,6 +12,7 @@ use crate::entry::http::file_reads::{FileReads, MAX_WAIT};
 use crate::entry::http::gate::HttpPlaces;
 use crate::entry::tls::Acceptors;
 use crate::forward::shared::Shared;
+use crate::resume::ResumeKeys;
 
 /// State that all connections on their way to becoming peers share.
 #[derive(Debug)]
@@ -27,7 +28,11 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    pub(crate) fn new(config: ServerConfig, tls: Option<Acceptors>) -> Self {
+    pub(crate) fn new(
+        config: ServerConfig,
+        tls: Option<Acceptors>,
+        resume_keys: ResumeKeys,
+    ) -> Self {
         let Limits { max_connections, max_connections_per_address, accept_rate, .. } =
             config.limits;
         Self {
@@ -36,7 +41,7 @@ impl Entrance {
             tls,
             http_places: HttpPlaces::new(),
             file_reads: FileReads::new(MAX_WAIT),
-            shared: Arc::new(Shared::new(config)),
+            shared: Arc::new(Shared::new(config, resume_keys)),
         }
     }
 

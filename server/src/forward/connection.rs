@@ -3,12 +3,16 @@
 mod control;
 mod deadlines;
 mod end;
+mod extended;
 mod finish;
+mod hello;
 mod inbound;
 mod io;
 mod notices;
 mod pings;
 mod records;
+mod renew;
+mod takeover;
 mod timer;
 
 use std::future::Future;
@@ -16,9 +20,10 @@ use std::mem;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use waddell_core::{Closing, Instant, Liveness, Notice, ServerConnection};
+use waddell_core::{Closing, Instant, Liveness, Notice, PeerState, Request, ServerConnection};
 
 use deadlines::{Deadlines, Due};
 use end::End;
@@ -30,6 +35,8 @@ use records::Records;
 
 use crate::admission::Admission;
 use crate::config::Timeouts;
+use crate::forward::away::Tidings;
+use crate::forward::link::extension::Estate;
 use crate::forward::link::{Lost, Pushed};
 use crate::forward::peer::Peer;
 use crate::forward::proxy_watch::ProxyWatch;
@@ -138,13 +145,26 @@ impl Connection {
         let worker = Rc::clone(&self.io.worker);
         let config = worker.config();
         let timeouts = &config.timeouts;
-        let (stalled_since, told_gone) = match self.io.poll_blocked(cx) {
+        let (stalled_since, news) = match self.io.poll_blocked(cx) {
             Ok(link) => link,
             Err(Lost::Broken) => return Poll::Ready(End::Broken),
             Err(Lost::CrowdedOut) => return Poll::Ready(End::CrowdedOut),
         };
-        if told_gone {
+        if news.told_gone {
             self.inbound.state.forget_contacts();
+        }
+        if news.is_superseded {
+            return Poll::Ready(End::Superseded);
+        }
+        if self.inbound.takeover().is_some()
+            && let Err(end) = ready!(self.poll_takeover(cx))
+        {
+            return Poll::Ready(end);
+        }
+        if let Some(successor) = news.successor
+            && let Poll::Ready(end) = self.give_way(cx, &successor)
+        {
+            return Poll::Ready(end);
         }
         self.send_notices();
         let phase = worker.shared.shutdown.phase();
@@ -162,7 +182,8 @@ impl Connection {
             }
         };
         // All other deadlines were known before the read.
-        if let Some(due) = self.inbound.frame_due(timeouts.frame) {
+        let frame = self.inbound.frame_due(timeouts.frame);
+        if let Some(due) = frame.into_iter().chain(self.inbound.token_due()).min() {
             self.io.wake_by(cx, due);
         }
         poll
@@ -184,6 +205,7 @@ impl Connection {
                 stall: stalled_since.map(|since| since + timeouts.write),
                 close,
                 idle: self.inbound.state.poll_timeout(),
+                token: self.inbound.token_due(),
                 frame: self.inbound.frame_due(timeouts.frame),
                 pong: pings.and_then(Pings::pong_by),
                 ping: pings.map(Pings::next),
@@ -217,6 +239,7 @@ impl Connection {
                     }
                 }
                 Some(Due::Ping) => self.ping(timeouts, stalled_since, now),
+                Some(Due::Token) => self.send_token(),
             }
         }
     }
@@ -341,7 +364,10 @@ impl Connection {
     ) -> Result<(), End> {
         let now = self.io.now();
         let mut counts = ReadCounts::new(now);
-        let taken = take(self, &mut counts);
+        let mut taken = take(self, &mut counts);
+        while taken.is_ok() && self.inbound.has_request() {
+            taken = self.answer(&mut counts);
+        }
         let budget = &self.io.worker.shared.partial_frames;
         let charged = self.inbound.charge_partial(&counts, budget, self.io.peer());
         counts.commit(&self.io.worker.metrics, self.io.peer());
@@ -350,6 +376,21 @@ impl Connection {
             self.io.worker.metrics.peers_paused.add(1);
         }
         taken.and(charged)
+    }
+
+    /// Answers a request after which frames are handled differently.
+    fn answer(&mut self, counts: &mut ReadCounts) -> Result<(), End> {
+        let Some(body) = self.inbound.take_request() else { return Ok(()) };
+        match Request::decode(&body) {
+            Ok(Request::Hello(hello)) => self.answer_hello(&hello, counts),
+            Ok(Request::Renew) => self.answer_renew(counts),
+            Ok(_) | Err(_) => self.release(counts),
+        }
+    }
+
+    /// Handles the frames that were kept until a request is answered.
+    fn release(&mut self, counts: &mut ReadCounts) -> Result<(), End> {
+        self.inbound.release(self.io.registration.peer(), &self.io.worker, counts)
     }
 
     /// Tells the client what the extension has to tell it, as soon as its outbox has room.
@@ -454,19 +495,12 @@ impl Connection {
     /// Drops further frames to and from the peer, and begins to deliver its outbox.
     fn begin_finish(&mut self, end: End) -> Box<Finish> {
         self.end_last_read();
-        self.io.registration.end();
-        self.inbound.close();
-        let metrics = &self.io.worker.shared.metrics;
-        match end {
-            End::Closed(_) | End::Broken | End::Shutdown => {}
-            End::Stalled => metrics.peers_stalled.increment(),
-            End::TimedOut => metrics.peers_timed_out.increment(),
-            End::CrowdedOut => metrics.peers_crowded_out.increment(),
-            End::Misbehaved(_) => metrics.peers_misbehaved.increment(),
-        }
+        self.settle_takeover();
+        self.count_end(end);
         self.say_closing(end);
+        self.give_up_id(end);
+        self.inbound.close();
         let mut link = self.io.peer().link();
-        link.close();
         if self.io.peer().transport().is_websocket()
             && let Some(close) = end.close()
         {
@@ -476,17 +510,47 @@ impl Connection {
                 .worker
                 .with_buffers(|buffers| link.push_control(&ws::close(close), buffers));
         }
-        let watchers = link.take_watchers();
         drop(link);
-        let watched = self.inbound.state.watched().iter().copied();
-        notices::unwatch(&self.inbound.state, watched, &self.io.worker);
-        // At a shutdown every peer loses its connection.
-        if let Some(watchers) = watchers
-            && end != End::Shutdown
-        {
-            notices::tell_gone(&watchers, self.io.id(), &self.io.worker);
-        }
         Box::new(Finish::new(end, &self.io))
+    }
+
+    fn count_end(&self, end: End) {
+        let metrics = &self.io.worker.shared.metrics;
+        match end {
+            End::Closed(_) | End::Broken | End::Shutdown | End::Superseded => {}
+            End::Stalled => metrics.peers_stalled.increment(),
+            End::TimedOut => metrics.peers_timed_out.increment(),
+            End::CrowdedOut => metrics.peers_crowded_out.increment(),
+            End::Misbehaved(_) => metrics.peers_misbehaved.increment(),
+        }
+    }
+
+    /// Closes the link, and unlists the peer: from then on no frame reaches it. If it may come
+    /// back, it is away from then on.
+    fn give_up_id(&mut self, end: End) {
+        let Io { worker, registration, .. } = &mut self.io;
+        let (id, peer) = (registration.id(), Arc::clone(registration.peer()));
+        let shared = &worker.shared;
+        let away_time = worker.config().extension.away_time;
+        let may_come_back = self.inbound.state.may_resume()
+            && end.may_come_back()
+            && self.inbound.takeover().is_none()
+            && !away_time.is_zero()
+            && shared.shutdown.phase() < Phase::LastReads;
+        if may_come_back {
+            let session = self.inbound.state.split_off_session();
+            let close = || peer.link().close_for_good();
+            let tidings = shared.away.add(id, session, shared.clock.now(), away_time, close);
+            registration.end();
+            worker.spread(&tidings);
+            return;
+        }
+        registration.end();
+        let Estate { watchers, .. } = peer.link().close_for_good();
+        // At a shutdown every peer loses its connection. A successor has all watchers.
+        let to = if end == End::Shutdown { Vec::new() } else { watchers.iter().collect() };
+        let watched = self.inbound.state.watched().to_vec();
+        worker.spread(&[Tidings { id, state: PeerState::Gone, to, watched }]);
     }
 }
 
@@ -514,7 +578,12 @@ impl Drop for Connection {
         self.end_last_read();
         self.io.registration.end();
         let (worker, peer, id) = (&self.io.worker, self.io.peer(), self.io.id());
-        worker.with_buffers(|buffers| peer.link().abandon(buffers));
+        let lost = worker.with_buffers(|buffers| {
+            let mut link = peer.link();
+            link.abandon(buffers);
+            link.take_lost()
+        });
+        notices::tell_lost(&lost, id, worker);
         worker.shared.metrics.peer_disconnected(peer.transport());
         let extended = self.inbound.state.granted().is_some();
         if extended {
@@ -544,7 +613,7 @@ mod tests {
     #[test]
     fn a_connection_stays_small() {
         // There may be a hundred thousand of them; a byte more is 100 KB.
-        assert!(size_of::<Connection>() <= 160, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 168, "{}", size_of::<Connection>());
         assert!(size_of::<Peer>() <= 200, "{}", size_of::<Peer>());
     }
 }

@@ -16,6 +16,8 @@ pub(crate) enum Fate {
 pub(crate) enum DropReason {
     /// No peer has that id, or its connection is ending.
     UnknownRecipient,
+    /// The recipient has lost its connection, and may come back under the same id.
+    RecipientAway,
     /// The recipient's outbox has no room for it.
     OutboxFull,
     /// The outboxes' budget has no memory for it.
@@ -24,12 +26,14 @@ pub(crate) enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of declaration.
-    pub(crate) const ALL: [Self; 3] = [Self::UnknownRecipient, Self::OutboxFull, Self::NoMemory];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::UnknownRecipient, Self::RecipientAway, Self::OutboxFull, Self::NoMemory];
 
     /// Returns the word that metrics use.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::UnknownRecipient => "unknown recipient",
+            Self::RecipientAway => "recipient away",
             Self::OutboxFull => "outbox full",
             Self::NoMemory => "no memory",
         }
@@ -40,6 +44,7 @@ impl From<DropReason> for waddell_core::DropReason {
     fn from(reason: DropReason) -> Self {
         match reason {
             DropReason::UnknownRecipient => Self::UnknownRecipient,
+            DropReason::RecipientAway => Self::RecipientAway,
             DropReason::OutboxFull => Self::RecipientFull,
             DropReason::NoMemory => Self::ServerFull,
         }

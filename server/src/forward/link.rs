@@ -1,16 +1,17 @@
 //! The writing side of a connection: the outbox, the socket, and the duty to write.
 
+pub(crate) mod extension;
 #[cfg(test)]
 mod tests;
 
 use std::io::{self, Write};
-use std::mem;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use extension::Extension;
 use rustls::ServerConnection;
 use serde::Serialize;
-use waddell_core::{Instant, PeerId, PeerNotice};
+use waddell_core::Instant;
 
 use crate::forward::budget::{Charge, NoMemory};
 use crate::forward::buffer_pool::BufferPool;
@@ -18,12 +19,12 @@ use crate::forward::fate::DropReason;
 use crate::forward::outbox::{Framing, Item, Outbox};
 use crate::forward::transport::socket::{Attempt, WriteHalf};
 use crate::forward::transport::tls;
-use crate::forward::watchers::Watchers;
 use crate::forward::worker_buffers::WorkerBuffers;
 
-/// The writing side of a connection. It is locked for as long as one write to the socket takes.
+/// The writing side of a connection. It is locked for as long as one write to the socket takes. `P`
+/// is the peer that owns such a link.
 #[derive(Debug)]
-pub(crate) struct Link<S> {
+pub(crate) struct Link<S, P> {
     outbox: Outbox,
     socket: S,
     pub(crate) tls: Option<Box<ServerConnection>>,
@@ -32,14 +33,7 @@ pub(crate) struct Link<S> {
     flow: Flow,
     /// Further frames are dropped: the connection is ending.
     closing: bool,
-    /// The peer wants to be told what becomes of other peers.
-    takes_notices: bool,
-    /// It was not told of a peer, because its outbox had no room.
-    missed_notice: bool,
-    /// It was told that a peer is gone, and its connection has not noted that yet.
-    told_gone: bool,
-    /// The peers that are to be told what becomes of this one. Boxed, because few peers have some.
-    watchers: Option<Box<Watchers>>,
+    extension: Option<Box<Extension<P>>>,
     /// When the oldest frame in the outbox was read.
     oldest: Option<Instant>,
     /// Frames and their bytes that were put into the outbox since the peer connected.
@@ -116,7 +110,7 @@ pub(crate) struct LinkReport {
     stalled_seconds: Option<u64>,
 }
 
-impl<S: WriteHalf> Link<S> {
+impl<S: WriteHalf, P> Link<S, P> {
     pub(crate) fn new(socket: S, tls: Option<Box<ServerConnection>>, framing: Framing) -> Self {
         Self {
             outbox: Outbox::new(framing),
@@ -125,10 +119,7 @@ impl<S: WriteHalf> Link<S> {
             owner: None,
             flow: Flow::Idle,
             closing: false,
-            takes_notices: false,
-            missed_notice: false,
-            told_gone: false,
-            watchers: None,
+            extension: None,
             oldest: None,
             frames_out: 0,
             bytes_out: 0,
@@ -161,8 +152,11 @@ impl<S: WriteHalf> Link<S> {
             self.write_and_wake(buffers);
             match self.flow {
                 Flow::Idle => return Ok(Pushed::Handled),
-                // The frame is gone with the outbox.
-                Flow::Ended(_) => return Err(DropReason::UnknownRecipient),
+                Flow::Ended(_) => {
+                    // The frame is gone with the outbox.
+                    self.forget_lost(frame);
+                    return Err(DropReason::UnknownRecipient);
+                }
                 Flow::Queued | Flow::Blocked(_) => {}
             }
         }
@@ -175,6 +169,13 @@ impl<S: WriteHalf> Link<S> {
         debug_assert_eq!(pushed, Ok(()), "the link is new");
     }
 
+    /// Puts a frame into the outbox that comes before all others to this peer but the greeting. It
+    /// is written at the end of the turn.
+    pub(crate) fn push_first(&mut self, frame: &[u8], buffers: &mut WorkerBuffers) {
+        // If it fails, the connection is ending.
+        let _ = self.append(Item::Own(frame), buffers).map(|()| self.queue());
+    }
+
     /// Puts frames from the server itself into the outbox, unless that holds `most` bytes or more,
     /// or there is no memory for them.
     ///
@@ -185,9 +186,6 @@ impl<S: WriteHalf> Link<S> {
         most: usize,
         buffers: &mut WorkerBuffers,
     ) -> Result<Pushed, DropReason> {
-        if self.closing {
-            return Err(DropReason::UnknownRecipient);
-        }
         if self.outbox.len() >= most {
             self.write_and_wake(buffers);
         }
@@ -196,61 +194,6 @@ impl<S: WriteHalf> Link<S> {
         }
         self.append(Item::Own(frames), buffers)?;
         Ok(self.queue())
-    }
-
-    /// Records that the peer wants to be told what becomes of other peers.
-    pub(crate) fn take_notices(&mut self) {
-        self.takes_notices = true;
-    }
-
-    /// Puts a frame about other peers into the outbox, if this peer wants it. `gone` is whether one
-    /// of them is gone.
-    pub(crate) fn push_notice(
-        &mut self,
-        frame: &[u8],
-        gone: bool,
-        buffers: &mut WorkerBuffers,
-    ) -> Option<Result<Pushed, DropReason>> {
-        if !self.takes_notices || self.closing {
-            return None;
-        }
-        self.told_gone |= gone;
-        let pushed = self.push_own(frame, buffers.outbox_limit / 2, buffers);
-        self.missed_notice |= pushed.is_err();
-        Some(pushed)
-    }
-
-    /// Returns whether the peer was told that another is gone since the last call.
-    pub(crate) fn take_told_gone(&mut self) -> bool {
-        mem::take(&mut self.told_gone)
-    }
-
-    /// Records that a peer has written to this one, and is to be told what becomes of it.
-    pub(crate) fn contact(&mut self, from: PeerId) {
-        if !self.closing {
-            self.watchers.get_or_insert_default().add_wrote(from);
-        }
-    }
-
-    /// Records that a peer asks to be told what becomes of this one. Returns whether it will be:
-    /// `false` if the connection is ending.
-    pub(crate) fn watch(&mut self, from: PeerId) -> bool {
-        if !self.closing {
-            self.watchers.get_or_insert_default().add_asked(from);
-        }
-        !self.closing
-    }
-
-    /// Records that a peer does not ask any more.
-    pub(crate) fn unwatch(&mut self, from: PeerId) {
-        if let Some(watchers) = &mut self.watchers {
-            watchers.remove_asked(from);
-        }
-    }
-
-    /// Removes and returns the peers that are to be told what becomes of this one.
-    pub(crate) fn take_watchers(&mut self) -> Option<Box<Watchers>> {
-        self.watchers.take()
     }
 
     /// Puts a WebSocket control frame into the outbox, unless that is so full that the control
@@ -337,9 +280,7 @@ impl<S: WriteHalf> Link<S> {
             None => self.owner = Some(cx.waker().clone()),
         }
         loop {
-            if self.missed_notice {
-                self.tell_missed_notice(buffers);
-            }
+            self.tell_missed_notice(buffers);
             let Some(since) = self.blocked_since()? else { return Ok(None) };
             match self.socket.poll_writable(cx) {
                 Poll::Ready(Ok(())) => self.write_measured(Attempt::IfReady, buffers),
@@ -357,26 +298,11 @@ impl<S: WriteHalf> Link<S> {
         }
     }
 
-    /// Tells the peer that it was not told of a peer, if the outbox has room.
-    fn tell_missed_notice(&mut self, buffers: &mut WorkerBuffers) {
-        let mut frame = Vec::new();
-        PeerNotice::encode_gap(&mut frame);
-        if self.push_own(&frame, buffers.outbox_limit / 2, buffers).is_ok() {
-            self.missed_notice = false;
-            self.write_now(buffers);
-        }
-    }
-
     /// Writes at once, without waiting for the end of the turn.
     pub(crate) fn write_now(&mut self, buffers: &mut WorkerBuffers) {
         if matches!(self.flow, Flow::Idle | Flow::Queued) {
             self.write_measured(Attempt::IfReady, buffers);
         }
-    }
-
-    /// Drops further frames.
-    pub(crate) fn close(&mut self) {
-        self.closing = true;
     }
 
     /// Drops further frames and all bytes in the outbox.
@@ -494,6 +420,7 @@ impl<S: WriteHalf> Link<S> {
 
     /// Drops all bytes in the outbox; nothing is written any more.
     fn end(&mut self, lost: Lost, buffers: &mut WorkerBuffers) {
+        self.note_lost();
         self.flow = Flow::Ended(lost);
         self.oldest = None;
         self.outbox.clear(&mut buffers.pool);

@@ -16,6 +16,8 @@
 
 mod unsent;
 
+pub(crate) use unsent::Unsent;
+
 use std::mem;
 
 use crate::forward::budget::{Charge, NoMemory};

@@ -27,7 +27,7 @@ pub(crate) struct Peer {
     /// Frames and their bytes that were read from it. Only its connection adds to them.
     frames_in: AtomicU64,
     bytes_in: AtomicU64,
-    link: Mutex<Link<OwnedWriteHalf>>,
+    link: Mutex<Link<OwnedWriteHalf, Self>>,
 }
 
 /// A peer as operators see it.
@@ -110,7 +110,7 @@ impl Peer {
 
     /// Locks the writing side of its connection. No other lock of the server is taken while it is
     /// held.
-    pub(crate) fn link(&self) -> MutexGuard<'_, Link<OwnedWriteHalf>> {
+    pub(crate) fn link(&self) -> MutexGuard<'_, Link<OwnedWriteHalf, Self>> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -80,7 +80,7 @@ impl ReadCounts {
 
     /// Adds the counts to the metrics of the worker, and to those of the peer that was read from.
     pub(crate) fn commit(self, metrics: &WorkerMetrics, from: &Peer) {
-        let [unknown, full, memory] = self.dropped;
+        let [unknown, away, full, memory] = self.dropped;
         from.count_in(self.frames, self.bytes);
         metrics.frames_in.add(self.frames);
         metrics.bytes_in.add(self.bytes);
@@ -92,6 +92,7 @@ impl ReadCounts {
         metrics.frames_rejected_short.add(self.rejected_short);
         metrics.frames_rejected_reserved.add(self.rejected_reserved);
         metrics.frames_dropped_unknown.add(unknown);
+        metrics.frames_dropped_away.add(away);
         metrics.frames_dropped_full.add(full);
         metrics.frames_dropped_memory.add(memory);
     }

@@ -1,7 +1,9 @@
 //! The connected peers by id. Every frame finds its recipient here.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::BuildHasherDefault;
+use std::mem;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use waddell_core::PeerId;
@@ -57,8 +59,12 @@ impl Registry {
         })
     }
 
-    fn remove(&self, id: PeerId) {
+    /// Removes a peer, unless another one is listed under its id.
+    fn remove(&self, id: PeerId, peer: &Arc<Peer>) {
         let mut shard = self.write(id);
+        if shard.get(&id).is_none_or(|listed| !Arc::ptr_eq(listed, peer)) {
+            return;
+        }
         shard.remove(&id);
         // Frees memory after a peak. The slack avoids shrinking and growing in turns.
         if shard.capacity() > 64 && shard.len() * 4 < shard.capacity() {
@@ -101,8 +107,28 @@ impl Registration {
     /// Removes the peer from the registry. From then on no frame reaches it.
     pub(crate) fn end(&mut self) {
         if let Some(registry) = self.registry.take() {
-            registry.remove(self.id);
+            registry.remove(self.id, &self.peer);
         }
+    }
+
+    /// Lists the peer under another id, unless a peer is listed there: returns that one then.
+    pub(crate) fn claim(&mut self, id: PeerId) -> Result<(), Arc<Peer>> {
+        let Some(registry) = &self.registry else { return Ok(()) };
+        match registry.write(id).entry(id) {
+            Entry::Occupied(listed) => return Err(Arc::clone(listed.get())),
+            Entry::Vacant(free) => {
+                free.insert(Arc::clone(&self.peer));
+            }
+        }
+        registry.remove(mem::replace(&mut self.id, id), &self.peer);
+        Ok(())
+    }
+
+    /// Lists the peer under another id, in the place of the peer that may be listed there.
+    pub(crate) fn take_over(&mut self, id: PeerId) {
+        let Some(registry) = &self.registry else { return };
+        registry.write(id).insert(id, Arc::clone(&self.peer));
+        registry.remove(mem::replace(&mut self.id, id), &self.peer);
     }
 }
 

@@ -1,16 +1,18 @@
 //! The state of a server that all threads share.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::ServerConfig;
+use crate::forward::away::Away;
 use crate::forward::budget::Budget;
 use crate::forward::registry::Registry;
 use crate::labels::AddressClaim;
 use crate::metrics::Metrics;
+use crate::resume::ResumeKeys;
 use crate::shutdown::Shutdown;
 
 /// State that the connections of all workers share.
@@ -20,6 +22,10 @@ pub(crate) struct Shared {
     /// The configuration in use, which a reload replaces.
     config: watch::Sender<Arc<ServerConfig>>,
     pub(crate) registry: Arc<Registry>,
+    /// The peers that have lost their connection and may come back.
+    pub(crate) away: Away,
+    /// The keys of resume tokens, which a reload replaces.
+    resume_keys: RwLock<Arc<ResumeKeys>>,
     pub(crate) metrics: Metrics,
     /// Memory for outboxes whose socket takes no more bytes.
     pub(crate) outboxes: Arc<Budget>,
@@ -29,13 +35,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: ServerConfig) -> Self {
+    pub(crate) fn new(config: ServerConfig, resume_keys: ResumeKeys) -> Self {
         let clock = Clock::start();
+        let may_resume_unknown = resume_keys.outlives_restart();
+        let unknown_until = may_resume_unknown.then(|| clock.now() + config.extension.away_time);
         let outbox_total = config.limits.outbox_total_bytes;
         Self {
             clock: clock.clone(),
             config: watch::Sender::new(Arc::new(config)),
             registry: Arc::new(Registry::new()),
+            away: Away::new(unknown_until),
+            resume_keys: RwLock::new(Arc::new(resume_keys)),
             metrics: Metrics::default(),
             outboxes: Budget::with_reserve(outbox_total),
             partial_frames: Budget::with_reserve(outbox_total),
@@ -51,6 +61,16 @@ impl Shared {
     /// Replaces the configuration in use.
     pub(crate) fn set_config(&self, config: ServerConfig) {
         self.config.send_replace(Arc::new(config));
+    }
+
+    /// Returns the keys of resume tokens.
+    pub(crate) fn resume_keys(&self) -> Arc<ResumeKeys> {
+        Arc::clone(&self.resume_keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the keys of resume tokens.
+    pub(crate) fn set_resume_keys(&self, keys: ResumeKeys) {
+        *self.resume_keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
     /// Returns a receiver of the configuration in use, and of those that replace it.

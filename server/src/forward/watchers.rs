@@ -4,7 +4,7 @@ use waddell_core::PeerId;
 
 /// The peers that are to be told what becomes of one peer: those that asked with WATCH, and those
 /// that wrote to it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Watchers {
     /// Those that asked. They are never pushed out.
     asked: Vec<PeerId>,
@@ -13,6 +13,9 @@ pub(crate) struct Watchers {
 }
 
 impl Watchers {
+    /// Most peers that are told of one peer.
+    pub(crate) const MAX: usize = 256;
+
     /// Adds a peer that asked. If too many did, it counts as one that wrote.
     pub(crate) fn add_asked(&mut self, id: PeerId) {
         if self.asked.contains(&id) {
@@ -23,7 +26,7 @@ impl Watchers {
             return;
         }
         self.wrote.retain(|wrote| *wrote != id);
-        if self.asked.len() + self.wrote.len() == MAX_WATCHERS {
+        if self.asked.len() + self.wrote.len() == Self::MAX {
             self.wrote.remove(0);
         }
         self.asked.push(id);
@@ -34,7 +37,7 @@ impl Watchers {
         if self.asked.contains(&id) || self.wrote.contains(&id) {
             return;
         }
-        if self.asked.len() + self.wrote.len() == MAX_WATCHERS {
+        if self.asked.len() + self.wrote.len() == Self::MAX {
             self.wrote.remove(0);
         }
         self.wrote.push(id);
@@ -54,9 +57,6 @@ impl Watchers {
         self.asked.iter().chain(&self.wrote).copied()
     }
 }
-
-/// Most peers that are told of one peer.
-const MAX_WATCHERS: usize = 256;
 
 /// Most of them that asked.
 const MAX_ASKED: usize = 128;
@@ -86,11 +86,11 @@ mod tests {
         (0..100).for_each(|number| watchers.add_asked(id(number)));
         (100..1_000).for_each(|number| watchers.add_wrote(id(number)));
         let all: Vec<_> = watchers.iter().collect();
-        assert_eq!(all.len(), MAX_WATCHERS);
+        assert_eq!(all.len(), Watchers::MAX);
         assert!(all[..100].iter().copied().eq((0..100).map(id)));
         assert!(all[100..].iter().copied().eq((844..1_000).map(id)));
         watchers.add_asked(id(2_000));
-        assert_eq!(watchers.iter().count(), MAX_WATCHERS);
+        assert_eq!(watchers.iter().count(), Watchers::MAX);
         assert!(watchers.iter().all(|watcher| watcher != id(844)));
     }
 
@@ -99,7 +99,7 @@ mod tests {
         let mut watchers = Watchers::default();
         (0..1_000).for_each(|number| watchers.add_asked(id(number)));
         assert_eq!(watchers.asked.len(), MAX_ASKED);
-        assert_eq!(watchers.iter().count(), MAX_WATCHERS);
+        assert_eq!(watchers.iter().count(), Watchers::MAX);
         assert!(watchers.iter().any(|watcher| watcher == id(999)));
     }
 

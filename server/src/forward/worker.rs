@@ -22,6 +22,7 @@ use tokio::time::{Instant as TokioInstant, sleep_until};
 use waddell_core::{Instant, PeerId, PeerNotice, PeerState};
 
 use crate::config::ServerConfig;
+use crate::forward::away::Tidings;
 use crate::forward::fate::{DropReason, Fate};
 use crate::forward::link::Pushed;
 use crate::forward::peer::Peer;
@@ -125,9 +126,17 @@ impl Worker {
             *recent = self.shared.registry.get(to).map(|peer| (to, peer));
         }
         let Some((_, peer)) = recent else {
-            return Fate::Dropped(DropReason::UnknownRecipient);
+            return self.forward_absent(None, to, frame, read_at, None);
         };
-        self.fate(peer, self.with_buffers(|buffers| peer.link().push(frame, read_at, buffers)))
+        match self.with_buffers(|buffers| peer.link().push(frame, read_at, buffers)) {
+            Ok(Pushed::NeedsFlush) => self.flush_soon(peer),
+            Ok(Pushed::Handled) => {}
+            Err(DropReason::UnknownRecipient) => {
+                return self.forward_absent(None, to, frame, read_at, Some(peer));
+            }
+            Err(reason) => return Fate::Dropped(reason),
+        }
+        Fate::Forwarded
     }
 
     /// Does the same for the first frame of a peer that is to be told what becomes of its
@@ -140,32 +149,87 @@ impl Worker {
         read_at: Instant,
     ) -> Fate {
         let Some(peer) = self.shared.registry.get(to) else {
+            return self.forward_absent(Some(from), to, frame, read_at, None);
+        };
+        match self.push_first(from, &peer, frame, read_at) {
+            Ok(()) => Fate::Forwarded,
+            Err(DropReason::UnknownRecipient) => {
+                self.forward_absent(Some(from), to, frame, read_at, Some(&peer))
+            }
+            Err(reason) => Fate::Dropped(reason),
+        }
+    }
+
+    /// Forwards a frame whose recipient is not listed, or whose connection is ending, as `ending`
+    /// is. The recipient may be away, or have another connection meanwhile. `from` is to be told
+    /// what becomes of it.
+    #[cold]
+    fn forward_absent(
+        &self,
+        from: Option<PeerId>,
+        to: PeerId,
+        frame: &[u8],
+        read_at: Instant,
+        ending: Option<&Arc<Peer>>,
+    ) -> Fate {
+        let Shared { registry, away, .. } = &*self.shared;
+        let mut next = None;
+        if let Some(ending) = ending {
+            let link = ending.link();
+            next = link.moved_to();
+            if next.is_none() && link.has_lease() {
+                // Its owner has not noticed yet that it is lost.
+                return Fate::Dropped(DropReason::RecipientAway);
+            }
+        }
+        if next.is_none() {
+            if away.contact(to, from, read_at) {
+                return Fate::Dropped(DropReason::RecipientAway);
+            }
+            // It is listed before it leaves those that are away.
+            next = registry.get(to);
+        }
+        let is_ending = |peer: &Arc<Peer>| ending.is_some_and(|ending| Arc::ptr_eq(ending, peer));
+        let Some(next) = next.filter(|next| !is_ending(next)) else {
             return Fate::Dropped(DropReason::UnknownRecipient);
         };
+        let pushed = match from {
+            Some(from) => self.push_first(from, &next, frame, read_at),
+            None => {
+                let pushed = self.with_buffers(|buffers| next.link().push(frame, read_at, buffers));
+                pushed.map(|pushed| self.flush_if_needed(pushed, &next))
+            }
+        };
+        pushed.map_or_else(Fate::Dropped, |()| Fate::Forwarded)
+    }
+
+    /// Puts a frame into an outbox, and records that `from` is to be told what becomes of the
+    /// recipient. Both under one lock, so that no end of the recipient can come between.
+    fn push_first(
+        &self,
+        from: PeerId,
+        peer: &Arc<Peer>,
+        frame: &[u8],
+        read_at: Instant,
+    ) -> Result<(), DropReason> {
         let pushed = self.with_buffers(|buffers| {
             let mut link = peer.link();
-            // Under one lock, so that no end of the recipient can come between.
             link.contact(from);
             link.push(frame, read_at, buffers)
         });
-        self.fate(&peer, pushed)
+        pushed.map(|pushed| self.flush_if_needed(pushed, peer))
     }
 
-    fn fate(&self, peer: &Arc<Peer>, pushed: Result<Pushed, DropReason>) -> Fate {
-        match pushed {
-            Ok(Pushed::NeedsFlush) => self.flush_soon(peer),
-            Ok(Pushed::Handled) => {}
-            Err(reason) => return Fate::Dropped(reason),
+    pub(crate) fn flush_if_needed(&self, pushed: Pushed, peer: &Arc<Peer>) {
+        if pushed == Pushed::NeedsFlush {
+            self.flush_soon(peer);
         }
-        Fate::Forwarded
     }
 
     /// Sends a WebSocket control frame, unless the peer's outbox is full.
     pub(crate) fn send_control(&self, peer: &Arc<Peer>, frame: &[u8]) {
         let pushed = self.with_buffers(|buffers| peer.link().push_control(frame, buffers));
-        if pushed == Pushed::NeedsFlush {
-            self.flush_soon(peer);
-        }
+        self.flush_if_needed(pushed, peer);
     }
 
     /// Sends frames from the server itself, while the peer's outbox holds less than half of its
@@ -181,21 +245,24 @@ impl Worker {
         pushed.is_ok()
     }
 
-    /// Tells a peer what became of others, if it wants to be told.
-    pub(crate) fn tell(&self, peer: &Arc<Peer>, notices: &[PeerNotice]) {
+    /// Tells a peer what became of others, if it wants to be told. Returns whether that is in its
+    /// outbox.
+    pub(crate) fn tell(&self, peer: &Arc<Peer>, notices: &[PeerNotice]) -> bool {
         let gone = notices.iter().any(|notice| notice.state == PeerState::Gone);
         let pushed = self.with_notice(|frame| {
             PeerNotice::encode_all(notices, frame);
             self.with_buffers(|buffers| peer.link().push_notice(frame, gone, buffers))
         });
         match pushed {
-            None => {}
-            Some(Err(_no_room)) => self.metrics.notices_dropped.add(1),
+            None => false,
+            Some(Err(_no_room)) => {
+                self.metrics.notices_dropped.add(1);
+                false
+            }
             Some(Ok(pushed)) => {
                 self.metrics.notices_sent.add(1);
-                if pushed == Pushed::NeedsFlush {
-                    self.flush_soon(peer);
-                }
+                self.flush_if_needed(pushed, peer);
+                true
             }
         }
     }
@@ -292,6 +359,38 @@ impl Worker {
             };
             reclaim(partial_frames, registry, cost, crowd_out, PARTIAL_FRAMES_SHORT).await;
         });
+    }
+
+    /// Starts to tell watchers of peers that are away, and of those that do not come back. One
+    /// worker does this for all.
+    pub(crate) fn start_watching_absences(self: &Rc<Self>) {
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let Shared { away, clock, .. } = &*worker.shared;
+            loop {
+                away.due(async |at| sleep_until(clock.timer(at)).await).await;
+                worker.spread(&away.take_due(clock.now()));
+            }
+        });
+    }
+
+    /// Tells peers what became of others.
+    pub(crate) fn spread(&self, tidings: &[Tidings]) {
+        let Shared { registry, away, .. } = &*self.shared;
+        for Tidings { id, state, to, watched } in tidings {
+            let notice = PeerNotice { id: *id, state: *state, lost: 0 };
+            for watcher in to {
+                if let Some(peer) = registry.get(*watcher) {
+                    self.tell(&peer, &[notice]);
+                }
+            }
+            for watched in watched {
+                if let Some(peer) = registry.get(*watched) {
+                    peer.link().unwatch(*id);
+                }
+                away.unwatch(*watched, *id);
+            }
+        }
     }
 
     /// Runs jobs until their channel is closed. Connections are served meanwhile.

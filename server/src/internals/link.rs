@@ -100,7 +100,7 @@ pub enum Lost {
 
 /// The writing side of a raw connection.
 #[derive(Debug)]
-pub struct Link<S>(link::Link<Half<S>>);
+pub struct Link<S>(link::Link<Half<S>, ()>);
 
 impl<S: Socket> Link<S> {
     /// Makes the writing side of a connection, with the greeting in its outbox.
@@ -124,7 +124,9 @@ impl<S: Socket> Link<S> {
         match self.0.push(frame, read_at, &mut worker.buffers) {
             Ok(link::Pushed::NeedsFlush) => Ok(Pushed::NeedsFlush),
             Ok(link::Pushed::Handled) => Ok(Pushed::Handled),
-            Err(fate::DropReason::UnknownRecipient) => Err(DropReason::UnknownRecipient),
+            Err(fate::DropReason::UnknownRecipient | fate::DropReason::RecipientAway) => {
+                Err(DropReason::UnknownRecipient)
+            }
             Err(fate::DropReason::OutboxFull) => Err(DropReason::OutboxFull),
             Err(fate::DropReason::NoMemory) => Err(DropReason::NoMemory),
         }

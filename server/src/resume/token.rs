@@ -118,6 +118,8 @@ const CONTEXT: &[u8] = b"waddell resume 1\0";
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::ResumeKeys;
     use super::*;
 
@@ -214,5 +216,12 @@ mod tests {
         let (signed, signature) = token.split_at_mut(SIGNED_LEN);
         signature.copy_from_slice(hmac::sign(&key, signed).as_ref());
         assert_eq!(keys().verify(&token, NOW), Err(TokenError::Forged));
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_was_signed_is_accepted(data in prop::collection::vec(any::<u8>(), 0..100)) {
+            crate::internals::resume_token(&data);
+        }
     }
 }

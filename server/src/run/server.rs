@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::entry::listener::Listener;
 use crate::entry::tls::{Acceptors, TlsError};
 use crate::listen_url::{ListenUrl, Scheme};
 use crate::metrics::MetricsSnapshot;
+use crate::resume::{ResumeKeyError, ResumeKeys};
 use crate::run::reload::keep_what_needs_a_restart;
 use crate::run::workers::{WorkerProbe, Workers};
 use crate::shutdown;
@@ -65,6 +67,10 @@ impl Server {
             return Err(BindError::NoListener);
         }
         let tls = config.identity.as_ref().map(Acceptors::load).transpose()?;
+        let resume_keys = match &config.extension.resume_key {
+            Some(path) => read_resume_keys(path)?,
+            None => ResumeKeys::random(),
+        };
         if let Some(url) = config.listen.iter().find(|url| url.scheme.requires_certificate())
             && tls.is_none()
         {
@@ -97,7 +103,7 @@ impl Server {
                 Admin::bind(address).map_err(|source| BindError::Admin { address, source })
             })
             .transpose()?;
-        let entrance = Arc::new(Entrance::new(config, tls));
+        let entrance = Arc::new(Entrance::new(config, tls, resume_keys));
         let state = State { entrance, workers: watch::Sender::new(None) };
         Ok(Self { listeners, admin, state: Arc::new(state) })
     }
@@ -151,6 +157,7 @@ impl Server {
         let entrance_there = Arc::clone(entrance);
         workers.on_first(move |worker| {
             worker.start_reclaiming();
+            worker.start_watching_absences();
             let start = || {
                 if let Some(admin) = admin {
                     let tls = entrance_there.tls.as_ref();
@@ -312,10 +319,12 @@ impl ServerHandle {
     ///
     /// # Errors
     ///
-    /// [`TlsError`] says what is wrong with the new certificate; nothing is changed then.
-    pub fn reload(&self, config: &ServerConfig) -> Result<Vec<&'static str>, TlsError> {
+    /// [`ReloadError`] says which of the new files cannot be used; nothing is changed then.
+    pub fn reload(&self, config: &ServerConfig) -> Result<Vec<&'static str>, ReloadError> {
         let entrance = &self.state.entrance;
         let shared = &entrance.shared;
+        let resume_keys = config.extension.resume_key.as_deref();
+        let resume_keys = resume_keys.map(read_resume_keys).transpose()?;
         if let (Some(tls), Some(identity)) = (&entrance.tls, &config.identity) {
             tls.certificate.reload(identity, &shared.metrics)?;
         }
@@ -326,9 +335,41 @@ impl ServerHandle {
         admissions.set_limits(max_connections, max_connections_per_address);
         descriptors::warn_of_too_few(&next.limits, admissions.max_by_descriptors());
         entrance.accept_rate.set_limit(accept_rate, shared.clock.now());
+        match resume_keys {
+            Some(keys) => shared.set_resume_keys(keys),
+            None if shared.resume_keys().outlives_restart() => {
+                shared.set_resume_keys(ResumeKeys::random());
+            }
+            // The random key stays good.
+            None => {}
+        }
         shared.set_config(next);
         Ok(kept)
     }
+}
+
+fn read_resume_keys(path: &Path) -> Result<ResumeKeys, UnusableResumeKeys> {
+    ResumeKeys::read(path).map_err(|source| UnusableResumeKeys { path: path.to_owned(), source })
+}
+
+/// The file of the resume keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("--resume-key {}: {source}", path.display())]
+pub struct UnusableResumeKeys {
+    path: PathBuf,
+    source: ResumeKeyError,
+}
+
+/// A new configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// The certificate or the key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The resume keys cannot be used.
+    #[error(transparent)]
+    ResumeKeys(#[from] UnusableResumeKeys),
 }
 
 /// The server cannot start.
@@ -347,6 +388,9 @@ pub enum BindError {
     /// The certificate or the key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The resume keys cannot be used.
+    #[error(transparent)]
+    ResumeKeys(#[from] UnusableResumeKeys),
     /// The address for operators cannot be bound.
     #[error("cannot listen on {address} for operators: {source}")]
     Admin {

@@ -90,6 +90,10 @@ fn a_bad_option_ends_the_program_with_code_2_and_one_line_that_names_it() {
         (&["--cert", empty, "--key", key], "--cert"),
         (&["--cert", cert, "--key", empty], "--key"),
         (&["--cert", cert, "--key", other], "--cert"),
+        (&["--resume-key", "/no/such.key"], "--resume-key"),
+        (&["--auth-tokens", "/no/such.tokens"], "--auth-tokens"),
+        (&["--auth-keys", empty], "--auth-keys"),
+        (&["--ice-turn", "turn:127.0.0.1"], "--ice-turn"),
         (&["--config", text(&toml)], "write_timeout"),
     ] {
         fails(Command::new(PROGRAM).args(arguments), 2, named);
@@ -127,7 +131,7 @@ fn a_variable_wins_over_the_file_and_a_flag_over_both_under_any_name() {
 #[cfg(target_os = "linux")]
 #[test]
 fn output_that_cannot_be_written_is_an_error_but_a_closed_pipe_is_none() {
-    for option in ["--version", "--help", "--print-config"] {
+    for option in ["--version", "--help", "--print-config", "--new-key"] {
         let closed = {
             let (reader, writer) = std::io::pipe().expect("there are descriptors");
             drop(reader);

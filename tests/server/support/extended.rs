@@ -5,7 +5,8 @@ use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 use waddell_core::{
-    Capabilities, Dropped, Handled, Hello, MessageIn, Notice, PeerId, Request, TopicId,
+    Capabilities, Dropped, Handled, Hello, MessageIn, Notice, PeerId, PeerNotice, Request, TopicId,
+    Welcome,
 };
 use waddell_tests::transport::Via;
 
@@ -39,11 +40,45 @@ impl Extended {
         let (messages, notices) = (VecDeque::new(), VecDeque::new());
         let mut extended = Self { peer, welcome: Bytes::new(), messages, notices };
         extended.welcome = extended.notice().await;
-        let Ok(Notice::Welcome(welcome)) = Notice::decode(&extended.welcome) else {
-            panic!("{:?} is no WELCOME", Notice::decode(&extended.welcome));
-        };
-        extended.peer.id = welcome.id;
+        extended.peer.id = extended.welcome().id;
         extended
+    }
+
+    /// Connects with the resume token of an earlier connection.
+    pub(crate) async fn resume(server: &TestServer, via: Via, token: &[u8]) -> Self {
+        let hello = Hello { resume_token: Some(token), ..Hello::new(ALL) };
+        Self::over(server.dial(via).await, via, &hello).await
+    }
+
+    /// Returns what WELCOME says.
+    pub(crate) fn welcome(&self) -> Welcome<'_> {
+        match Notice::decode(&self.welcome) {
+            Ok(Notice::Welcome(welcome)) => welcome,
+            other => panic!("{other:?} is no WELCOME"),
+        }
+    }
+
+    /// Returns the resume token in WELCOME.
+    pub(crate) fn token(&self) -> Vec<u8> {
+        self.welcome().resume_token.expect("the server resumes").to_vec()
+    }
+
+    /// Returns the entries of the next control frame, which must be PEER.
+    pub(crate) async fn peer_notices(&mut self) -> Vec<PeerNotice> {
+        let notice = self.notice().await;
+        match Notice::decode(&notice) {
+            Ok(Notice::Peers(entries)) => entries.iter().collect(),
+            other => panic!("{other:?} came instead of PEER"),
+        }
+    }
+
+    /// Returns the next control frame, which must be HANDLED.
+    pub(crate) async fn handled(&mut self) -> Handled {
+        let notice = self.notice().await;
+        match Notice::decode(&notice) {
+            Ok(Notice::Handled(handled)) => handled,
+            other => panic!("{other:?} came instead of HANDLED"),
+        }
     }
 
     pub(crate) async fn request(&mut self, request: Request<'_>) {

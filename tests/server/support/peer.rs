@@ -82,6 +82,11 @@ impl Peer {
         assert_eq!((echo.from, echo.topic.0, &echo.body[..]), (self.id, 0xeced, &b"to myself"[..]));
     }
 
+    /// Closes a WebSocket with that code.
+    pub(crate) async fn finish_with(&mut self, code: u16) {
+        soon(self.inner.finish_with(code)).await.expect("it is connected");
+    }
+
     /// Ends the sending side, and goes on listening.
     pub(crate) async fn finish(&mut self) {
         soon(self.inner.finish()).await.expect("it is connected");

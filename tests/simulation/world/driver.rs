@@ -126,6 +126,7 @@ impl World {
             | ClientEvent::NotExtended
             | ClientEvent::Renamed { .. }
             | ClientEvent::Restarting(_)
+            | ClientEvent::CredentialsDue
             | ClientEvent::Closing { .. } => panic!("the server does not speak the extension"),
             ClientEvent::Disconnected { reason, retry_at } => {
                 self.report.count(match reason {
@@ -144,6 +145,7 @@ impl World {
                 match reason {
                     CloseReason::ByApplication => self.report.count("closed"),
                     CloseReason::AttemptsExhausted { .. } => self.report.count("gave_up"),
+                    CloseReason::NoCredentials => panic!("no client has credentials"),
                     CloseReason::ByServer(_) => panic!("the server serves every client"),
                 }
                 let peer = &mut self.clients[index];
@@ -168,6 +170,7 @@ impl World {
                 | ClientEvent::NotExtended
                 | ClientEvent::Renamed { .. }
                 | ClientEvent::Restarting(_)
+                | ClientEvent::CredentialsDue
                 | ClientEvent::Closing { .. },
             ) => 6,
             Output::Event(ClientEvent::Disconnected { .. }) => 4,

@@ -94,7 +94,6 @@ fn code_says_whether_and_when_to_dial_again() {
     for (code, least, most) in [
         (CloseCode::RESTARTING, 0.0, 0.0),
         (CloseCode::TIMED_OUT, 0.0, 0.0),
-        (CloseCode::CREDENTIALS_EXPIRED, 0.0, 0.0),
         (CloseCode::BUSY, 1.0, 1.5),
         (CloseCode::TOO_MANY, 5.0, 7.5),
         (CloseCode::SUPERSEDED, 0.0, 0.0),

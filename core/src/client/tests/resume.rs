@@ -128,6 +128,20 @@ fn outcomes_wait_for_the_server_that_resumes() {
 }
 
 #[test]
+fn client_confirms_that_it_knows_of_a_loss() {
+    for (upto, confirmed) in [(0, true), (1, false)] {
+        let mut client = resumable_client();
+        client.send(&message(b"x")).unwrap();
+        drain(&mut client);
+        reconnect(&mut client);
+        receive(&mut client, welcome(1, true));
+        drain(&mut client);
+        receive(&mut client, handled(upto, true));
+        assert_eq!(requests(&mut client).len(), usize::from(confirmed), "{upto}");
+    }
+}
+
+#[test]
 fn outcomes_are_unknown_if_the_id_is_not_resumed() {
     for end in ["not resumed", "no welcome", "no verdicts", "too late", "rotated", "closed"] {
         let mut client = resumable_client();

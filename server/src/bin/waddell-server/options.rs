@@ -3,12 +3,15 @@
 //! There is one table of options, [`Options`]. The keys of a file are the names of the flags, and
 //! its values become the defaults of the flags. So all three are read, checked and reported alike.
 
+mod access;
 mod admin;
 mod effective;
 mod error;
 mod explain;
+mod extension;
 mod file;
 mod http;
+mod ice;
 mod limits;
 mod listening;
 mod logging;
@@ -26,16 +29,19 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
-use waddell_server::{ExtensionOptions, ListenUrl, ServerConfig};
+use waddell_server::{ListenUrl, ResumeKeys, ServerConfig};
 
 pub(crate) use explain::explain;
 pub(crate) use logging::{LogFormat, Logging};
 
+use access::AccessArgs;
 use admin::AdminArgs;
 use error::OptionsError;
 use explain::one_line;
+use extension::ExtensionArgs;
 use file::with_file;
 use http::HttpArgs;
+use ice::IceArgs;
 use limits::LimitArgs;
 use listening::Listening;
 use proxies::ProxyArgs;
@@ -59,6 +65,12 @@ pub(crate) struct Options {
     tcp: TcpArgs,
     #[command(flatten)]
     proxies: ProxyArgs,
+    #[command(flatten)]
+    extension: ExtensionArgs,
+    #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
+    ice: IceArgs,
     #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]
@@ -86,6 +98,14 @@ pub(crate) struct Options {
         value_parser = BoolishValueParser::new()
     )]
     print_config: bool,
+    /// Print a new key for the file of --resume-key, and exit.
+    #[arg(
+        long,
+        help_heading = CONFIGURATION,
+        env = "WADDELL_NEW_KEY",
+        value_parser = BoolishValueParser::new()
+    )]
+    new_key: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -97,7 +117,7 @@ Examples:
 
 Variables and the file:
   Every option is also an environment variable, such as WADDELL_LISTEN. Every option except
-  --config, --check and --print-config is also a key of the file, such as
+  --config, --check, --print-config and --new-key is also a key of the file, such as
   listen = [\"tcp://0.0.0.0:62443\"]. A path in the file is relative to the folder of the file.
   Flags win over variables, and variables win over the file. This also holds for options with the
   same meaning: --addr and --listen, --certfile and --cert, --self-signed and a certificate.
@@ -121,7 +141,7 @@ const CONFIGURATION: &str = "Configuration";
 /// What the command line asks for: a server or a text.
 pub(crate) enum Request {
     Run(Box<Options>),
-    /// The help, the version or the configuration, to be printed.
+    /// The help, the version, the configuration or a new key, to be printed.
     Print(String),
 }
 
@@ -141,6 +161,9 @@ impl Request {
             }
             Err(error) => return Err(OptionsError(one_line(&error))),
         };
+        if first.new_key {
+            return Ok(Self::Print(ResumeKeys::generate_line() + "\n"));
+        }
         let (mut options, matches) = match &first.config {
             None => (first, matches),
             Some(file) => parse(with_file(command, file)?, &arguments)
@@ -173,7 +196,8 @@ impl Options {
 
     /// Checks what clap cannot check, and returns the server's configuration.
     pub(crate) fn to_config(&self) -> Result<ServerConfig, OptionsError> {
-        let Self { listening, http, limits, timeouts, tcp, proxies, admin, logging, .. } = self;
+        let Self { listening, http, limits, timeouts, tcp, proxies, .. } = self;
+        let Self { extension, access, ice, admin, logging, .. } = self;
         // A check creates no files.
         let identity = listening.identity(!self.check && !self.print_config)?;
         let secured = identity.is_some() || listening.self_signed.is_some();
@@ -188,6 +212,8 @@ impl Options {
         for url in &listen {
             url.resolve().map_err(|error| OptionsError(format!("--listen {url}: {error}")))?;
         }
+        let extension = extension.to_options()?;
+        let access = access.to_options(&extension)?;
         Ok(ServerConfig {
             listen,
             identity,
@@ -197,9 +223,11 @@ impl Options {
             tcp: tcp.to_options(),
             proxies: proxies.to_proxies()?,
             http: http.to_options()?,
+            extension,
+            access,
+            ice: ice.to_options()?,
             admin: admin.to_options(),
             log_addresses: logging.addresses,
-            extension: ExtensionOptions::default(),
         })
     }
 }

@@ -2,40 +2,33 @@
 
 use std::sync::Arc;
 
-use waddell_core::{
-    Capabilities, HEADER_LEN, Hello, IgnoredControl, Rejected, Request, ServerConnection,
-};
+use waddell_core::{HEADER_LEN, IgnoredControl, Rejected, Request, ServerConnection};
 
 use super::notices;
-use crate::forward::extension;
 use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
 use crate::forward::worker::Worker;
-use crate::ids::Short;
 use crate::labels::HelloResult;
 
-/// Handles a control frame with that payload, which is counted already.
-pub(super) fn handle(
+/// Handles a control frame with that payload, which is counted already. Returns the body of a
+/// request that the connection answers after this read.
+pub(super) fn handle<'p>(
     state: &mut ServerConnection,
-    payload: &[u8],
+    payload: &'p [u8],
+    is_first: bool,
     peer: &Arc<Peer>,
     worker: &Worker,
     counts: &mut ReadCounts,
-) {
+) -> Option<&'p [u8]> {
     let body = payload.get(HEADER_LEN..).unwrap_or_default();
-    let is_first = counts.frames == 1 && peer.frames_in() == 0;
-    let hello = |result| worker.shared.metrics.hello(result);
     match state.handle_control(body, is_first) {
-        Ok(Request::Hello(said)) => {
-            let result = welcome(state, &said, peer, worker);
-            hello(result);
-            match result {
-                HelloResult::Welcomed => counts.control(),
-                _as_if_there_were_no_extension => counts.rejected(Rejected::ReservedRecipient),
-            }
-        }
+        Ok(Request::Hello(_) | Request::Renew) => return Some(body),
         // The core has noted what to answer.
-        Ok(Request::Sync { .. } | Request::Bye) => counts.control(),
+        Ok(Request::Sync { .. }) => counts.control(),
+        Ok(Request::Bye) => {
+            counts.control();
+            peer.link().set_lease(None);
+        }
         Ok(Request::Watch(ids)) => {
             counts.control();
             notices::watch(state, ids, peer, worker);
@@ -44,11 +37,13 @@ pub(super) fn handle(
             counts.control();
             notices::unwatch(state, ids.iter(), worker);
         }
-        Ok(Request::Renew | Request::Auth(_) | Request::Ice) => counts.control_ignored(),
+        Ok(Request::Auth(_) | Request::Ice) => counts.control_ignored(),
         Err(ignored) => {
             match ignored {
-                IgnoredControl::LateHello => hello(HelloResult::Late),
-                IgnoredControl::Malformed if is_first => hello(HelloResult::Malformed),
+                IgnoredControl::LateHello => worker.shared.metrics.hello(HelloResult::Late),
+                IgnoredControl::Malformed if is_first => {
+                    worker.shared.metrics.hello(HelloResult::Malformed);
+                }
                 IgnoredControl::Malformed
                 | IgnoredControl::UnknownKind
                 | IgnoredControl::NotExtended
@@ -62,33 +57,5 @@ pub(super) fn handle(
             }
         }
     }
-}
-
-/// Answers HELLO with WELCOME. From here on the client speaks the extension.
-fn welcome(
-    state: &mut ServerConnection,
-    hello: &Hello<'_>,
-    peer: &Arc<Peer>,
-    worker: &Worker,
-) -> HelloResult {
-    let config = worker.config();
-    if !config.extension.enabled {
-        return HelloResult::Off;
-    }
-    let welcome = extension::welcome(hello, state.id(), peer.transport(), &config);
-    let is_sent = worker.with_notice(|frame| {
-        welcome.encode(frame);
-        worker.send_own(peer, frame)
-    });
-    if !is_sent {
-        return HelloResult::NoMemory;
-    }
-    state.extend(hello, welcome.granted);
-    if welcome.granted.contains(Capabilities::PEERS) {
-        peer.link().take_notices();
-    }
-    worker.shared.metrics.peer_extended();
-    let (peer, agent) = (Short(state.id()), hello.agent);
-    tracing::debug!(%peer, agent, granted = welcome.granted.bits(), "said HELLO");
-    HelloResult::Welcomed
+    None
 }

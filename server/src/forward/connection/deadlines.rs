@@ -17,6 +17,8 @@ pub(super) struct Deadlines {
     pub(super) pong: Option<Instant>,
     /// The peer is to be pinged.
     pub(super) ping: Option<Instant>,
+    /// The peer is to get a new resume token.
+    pub(super) token: Option<Instant>,
 }
 
 /// A deadline that has passed; see the field of that name in [`Deadlines`].
@@ -28,6 +30,7 @@ pub(super) enum Due {
     Frame,
     Pong,
     Ping,
+    Token,
 }
 
 impl Deadlines {
@@ -43,8 +46,8 @@ impl Deadlines {
     }
 
     /// Returns all deadlines, those first that end the connection.
-    fn all(&self) -> [(Option<Instant>, Due); 6] {
-        let Self { stall, close, idle, frame, pong, ping } = *self;
+    fn all(&self) -> [(Option<Instant>, Due); 7] {
+        let Self { stall, close, idle, frame, pong, ping, token } = *self;
         [
             (stall, Due::Stall),
             (close, Due::Close),
@@ -52,6 +55,7 @@ impl Deadlines {
             (frame, Due::Frame),
             (pong, Due::Pong),
             (ping, Due::Ping),
+            (token, Due::Token),
         ]
     }
 }
@@ -69,12 +73,13 @@ mod tests {
     /// One deadline after the other, the least important first.
     fn all() -> Deadlines {
         Deadlines {
-            stall: Some(at(6)),
-            close: Some(at(5)),
-            idle: Some(at(4)),
-            frame: Some(at(3)),
-            pong: Some(at(2)),
-            ping: Some(at(1)),
+            stall: Some(at(7)),
+            close: Some(at(6)),
+            idle: Some(at(5)),
+            frame: Some(at(4)),
+            pong: Some(at(3)),
+            ping: Some(at(2)),
+            token: Some(at(1)),
         }
     }
 
@@ -100,7 +105,8 @@ mod tests {
 
     #[test]
     fn of_several_that_have_passed_the_most_important_counts() {
-        let expected = [Due::Ping, Due::Pong, Due::Frame, Due::Idle, Due::Close, Due::Stall];
+        let expected =
+            [Due::Token, Due::Ping, Due::Pong, Due::Frame, Due::Idle, Due::Close, Due::Stall];
         for (seconds, due) in (1..).zip(expected) {
             assert_eq!(all().expired(at(seconds)), Some(due));
         }

@@ -21,6 +21,8 @@ pub(super) enum End {
     Misbehaved(ws::Close),
     /// The server shuts down.
     Shutdown,
+    /// Another connection of the client has taken over its id.
+    Superseded,
 }
 
 impl End {
@@ -36,6 +38,7 @@ impl End {
             Self::TimedOut => "timed out",
             Self::Misbehaved(_) => "misbehaved",
             Self::Shutdown => "shutdown",
+            Self::Superseded => "superseded",
         }
     }
 
@@ -45,12 +48,23 @@ impl End {
             Self::Closed(close) => close,
             Self::Misbehaved(close) => Some(close),
             Self::Shutdown => Some(ws::Close::GOING_AWAY),
+            Self::Superseded => Some(ws::Close::SUPERSEDED),
             Self::Broken | Self::Stalled | Self::CrowdedOut | Self::TimedOut => None,
         }
     }
 }
 
 impl End {
+    /// Returns whether a client that may resume counts as away after this.
+    pub(super) fn may_come_back(self) -> bool {
+        match self {
+            Self::Closed(Some(close)) => !matches!(close.code, Some(1000 | 1001)),
+            Self::Closed(None) | Self::Broken | Self::Stalled | Self::CrowdedOut => true,
+            Self::TimedOut => true,
+            Self::Misbehaved(_) | Self::Shutdown | Self::Superseded => false,
+        }
+    }
+
     /// Returns what CLOSING says; `None` if it is not sent.
     pub(super) const fn closing(self) -> Option<(CloseCode, &'static str)> {
         match self {
@@ -60,6 +74,9 @@ impl End {
                 Some((CloseCode(code), close.reason))
             }
             Self::Shutdown => Some((CloseCode::RESTARTING, "the server stops")),
+            Self::Superseded => {
+                Some((CloseCode::SUPERSEDED, "another connection has taken over the id"))
+            }
             Self::Closed(_) | Self::Broken | Self::Stalled | Self::CrowdedOut => None,
         }
     }
@@ -98,6 +115,7 @@ mod tests {
             End::TimedOut,
             End::Misbehaved(close),
             End::Shutdown,
+            End::Superseded,
         ];
         let words: Vec<_> = ends.into_iter().map(End::as_str).chain([End::ABORTED]).collect();
         assert_eq!(explained("`reason` of a peer's end"), words);

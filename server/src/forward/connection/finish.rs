@@ -33,7 +33,7 @@ impl Finish {
     pub(super) fn poll(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<()> {
         match self.end {
             End::Broken | End::Stalled | End::TimedOut | End::CrowdedOut => return Poll::Ready(()),
-            End::Closed(_) | End::Misbehaved(_) | End::Shutdown => {}
+            End::Closed(_) | End::Misbehaved(_) | End::Shutdown | End::Superseded => {}
         }
         if !self.shut_down {
             match self.poll_deliver(io, cx) {

@@ -7,6 +7,7 @@ use waddell_core::{Decision, Frame, FrameDecoder, Instant, PeerId, ServerConnect
 
 use super::control;
 use super::end::End;
+use super::extended::{Extended, Hold, Takeover};
 use super::pings::Pings;
 use crate::forward::budget::{Budget, Charge, NoMemory};
 use crate::forward::fate::Fate;
@@ -24,6 +25,8 @@ pub(super) struct Inbound {
     /// Set while a frame is incomplete. Boxed, because few connections have one at a time.
     partial: Option<Box<PartialFrame>>,
     pub(super) state: ServerConnection,
+    /// Set once the client has said HELLO.
+    pub(super) extended: Option<Box<Extended>>,
 }
 
 /// The part of the state that only WebSocket peers have.
@@ -49,7 +52,7 @@ impl Inbound {
             Box::new(WebSocket { decoder, pings, surplus })
         });
         let frames = FrameDecoder::with_max_len(max_frame_len);
-        Self { websocket, frames, partial: None, state }
+        Self { websocket, frames, partial: None, state, extended: None }
     }
 
     /// Records that the peer has sent something.
@@ -108,6 +111,63 @@ impl Inbound {
         self.partial = None;
     }
 
+    /// Returns whether there is a request to answer.
+    pub(super) fn has_request(&self) -> bool {
+        self.hold().is_some_and(|hold| hold.request.is_some())
+    }
+
+    /// Removes and returns the body of the request to answer.
+    pub(super) fn take_request(&mut self) -> Option<Box<[u8]>> {
+        self.extended.as_mut()?.hold.as_mut()?.request.take()
+    }
+
+    /// Returns when the client is to get a new resume token.
+    pub(super) fn token_due(&self) -> Option<Instant> {
+        self.extended.as_ref()?.token_due
+    }
+
+    /// Sets the generation of the client's resume tokens, and when the next one is due.
+    pub(super) fn set_tokens(&mut self, generation: u32, due: Option<Instant>) {
+        if let Some(extended) = &mut self.extended {
+            (extended.generation, extended.token_due) = (generation, due);
+        }
+    }
+
+    /// Returns the takeover that is in progress.
+    pub(super) fn takeover(&self) -> Option<&Takeover> {
+        self.hold()?.takeover.as_ref()
+    }
+
+    /// Keeps further frames until a takeover is done.
+    pub(super) fn wait_for(&mut self, takeover: Takeover) {
+        if let Some(extended) = &mut self.extended
+            && let Some(hold) = &mut extended.hold
+        {
+            hold.takeover = Some(takeover);
+        }
+    }
+
+    /// Handles the frames that were kept, and all further ones at once.
+    pub(super) fn release(
+        &mut self,
+        peer: &Arc<Peer>,
+        worker: &Worker,
+        counts: &mut ReadCounts,
+    ) -> Result<(), End> {
+        let Some(extended) = &mut self.extended else { return Ok(()) };
+        let Some(mut hold) = extended.hold.take() else { return Ok(()) };
+        if self.state.granted().is_none() {
+            self.extended = None;
+        }
+        let mut whole = FrameDecoder::new();
+        let (state, bytes) = (&mut self.state, &mut hold.frames[..]);
+        take_frames(&mut whole, state, &mut self.extended, bytes, peer, worker, counts)
+    }
+
+    fn hold(&self) -> Option<&Hold> {
+        self.extended.as_ref()?.hold.as_ref()
+    }
+
     /// Takes bytes as they are inside TLS.
     pub(super) fn take(
         &mut self,
@@ -117,14 +177,15 @@ impl Inbound {
         counts: &mut ReadCounts,
     ) -> Result<(), End> {
         let Some(websocket) = &mut self.websocket else {
-            return take_frames(&mut self.frames, &mut self.state, bytes, peer, worker, counts);
+            let Self { frames, state, extended, .. } = self;
+            return take_frames(frames, state, extended, bytes, peer, worker, counts);
         };
         let frames_before = counts.frames;
         while let Some(event) = websocket.decoder.next(&mut bytes).map_err(End::Misbehaved)? {
             match event {
                 ws::Event::Bytes(bytes) => {
-                    let Self { frames, state, .. } = self;
-                    take_frames(frames, state, bytes, peer, worker, counts)?;
+                    let Self { frames, state, extended, .. } = self;
+                    take_frames(frames, state, extended, bytes, peer, worker, counts)?;
                 }
                 ws::Event::Ping(payload) => worker.send_control(peer, &ws::pong(&payload)),
                 // Any byte counts as a sign of life; see `Inbound::heard`.
@@ -146,11 +207,17 @@ impl Inbound {
 fn take_frames(
     frames: &mut FrameDecoder,
     state: &mut ServerConnection,
+    extended: &mut Option<Box<Extended>>,
     mut bytes: &mut [u8],
     peer: &Arc<Peer>,
     worker: &Worker,
     counts: &mut ReadCounts,
 ) -> Result<(), End> {
+    if let Some(extended) = extended
+        && let Some(hold) = &mut extended.hold
+    {
+        return hold_frames(frames, bytes, hold);
+    }
     let mut recent = None;
     while let Some(mut frame) = frames.next_frame(&mut bytes)? {
         counts.frame(frame.as_bytes().len());
@@ -163,10 +230,32 @@ fn take_frames(
                 let fate = worker.forward_first(state.id(), to, frame.as_bytes(), counts.read_at);
                 note(fate, to, &frame, state, counts);
             }
-            Decision::Control => control::handle(state, frame.payload(), peer, worker, counts),
+            Decision::Control => {
+                let is_first = counts.frames == 1 && peer.frames_in() == 0;
+                let payload = frame.payload();
+                let handled = control::handle(state, payload, is_first, peer, worker, counts);
+                if let Some(request) = handled {
+                    // The frames after it are handled after it is answered.
+                    let new = || Box::new(Extended::new(counts.read_at));
+                    let hold = extended.get_or_insert_with(new).hold.insert(Hold::new(request));
+                    return hold_frames(frames, bytes, hold);
+                }
+            }
             Decision::KeepAlive => counts.keep_alive(),
             Decision::Reject(rejected) => counts.rejected(rejected),
         }
+    }
+    Ok(())
+}
+
+/// Keeps whole frames for later.
+fn hold_frames(
+    frames: &mut FrameDecoder,
+    mut bytes: &mut [u8],
+    hold: &mut Hold,
+) -> Result<(), End> {
+    while let Some(frame) = frames.next_frame(&mut bytes)? {
+        hold.frames.extend_from_slice(frame.as_bytes());
     }
     Ok(())
 }

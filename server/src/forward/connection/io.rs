@@ -14,6 +14,7 @@ use waddell_core::{Instant, PeerId};
 
 use super::timer::Timer;
 use crate::forward::link::Lost;
+use crate::forward::link::extension::News;
 use crate::forward::peer::Peer;
 use crate::forward::registry::Registration;
 use crate::forward::worker::WorkerSlot;
@@ -75,19 +76,19 @@ impl Io {
         SockRef::from(self.socket.as_ref()).peek(&mut first).is_ok_and(|len| len > 0)
     }
 
-    /// Continues writing where the socket had no room; see [`poll_blocked`]. Returns in addition
-    /// whether the peer was told that another is gone.
+    /// Continues writing where the socket had no room; see [`poll_blocked`]. Returns the news of
+    /// the link besides.
     ///
     /// [`poll_blocked`]: crate::forward::link::Link::poll_blocked
     pub(super) fn poll_blocked(
         &self,
         cx: &mut Context<'_>,
-    ) -> Result<(Option<Instant>, bool), Lost> {
+    ) -> Result<(Option<Instant>, News<Peer>), Lost> {
         let write_timeout = self.worker.config().timeouts.write;
         self.worker.with_buffers(|buffers| {
             let mut link = self.peer().link();
             let stalled_since = link.poll_blocked(cx, write_timeout, buffers)?;
-            Ok((stalled_since, link.take_told_gone()))
+            Ok((stalled_since, link.take_news()))
         })
     }
 

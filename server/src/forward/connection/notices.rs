@@ -4,18 +4,28 @@ use std::sync::Arc;
 
 use waddell_core::{PeerId, PeerIds, PeerNotice, PeerState, ServerConnection};
 
+use crate::forward::outbox::Unsent;
 use crate::forward::peer::Peer;
-use crate::forward::watchers::Watchers;
+use crate::forward::shared::Shared;
 use crate::forward::worker::Worker;
+use crate::ids::Short;
 
 /// Records that the peer asks about these peers, and tells it their states.
 pub(super) fn watch(state: &ServerConnection, ids: PeerIds<'_>, peer: &Arc<Peer>, worker: &Worker) {
+    let Shared { registry, away, clock, .. } = &*worker.shared;
+    let now = clock.now();
+    let is_here = |id| registry.get(id).is_some_and(|peer| peer.link().watch(state.id()));
     let states = ids.iter().map(|id| {
-        let is_here = worker.shared.registry.get(id).is_some_and(|watched| {
-            let mut link = watched.link();
-            link.watch(state.id())
-        });
-        let state = if is_here { PeerState::Here } else { PeerState::Gone };
+        let state = if is_here(id) {
+            PeerState::Here
+        } else if away.watch(id, state.id(), now) {
+            PeerState::Away
+        } else if is_here(id) {
+            // It came back in between.
+            PeerState::Here
+        } else {
+            PeerState::Gone
+        };
         PeerNotice { id, state, lost: 0 }
     });
     let notices: Vec<_> = states.collect();
@@ -32,15 +42,33 @@ pub(super) fn unwatch(
         if let Some(watched) = worker.shared.registry.get(id) {
             watched.link().unwatch(state.id());
         }
+        worker.shared.away.unwatch(id, state.id());
     }
 }
 
-/// Tells these peers that the peer with that id is gone.
-pub(super) fn tell_gone(watchers: &Watchers, id: PeerId, worker: &Worker) {
-    let notice = PeerNotice { id, state: PeerState::Gone, lost: 0 };
-    for watcher in watchers.iter() {
-        if let Some(peer) = worker.shared.registry.get(watcher) {
-            worker.tell(&peer, &[notice]);
+/// Tells the senders of frames that were in the outbox of a connection when it was dropped. The
+/// connection was that of the peer with that id.
+pub(super) fn tell_lost(lost: &Unsent, id: PeerId, worker: &Worker) {
+    let Shared { registry, away, clock, .. } = &*worker.shared;
+    let now = clock.now();
+    for (sender, count) in lost.counts() {
+        let Some(peer) = registry.get(sender) else { continue };
+        let state = if registry.get(id).is_some() {
+            PeerState::Here
+        } else if away.contact(id, None, now) {
+            PeerState::Away
+        } else {
+            PeerState::Gone
+        };
+        if worker.tell(&peer, &[PeerNotice { id, state, lost: count }]) {
+            worker.metrics.losses_told.add(count.into());
+            if state == PeerState::Away {
+                // It knows that, so it is told when that changes.
+                away.contact(id, Some(sender), now);
+            }
         }
+    }
+    if lost.has_more_senders() {
+        tracing::debug!(peer = %Short(id), "frames of more senders are lost than are told");
     }
 }

@@ -16,6 +16,7 @@ use super::*;
 use crate::config::ServerConfig;
 use crate::forward::peer::Peer;
 use crate::forward::shared::Shared;
+use crate::resume::ResumeKeys;
 
 const ROUNDS: usize = 10;
 const PUSHERS: u8 = 3;
@@ -50,7 +51,9 @@ fn push_all(peer: &Peer, shared: &Arc<Shared>, pusher: u8) {
             match peer.link().push(&frame, shared.clock.now(), &mut buffers) {
                 Ok(Pushed::NeedsFlush) => to_flush = true,
                 Ok(Pushed::Handled) => {}
-                Err(DropReason::UnknownRecipient) => panic!("the link has not ended"),
+                Err(DropReason::UnknownRecipient | DropReason::RecipientAway) => {
+                    panic!("the link has not ended")
+                }
                 Err(DropReason::OutboxFull | DropReason::NoMemory) => {
                     thread::yield_now();
                     continue;
@@ -114,7 +117,7 @@ fn frames_pushed_by_several_workers_are_written_once_and_in_order() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let mut config = ServerConfig::default();
     config.limits.outbox_bytes = 80 * 1024;
-    let shared = Arc::new(Shared::new(config));
+    let shared = Arc::new(Shared::new(config, ResumeKeys::random()));
     let mut stalls = 0;
     for round in 0..ROUNDS {
         let stream = runtime.block_on(async {
@@ -196,9 +199,9 @@ impl WriteHalf for Reset {
 
 #[test]
 fn a_frame_that_is_lost_with_the_connection_counts_as_dropped() {
-    let shared = Shared::new(ServerConfig::default());
+    let shared = Shared::new(ServerConfig::default(), ResumeKeys::random());
     let mut buffers = buffers(&shared);
-    let mut link = Link::new(Reset, None, Framing::Raw);
+    let mut link = Link::<_, ()>::new(Reset, None, Framing::Raw);
     let frame = frame(0, 40);
     let mut dropped = None;
     // The frame with which the outbox reaches `WRITE_AT` is written at once.

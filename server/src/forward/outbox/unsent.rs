@@ -33,7 +33,6 @@ pub(crate) struct Unsent {
     has_more_senders: bool,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "senders are not told of their lost frames"))]
 impl Unsent {
     /// Most senders whose frames are counted. They bound the memory, and how many peers are told.
     pub(crate) const MAX_SENDERS: usize = 256;
@@ -48,11 +47,41 @@ impl Unsent {
         self.has_more_senders
     }
 
-    fn add(&mut self, sender: PeerId) {
-        if let Some(count) = self.counts.get_mut(&sender) {
-            *count += 1;
+    /// Returns whether there are no such frames.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    /// Adds a frame, unless it is from the server itself.
+    pub(crate) fn add_frame(&mut self, frame: &[u8]) {
+        if let Some(sender) = sender(frame).filter(|sender| !sender.is_nil()) {
+            self.add(sender, 1);
+        }
+    }
+
+    /// Removes a frame that was added.
+    pub(crate) fn remove_frame(&mut self, frame: &[u8]) {
+        if let Some(sender) = sender(frame)
+            && let Some(count) = self.counts.get_mut(&sender)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&sender);
+            }
+        }
+    }
+
+    /// Adds all frames of `other`.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.has_more_senders |= other.has_more_senders;
+        other.counts.into_iter().for_each(|(sender, count)| self.add(sender, count));
+    }
+
+    fn add(&mut self, sender: PeerId, count: u32) {
+        if let Some(counted) = self.counts.get_mut(&sender) {
+            *counted = counted.saturating_add(count);
         } else if self.counts.len() < Self::MAX_SENDERS {
-            self.counts.insert(sender, 1);
+            self.counts.insert(sender, count);
         } else {
             self.has_more_senders = true;
         }
@@ -61,11 +90,9 @@ impl Unsent {
 
 impl Outbox {
     /// Counts the frames that have not left, except for those from the server itself.
-    #[cfg_attr(not(test), expect(dead_code, reason = "senders are not told of their lost frames"))]
     pub(crate) fn unsent(&self) -> Unsent {
         let mut unsent = Unsent::default();
-        let senders = self.unsent_frames().filter_map(sender);
-        senders.filter(|sender| !sender.is_nil()).for_each(|sender| unsent.add(sender));
+        self.unsent_frames().for_each(|frame| unsent.add_frame(frame));
         unsent
     }
 
@@ -76,6 +103,16 @@ impl Outbox {
             .skip(usize::from(self.has_greeting))
             .skip_while(|frame| frame.end <= self.head as usize)
             .map_while(|frame| self.bytes.get(frame))
+    }
+
+    /// Returns whether a frame is from the server itself.
+    pub(crate) fn is_own(frame: &[u8]) -> bool {
+        sender(frame).is_none_or(|sender| sender.is_nil())
+    }
+
+    /// Returns whether a frame or message has left in part.
+    pub(crate) fn is_mid_frame(&self) -> bool {
+        self.first_unsent() < self.head as usize
     }
 
     /// Returns the index of the frame, or of the WebSocket message or control frame, that is the

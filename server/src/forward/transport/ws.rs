@@ -120,6 +120,8 @@ pub(crate) struct Close {
 impl Close {
     /// The server is shutting down.
     pub(crate) const GOING_AWAY: Self = Self::new(1001, "the server is shutting down");
+    /// Another connection of the client has taken over its id.
+    pub(crate) const SUPERSEDED: Self = Self::new(4010, "another connection has taken over the id");
     /// The peer sent text.
     pub(crate) const TEXT: Self = Self::new(1003, "waddell accepts binary messages only");
     /// The peer is disconnected because of its behaviour, which the reason names.

@@ -5,7 +5,9 @@ use crate::entry::tls::Certificate;
 use crate::forward::fate::DropReason;
 use crate::forward::shared::Shared;
 use crate::histogram::HistogramSnapshot;
-use crate::labels::{AddressClaim, FailureReason, HelloResult, TransportKind, UpgradeRefusal};
+use crate::labels::{
+    AddressClaim, FailureReason, HelloResult, ResumeResult, TransportKind, UpgradeRefusal,
+};
 use crate::metrics::MetricsSnapshot;
 
 /// Returns the page.
@@ -31,6 +33,7 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         peers_misbehaved,
         peers_timed_out,
         peers_extended: _,
+        ids_renewed,
         frames_in,
         bytes_in,
         frames_forwarded,
@@ -39,11 +42,13 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         controls,
         controls_ignored,
         drops_told,
+        losses_told,
         notices_sent,
         notices_dropped,
         frames_rejected_short,
         frames_rejected_reserved,
         frames_dropped_unknown,
+        frames_dropped_away,
         frames_dropped_full,
         frames_dropped_memory,
         peers_paused,
@@ -158,6 +163,19 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         "result",
         &HelloResult::ALL.map(|result| (result.as_str(), shared.metrics.hellos(result))),
     );
+    page.labelled(
+        "resumes_total",
+        "counter",
+        "Resume tokens of clients that connected again, by result.",
+        "result",
+        &ResumeResult::ALL.map(|result| (result.as_str(), shared.metrics.resumes(result))),
+    );
+    page.gauge(
+        "peers_away",
+        "Peers that have lost their connection and may come back under the same id.",
+        shared.away.len() as u64,
+    );
+    page.counter("ids_renewed", "Peers that were given a new id on request.", ids_renewed);
     page.counter("frames_in", "Whole frames received.", frames_in);
     page.counter("bytes_in", "Bytes of whole frames received, prefixes included.", bytes_in);
     page.counter("frames_forwarded", "Frames put into their recipient's outbox.", frames_forwarded);
@@ -177,6 +195,12 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         "drops_told",
         "Dropped frames whose sender was told, which the extension does.",
         drops_told,
+    );
+    page.counter(
+        "losses_told",
+        "Frames lost with their recipient's connection whose sender was told, which the extension \
+         does.",
+        losses_told,
     );
     page.counter(
         "notices_sent",
@@ -202,6 +226,7 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         "reason",
         &[
             (DropReason::UnknownRecipient.as_str(), frames_dropped_unknown),
+            (DropReason::RecipientAway.as_str(), frames_dropped_away),
             (DropReason::OutboxFull.as_str(), frames_dropped_full),
             (DropReason::NoMemory.as_str(), frames_dropped_memory),
         ],

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{self, PathBuf};
 
-use clap::{ArgMatches, CommandFactory};
+use clap::{ArgMatches, CommandFactory, ValueHint};
 use toml::Value;
 use waddell_server::Www;
 
@@ -22,7 +22,7 @@ pub(super) fn to_toml(options: &Options, matches: &ArgMatches) -> Result<String,
     for argument in command.get_arguments() {
         let Some(name) = argument.get_long() else { continue };
         let value = match name {
-            "help" | "version" | "config" | "check" | "print-config" => continue,
+            "help" | "version" | "config" | "check" | "print-config" | "new-key" => continue,
             // Their values are part of `listen`, `cert` and `key`.
             "addr" | "certfile" | "pkfile" => continue,
             "listen" => {
@@ -42,6 +42,9 @@ pub(super) fn to_toml(options: &Options, matches: &ArgMatches) -> Result<String,
             "key" => path(name, options.listening.key())?,
             "self-signed" => {
                 options.self_signed().map(|host| written(name, host.as_ref())).transpose()?
+            }
+            _ if argument.get_value_hint() == ValueHint::AnyPath => {
+                path(name, matches.get_one(argument.get_id().as_str()))?
             }
             _ => match matches.get_raw(argument.get_id().as_str()) {
                 None => None,

@@ -58,7 +58,7 @@ pub(super) fn with_file(mut command: Command, file: &Path) -> Result<Command, Op
 }
 
 /// Options that a file cannot set: it is read because of them, or no server is started.
-const COMMAND_LINE: [&str; 5] = ["check", "config", "help", "print-config", "version"];
+const COMMAND_LINE: [&str; 6] = ["check", "config", "help", "new-key", "print-config", "version"];
 
 fn values(value: &toml::Value) -> Option<Vec<String>> {
     let one = |value: &toml::Value| match value {

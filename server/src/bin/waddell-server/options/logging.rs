@@ -5,6 +5,8 @@ use clap::{ArgAction, Args, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 use waddell_server::ServerConfig;
 
+use super::values::on_off;
+
 /// Level and format of the log.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logs")]
@@ -24,7 +26,7 @@ pub(crate) struct Logging {
     #[arg(
         long = "log-addresses",
         value_name = "on|off",
-        default_value = if ServerConfig::default().log_addresses { "on" } else { "off" },
+        default_value = on_off(ServerConfig::default().log_addresses),
         hide_possible_values = true,
         action = ArgAction::Set,
         env = "WADDELL_LOG_ADDRESSES",

@@ -6,6 +6,8 @@ mod precedence;
 use std::fs;
 use std::time::Duration;
 
+use waddell_server::AllowLegacy;
+
 use super::*;
 
 fn options(arguments: &[&str]) -> Result<Box<Options>, String> {
@@ -49,11 +51,16 @@ fn paths_in_a_file_are_relative_to_its_folder() {
     let identity = waddell_server::self_signed("localhost", folder.path()).unwrap();
     fs::create_dir(folder.path().join("pages")).unwrap();
     let toml = folder.path().join("waddell.toml");
-    let text = "cert = 'localhost.cert.pem'\nkey = './localhost.key.pem'\nwww = 'pages'\n";
+    let text = "cert = 'localhost.cert.pem'\nkey = './localhost.key.pem'\nwww = 'pages'\n\
+                resume-key = 'resume.key'\n";
     fs::write(&toml, text).unwrap();
+    let resume_key = folder.path().join("resume.key");
+    let key = file(&ResumeKeys::generate_line());
+    key.persist(&resume_key).unwrap();
     let arguments = ["--config", toml.to_str().unwrap()];
     let with_file = config(&arguments).unwrap();
     assert_eq!(with_file.identity, Some(identity));
+    assert_eq!(with_file.extension.resume_key, Some(resume_key));
     assert_eq!(with_file.http.www, waddell_server::Www::Folder(folder.path().join("pages")));
 
     // What is printed means the same in another folder.
@@ -172,6 +179,30 @@ fn an_error_is_one_line_that_names_the_option() {
             &["--trusted-proxies", "proxy.example"],
         ),
         (&["--proxy-protocol"], &["--proxy-protocol", "--trusted-proxies"]),
+        (&["--resume-key", &absent], &["--resume-key", "absent.pem"]),
+        (&["--resume-key", &text(&unknown)], &["--resume-key", "line 1", "--new-key"]),
+        (&["--resume-window", "1s"], &["--resume-window", "10s to 24h"]),
+        (&["--away-time", "2h"], &["--away-time", "0s to 1h"]),
+        (&["--auth-tokens", &absent], &["--auth-tokens", "absent.pem"]),
+        (&["--auth-tokens", &text(&nested)], &["--auth-tokens", "line 1"]),
+        (&["--auth-secret", &text(&unknown)], &["--auth-secret", "32 bytes"]),
+        (&["--auth-keys", &text(&unknown)], &["--auth-keys", "no public key"]),
+        (&["--auth-audience", "a"], &["--auth-audience", "needs auth-secret"]),
+        (&["--auth-url", "not a url"], &["--auth-url", "not a url"]),
+        (&["--auth-url", "ftp://example.org"], &["--auth-url", "https://"]),
+        (&["--auth-failure", "maybe"], &["--auth-failure", "closed"]),
+        (&["--allow-legacy", "on"], &["--allow-legacy", "needs auth-tokens"]),
+        (&["--allow-legacy", "on,10.0.0.0/8"], &["--allow-legacy", "networks"]),
+        (&["--max-connections-per-subject", "1"], &["--max-connections-per-subject", "needs"]),
+        (&["--log-subjects", "on"], &["--log-subjects", "needs"]),
+        (
+            &["--extension", "off", "--auth-url", "http://127.0.0.1:1/"],
+            &["--extension off", "credentials"],
+        ),
+        (&["--ice-stun", "stun://a"], &["--ice-stun", "slashes"]),
+        (&["--ice-turn", "turn:a"], &["--ice-turn", "ice-turn-secret"]),
+        (&["--ice-turn-secret", &absent], &["--ice-turn-secret", "ice-turn"]),
+        (&["--ice-turn-ttl", "1m"], &["--ice-turn-ttl", "5m to 24h"]),
         (&["--addr", "nowhere"], &["--addr", "port is missing"]),
         (&["--log", "loud"], &["--log"]),
         (&["--log-format", "xml"], &["--log-format", "json"]),
@@ -193,11 +224,37 @@ fn an_error_is_one_line_that_names_the_option() {
 
 #[test]
 fn options_of_the_command_line_are_not_allowed_in_a_file() {
-    for key in ["check", "print-config", "config", "help", "version"] {
+    for key in ["check", "print-config", "config", "help", "new-key", "version"] {
         let file = file(&format!("{key} = true\n"));
         let error = options(&["--config", file.path().to_str().unwrap()]).unwrap_err();
         assert!(error.contains(&format!("{key}: not allowed in a file; use --{key}")), "{error}");
     }
+}
+
+#[test]
+fn a_new_key_is_printed_whatever_the_other_options_say() {
+    let keys: Vec<_> = (0..2)
+        .map(|_| options(&["--new-key", "--config", "/no/such/file"]).expect_err("it is printed"))
+        .collect();
+    let key = file(&keys.concat());
+    let path = key.path().to_owned();
+    let config = config(&["--resume-key", path.to_str().unwrap()]).unwrap();
+    assert_eq!(config.extension.resume_key, Some(path));
+}
+
+#[test]
+fn legacy_clients_are_named_by_a_word_or_by_networks() {
+    let tokens = file("label 0123456789abcdef\n");
+    let tokens = tokens.path().to_str().unwrap();
+    let allowed = |value: &str| {
+        let file = file(&format!("auth-tokens = {tokens:?}\nallow-legacy = {value}\n"));
+        config(&["--config", file.path().to_str().unwrap()]).unwrap().access.allow_legacy
+    };
+    assert_eq!(allowed("'off'"), AllowLegacy::Off);
+    assert_eq!(allowed("false"), AllowLegacy::Off);
+    assert_eq!(allowed("'on'"), AllowLegacy::On);
+    let networks = ["10.0.0.0/8", "192.0.2.1/32"].map(|network| network.parse().unwrap()).into();
+    assert_eq!(allowed("['10.0.0.0/8', '192.0.2.1']"), AllowLegacy::Networks(networks));
 }
 
 #[test]

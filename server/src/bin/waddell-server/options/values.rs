@@ -73,6 +73,11 @@ pub(super) fn time_text(time: Duration) -> String {
     }
 }
 
+/// Returns a switch as an operator would write it.
+pub(super) const fn on_off(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
 /// Returns a size as an operator would write it: `1MiB`, `100`.
 pub(super) fn size_text(bytes: usize) -> String {
     match (bytes.is_multiple_of(1 << 20), bytes.is_multiple_of(1 << 10)) {

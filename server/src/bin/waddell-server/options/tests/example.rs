@@ -6,13 +6,16 @@ use std::path::Path;
 use waddell_server::{Identity, self_signed};
 
 use super::*;
-use crate::options::values::{bytes, delay};
+
+mod changes;
+
+use changes::{Secrets, changes};
 
 const EXAMPLE: &str = include_str!("../../../../../waddell.example.toml");
 
 /// Options that the example leaves out: those of the command line, and the original's names.
-const NOT_IN_THE_EXAMPLE: [&str; 8] =
-    ["help", "version", "config", "check", "print-config", "addr", "certfile", "pkfile"];
+const NOT_IN_THE_EXAMPLE: [&str; 9] =
+    ["help", "version", "config", "check", "print-config", "new-key", "addr", "certfile", "pkfile"];
 
 /// Returns the keys of the example, each with its value and the comment above it.
 fn entries() -> BTreeMap<String, (toml::Value, String)> {
@@ -118,11 +121,15 @@ fn the_example_can_be_used_as_it_is_and_with_every_key_uncommented() {
     let untouched = file(EXAMPLE);
     assert_eq!(outcome(&["--config", untouched.path().to_str().unwrap()]), outcome(&[]));
     let (_folder, [cert, key, ..]) = certificate();
+    let secrets = Secrets::new();
     let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
         Some(setting) if setting.starts_with("self-signed") => line.to_owned(),
         Some(setting) if setting.starts_with("cert =") => format!("cert = {cert:?}"),
         Some(setting) if setting.starts_with("key =") => format!("key = {key:?}"),
-        Some(setting) if !setting.starts_with(' ') => setting.to_owned(),
+        Some(setting) if !setting.starts_with(' ') => {
+            let long = setting.split(' ').next().unwrap_or_default();
+            secrets.path(long).map_or(setting.to_owned(), |path| format!("{long} = {path:?}"))
+        }
         Some(_) | None => line.to_owned(),
     });
     let all = file(&lines.collect::<Vec<_>>().join("\n"));
@@ -133,54 +140,10 @@ fn the_example_can_be_used_as_it_is_and_with_every_key_uncommented() {
     );
 }
 
-/// Returns two files for each option: one without it, and one with a value that is not its default.
-fn changes([cert, key, other_cert, other_key]: &[PathBuf; 4]) -> Vec<Change> {
-    let entries = entries();
-    let with_certificate = format!("cert = {cert:?}\nkey = {key:?}\n");
-    let change = |argument: clap::Arg| {
-        let long = argument.get_long().unwrap().to_owned();
-        let (example, comment) = &entries[&long];
-        let basis = match &*long {
-            // It creates files in the home folder. A test below checks it without creating them.
-            "self-signed" => return None,
-            "cert" | "key" => &with_certificate,
-            "rate-burst" => "rate-frames = 1\n",
-            "proxy-protocol" => "trusted-proxies = \"10.0.0.0/8\"\n",
-            _ => "",
-        };
-        let value = match default(&argument) {
-            Some(default) => another(&long, &default),
-            None if long == "cert" => format!("{other_cert:?}"),
-            None if long == "key" => format!("{other_key:?}"),
-            None => example.to_string(),
-        };
-        let text = match basis.lines().find(|line| line.starts_with(&format!("{long} ="))) {
-            Some(line) => basis.replace(line, &format!("{long} = {value}")),
-            None => format!("{basis}{long} = {value}\n"),
-        };
-        let needs_restart = comment.contains("[restart]");
-        Some(Change { long, without: file(basis), with: file(&text), needs_restart })
-    };
-    arguments().into_iter().filter_map(change).collect()
-}
-
-struct Change {
-    long: String,
-    without: tempfile::NamedTempFile,
-    with: tempfile::NamedTempFile,
-    needs_restart: bool,
-}
-
-impl Change {
-    fn arguments(&self) -> [[&str; 2]; 2] {
-        [&self.without, &self.with].map(|file| ["--config", file.path().to_str().unwrap()])
-    }
-}
-
 #[test]
 fn no_option_is_without_effect() {
     let (_folder, files) = certificate();
-    for change in changes(&files) {
+    for change in changes(&files, &Secrets::new()) {
         let [without, with] = change.arguments();
         assert_ne!(outcome(&with), outcome(&without), "{} has an effect", change.long);
         assert_ne!(printed(&with), printed(&without), "{} is printed", change.long);
@@ -191,7 +154,7 @@ fn no_option_is_without_effect() {
 #[test]
 fn the_example_says_which_options_need_a_restart() {
     let (_folder, files) = certificate();
-    for change in changes(&files) {
+    for change in changes(&files, &Secrets::new()) {
         // The log is the program's, and unknown to the library.
         if change.long.starts_with("log") {
             assert_eq!(change.needs_restart, change.long == "log-format", "{}", change.long);
@@ -224,27 +187,6 @@ fn the_help_names_the_options_that_need_a_restart() {
     assert_eq!(in_help, expected);
 }
 
-/// Returns a value that is not the default, as TOML.
-fn another(long: &str, default: &str) -> String {
-    if let Ok(number) = default.parse::<i64>() {
-        return if number > 100 { number - 1 } else { number + 1 }.to_string();
-    }
-    if let Ok(time) = delay(default) {
-        return format!("\"{}ms\"", time.as_millis() + 1);
-    }
-    if let Ok(bytes) = bytes(default) {
-        return (bytes + 1).to_string();
-    }
-    match (long, default) {
-        (_, "on") => "false".to_owned(),
-        (_, "false") => "true".to_owned(),
-        ("listen", _) => "\"tcp://127.0.0.1:1\"".to_owned(),
-        ("log", _) => "\"debug\"".to_owned(),
-        ("log-format", _) => "\"json\"".to_owned(),
-        (long, default) => panic!("add a value other than {default:?} for {long}"),
-    }
-}
-
 #[test]
 fn the_printed_configuration_has_the_same_meaning_when_it_is_read() {
     let (_folder, [cert, key, ..]) = certificate();
@@ -256,6 +198,8 @@ fn the_printed_configuration_has_the_same_meaning_when_it_is_read() {
         &["--origin", "https://a.example,https://b.example", "--www", "off"],
         &["--trusted-proxies", "10.0.0.0/8,::ffff:1.2.3.4,2001:db8::/32", "--proxy-protocol"],
         &["--rate-frames", "3", "--rate-burst", "1m", "--idle-timeout", "1h 30m"],
+        &["--ice-stun", "stun:a,stuns:b:1", "--away-time", "0", "--restart-elsewhere", "on"],
+        &["--auth-url", "http://[::1]:1/a?b", "--allow-legacy", "10.0.0.0/8,192.0.2.1"],
         &["--outbox", "128KiB", "--admin", "[::1]:1", "--log", "off", "--log-format", "json"],
     ] {
         let first = printed(arguments);

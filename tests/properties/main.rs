@@ -3,6 +3,8 @@
 //! The fuzz targets share the checks. The inputs generated here are closer to real traffic than
 //! those of a fuzzer. Cases that once failed are kept beside this file and run first.
 
+mod control;
+
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -10,8 +12,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::FileFailurePersistence;
 use waddell_core::{
-    Capabilities, ClientConfig, CloseCode, Closing, DropReason, Dropped, Handled, MAX_BODY_LEN,
-    MessageOut, Notice, PeerId, TopicId, Welcome,
+    Capabilities, ClientConfig, CloseCode, Closing, Credentials, DropReason, Dropped, Handled,
+    MAX_BODY_LEN, MessageOut, Notice, PeerId, TopicId, Welcome,
 };
 use waddell_tests::checks::{self, Call};
 use waddell_tests::vectors::Vectors;
@@ -122,8 +124,8 @@ proptest! {
 
 #[test]
 fn golden_stream_gives_the_same_frames_for_any_split() {
-    let vectors = Vectors::read().vectors;
-    let stream: Vec<u8> = vectors.iter().flat_map(|vector| vector.wire.clone()).collect();
+    let vectors = Vectors::read();
+    let stream: Vec<u8> = vectors.wires().flat_map(|(_, wire)| wire).copied().collect();
     for cut in [1, 2, 3, 17, 18, 19, 20, 21, 1_000, 1_460, 4_096, 65_535] {
         checks::frame_decoder(&stream, &[cut], u16::MAX);
         checks::server_connection(peer(1), &stream, &[cut]);
@@ -255,6 +257,7 @@ fn config() -> impl Strategy<Value = ClientConfig> {
             silence_timeout,
             extension,
             resume: extension,
+            credentials: Credentials::None,
             addresses: 2,
             jitter_seed,
         },

@@ -1,4 +1,9 @@
 //! Golden bytes: this project writes and reads the same bytes as the original waddell.
+//!
+//! `control` is about the control frames of the extension, which the original does not have.
+
+mod control;
+mod meaning;
 
 use std::collections::HashSet;
 
@@ -14,8 +19,8 @@ const NOW: Instant = Instant::since_epoch(std::time::Duration::ZERO);
 #[test]
 fn names_are_unique_and_every_outcome_occurs() {
     let file = Vectors::read();
-    let names: HashSet<_> = file.vectors.iter().map(|vector| &vector.name).collect();
-    assert_eq!(names.len(), file.vectors.len());
+    let names: HashSet<_> = file.wires().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), file.wires().count());
     for outcome in [
         Outcome::Forward,
         Outcome::KeepAlive,

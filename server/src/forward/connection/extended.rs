@@ -1,0 +1,73 @@
+//! The part of a connection's state that only clients with the extension have.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use waddell_core::{Instant, Pacer, RateLimit};
+
+use crate::forward::peer::Peer;
+
+/// The part of a connection's state that only clients with the extension have.
+#[derive(Debug)]
+pub(super) struct Extended {
+    /// Set while frames are not handled yet.
+    pub(super) hold: Option<Hold>,
+    /// When the next resume token is to be sent.
+    pub(super) token_due: Option<Instant>,
+    /// The generation of its resume tokens.
+    pub(super) generation: u32,
+    /// How often the client may have a new id.
+    renewals: Pacer,
+}
+
+/// The frames that came after a request that changes how they are handled, and is not answered yet.
+/// They are the rest of one read at most, because the connection does not read meanwhile.
+#[derive(Debug)]
+pub(super) struct Hold {
+    /// The body of the request, until it is answered.
+    pub(super) request: Option<Box<[u8]>>,
+    /// Whole frames, prefixes included.
+    pub(super) frames: Vec<u8>,
+    /// The takeover that has to come first.
+    pub(super) takeover: Option<Takeover>,
+}
+
+/// A takeover of the id of an earlier connection.
+#[derive(Debug)]
+pub(super) struct Takeover {
+    pub(super) from: Arc<Peer>,
+    /// When this connection waits no longer.
+    pub(super) deadline: Instant,
+}
+
+impl Extended {
+    /// Makes the state of a client that says HELLO.
+    pub(super) fn new(now: Instant) -> Self {
+        let renewals = Pacer::new(RENEWALS, now);
+        Self { hold: None, token_due: None, generation: 0, renewals }
+    }
+
+    /// Returns whether the client may have a new id, and counts it.
+    pub(super) fn may_renew(&mut self, now: Instant) -> bool {
+        let may = self.renewals.ready_at() <= now;
+        if may {
+            self.renewals.charge(1, 0, now);
+        }
+        may
+    }
+}
+
+impl Hold {
+    /// Begins to keep frames after a request with that body.
+    pub(super) fn new(request: &[u8]) -> Self {
+        Self { request: Some(request.into()), frames: Vec::new(), takeover: None }
+    }
+}
+
+/// One new id a second, and five at once.
+const RENEWALS: RateLimit = RateLimit {
+    frames_per_second: Some(NonZeroU32::MIN),
+    bytes_per_second: None,
+    burst: Duration::from_secs(4),
+};

@@ -1,0 +1,107 @@
+//! New ids and new resume tokens for a client that stays connected.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use waddell_core::{Capabilities, Notice, PeerId, PeerState};
+
+use super::Connection;
+use super::end::End;
+use crate::clock::unix_seconds;
+use crate::forward::away::Tidings;
+use crate::forward::extension;
+use crate::forward::lease::Lease;
+use crate::forward::read_counts::ReadCounts;
+use crate::ids::{self, Short};
+use crate::resume::token::TOKEN_LEN;
+
+impl Connection {
+    /// Answers RENEW: gives the client a new id, unless it has had too many. Then handles the
+    /// frames after it, which bear the new id.
+    pub(super) fn answer_renew(&mut self, counts: &mut ReadCounts) -> Result<(), End> {
+        counts.control();
+        let may = self.inbound.extended.as_mut().is_some_and(|it| it.may_renew(counts.read_at));
+        // An id that another connection takes over is not given up.
+        if may && !self.io.peer().link().has_successor() {
+            self.renew();
+        } else {
+            let renewed = Notice::Renewed { id: self.io.id(), resume_token: None };
+            self.send_own(&renewed);
+        }
+        self.release(counts)
+    }
+
+    fn renew(&mut self) {
+        let worker = Rc::clone(&self.io.worker);
+        let peer = Arc::clone(self.io.peer());
+        let (old, new) = (self.io.id(), ids::mint());
+        let resumes = self.granted().contains(Capabilities::RESUME);
+        let token = self.token_for(new, 0);
+        let renewed = Notice::Renewed { id: new, resume_token: resumes.then_some(&token) };
+        let mut frame = Vec::new();
+        renewed.encode(&mut frame);
+        let mut link = peer.link();
+        // While the link is locked, no sender gets to it by its new id before RENEWED.
+        if self.io.registration.claim(new).is_err() {
+            return;
+        }
+        worker.with_buffers(|buffers| link.push_first(&frame, buffers));
+        let watchers = link.take_watchers();
+        if resumes {
+            link.set_lease(Some(Lease::new(0)));
+        }
+        drop(link);
+        worker.flush_soon(&peer);
+        self.inbound.state.rename(new);
+        if resumes {
+            self.set_tokens(0);
+        }
+        worker.shared.metrics.ids_renewed.increment();
+        tracing::debug!(peer = %Short(old), id = %Short(new), "renewed");
+        let watched = self.inbound.state.watched().to_vec();
+        for id in &watched {
+            if let Some(peer) = worker.shared.registry.get(*id) {
+                peer.link().watch(new);
+            } else {
+                worker.shared.away.watch(*id, new, self.io.now());
+            }
+        }
+        let to = watchers.iter().collect();
+        worker.spread(&[Tidings { id: old, state: PeerState::Gone, to, watched }]);
+    }
+
+    /// Sends the resume token that is due.
+    pub(super) fn send_token(&mut self) {
+        let generation = self.inbound.extended.as_ref().map_or(0, |extended| extended.generation);
+        let token = self.token_for(self.inbound.state.id(), generation);
+        // Without room, the client does not read, and the next one comes later.
+        self.send_own(&Notice::Token(&token));
+        self.set_tokens(generation);
+    }
+
+    /// Records the generation of the client's resume tokens, one of which was just sent.
+    pub(super) fn set_tokens(&mut self, generation: u32) {
+        let window = self.io.worker.config().extension.resume_window;
+        let interval = extension::token_interval(self.inbound.state.id(), window);
+        let due = self.io.now().checked_add(interval);
+        self.inbound.set_tokens(generation, due.filter(|_| !window.is_zero()));
+    }
+
+    fn token_for(&self, id: PeerId, generation: u32) -> [u8; TOKEN_LEN] {
+        let window = self.io.worker.config().extension.resume_window;
+        let keys = self.io.worker.shared.resume_keys();
+        extension::issue(&keys, id, generation, window, unix_seconds())
+    }
+
+    fn send_own(&self, notice: &Notice<'_>) {
+        let worker = &self.io.worker;
+        worker.with_notice(|frame| {
+            notice.encode(frame);
+            worker.send_own(self.io.peer(), frame)
+        });
+    }
+
+    fn granted(&self) -> Capabilities {
+        self.inbound.state.granted().unwrap_or(Capabilities::NONE)
+    }
+}

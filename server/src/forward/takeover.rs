@@ -1,0 +1,44 @@
+//! Moves an id from one connection of a client to the next.
+//!
+//! ```text
+//!   connection with the id                         the client's new connection
+//!                                 <- asks -------  reads no further, HELLO is answered
+//!   reads what had arrived
+//!   hands over (both links locked):
+//!     frames in the outbox, session, watchers -->
+//!   says CLOSING, ends                             is listed under the id, reads on
+//! ```
+//!
+//! If the first does not answer in time, because its worker is busy, the second takes what the
+//! locked link of the first has. Only the session is lost then.
+//!
+//! Of two links, the one of the newer connection is locked first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use waddell_core::Session;
+
+use crate::forward::peer::Peer;
+use crate::forward::worker::Worker;
+
+/// Longest time that a new connection waits for the one before.
+pub(crate) const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Hands over everything of a connection to the one that waits for it. Returns whether that was
+/// done: it is not if the other one has ended, or has taken everything already.
+pub(crate) fn hand_over(
+    from: &Peer,
+    to: &Arc<Peer>,
+    session: impl FnOnce() -> Option<Session>,
+    worker: &Worker,
+) -> bool {
+    let pushed = worker.with_buffers(|buffers| {
+        let mut newer = to.link();
+        from.link().hand_over(&mut newer, session, buffers)
+    });
+    if let Some(pushed) = pushed {
+        worker.flush_if_needed(pushed, to);
+    }
+    pushed.is_some()
+}
