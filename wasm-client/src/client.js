@@ -6,7 +6,7 @@
 import { Checks } from "./checks.js";
 import { connectFailed, disconnectError, illegalConstructor } from "./errors.js";
 import init from "./init.js";
-import { parseOptions } from "./options.js";
+import { parseOptions, toUtf8 } from "./options.js";
 import { Questions } from "./questions.js";
 import { abortedBy, unlessAborted } from "./signal.js";
 import { Socket } from "./socket.js";
@@ -19,6 +19,7 @@ import { Driver, WaddellError } from "./wasm.js";
 export class Client extends EventTarget {
   #settings;
   #driver;
+  #dialing; // what distinguishes the present dial from others
   #socket; // the latest
   #closing; // how the server has closed it: its close event, or what came before that
   #timer;
@@ -57,9 +58,11 @@ export class Client extends EventTarget {
       settings.maxBufferedAmount,
       settings.extension,
       settings.resume,
+      ["undefined", "string", "function"].indexOf(typeof settings.token),
       settings.urls.length,
     );
     this.#checks = new Checks(this.#driver);
+    if (typeof settings.token === "string") this.#driver.setCredentials(toUtf8(settings.token));
     this.#driver.drain();
   }
 
@@ -131,8 +134,7 @@ export class Client extends EventTarget {
     return {
       dial: (address) => this.#dial(address),
       transmit: (bytes) => this.#socket.send(bytes),
-      // There is no socket if the constructor threw. 1000 says that the client will not come back.
-      hangUp: () => this.#socket?.hangUp(this.#driver.closed ? 1000 : 3000),
+      hangUp: () => this.#hangUp(),
       get bufferedAmount() {
         return client.#socket.bufferedAmount;
       },
@@ -145,6 +147,7 @@ export class Client extends EventTarget {
       undelivered: (...dropped) => this.#undelivered(...dropped),
       peer: (...state) => this.#peer(...state),
       notExtended: () => this.#setUntold(),
+      credentialsDue: () => this.#authenticate(),
       restarting: (inMs, waitMs) => this.#emit("restart", { inMs, waitMs }),
       // 1001 is the WebSocket close code of a server that stops, with or without the extension.
       closing: (code, reason) => (this.#closing = { code: code === 4000 ? 1001 : code, reason }),
@@ -153,25 +156,57 @@ export class Client extends EventTarget {
     };
   }
 
-  #dial(address) {
+  async #dial(address) {
     this.#enter("connecting");
-    const { WebSocket, urls, protocols } = this.#settings;
-    const url = urls[address];
+    const dial = (this.#dialing = Symbol());
+    const { token } = this.#settings;
+    if (typeof token === "function") {
+      try {
+        this.#driver.setCredentials(toUtf8(await token()));
+      } catch (error) {
+        if (this.#dialing === dial) this.#lost(error);
+      }
+      if (this.#dialing !== dial) return;
+    }
+    this.#open(this.#settings.urls[address]);
+  }
+
+  #open(url) {
+    const { WebSocket, protocols } = this.#settings;
     // A server that is to read HELLO in the upgrade could not choose the application's protocol.
     const hello = protocols.length === 0 ? this.#driver.upgradeHello() : undefined;
     try {
       const webSocket = new WebSocket(url, hello ? upgradeProtocols(hello) : protocols);
-      this.#socket = new Socket(webSocket, this.#driver, (closeEvent) => {
-        this.#closing = closeEvent;
-        this.#driver.lost(closeEvent?.code ?? 0);
-      });
+      this.#socket = new Socket(webSocket, this.#driver, (closeEvent) => this.#lost(closeEvent));
     } catch (cause) {
+      // It would refuse the address again.
       this.#closeError = new WaddellError(
         "websocket-refused",
         `the WebSocket constructor refused ${url}: ${cause?.message}`,
         { cause },
       );
-      throw cause; // the driver closes the client
+      this.#driver.close();
+    }
+  }
+
+  #hangUp() {
+    this.#dialing = undefined;
+    // 1000 says that the client will not come back.
+    this.#socket?.hangUp(this.#driver.closed ? 1000 : 3000);
+  }
+
+  /** `closing` is the socket's close event, or the error of a token that did not come. */
+  #lost(closing) {
+    this.#dialing = undefined;
+    this.#closing = closing;
+    this.#driver.lost(closing?.code >= 4000 ? closing.code : 0);
+  }
+
+  async #authenticate() {
+    try {
+      this.#driver.authenticate(toUtf8(await this.#settings.token()));
+    } catch {
+      // When the present one has expired, the server ends the connection, and the next dial asks.
     }
   }
 
@@ -229,13 +264,12 @@ export class Client extends EventTarget {
     this.#emit("error", { code: error.code, error, retryInMs });
   }
 
-  /** `code` and `message` are about the last attempt, if no attempt is left. */
-  #closed(code, message) {
+  #closed(code, message, isExhausted) {
     this.#id = this.#extension = null;
     this.#setTimer(Infinity);
     this.#removeListeners();
     const loss = code ? this.#lossOf(code, message) : null;
-    const error = this.#closeError ?? (code && code !== "refused" ? connectFailed(loss) : loss);
+    const error = this.#closeError ?? (isExhausted ? connectFailed(loss) : loss);
     this.#connecting.reject(error ?? closed());
     for (const questions of [this.#watches, this.#rotations]) questions.failAll(closed());
     this.#enter("closed");
@@ -249,7 +283,7 @@ export class Client extends EventTarget {
   #lossOf(code, message) {
     const closing = this.#closing;
     this.#closing = undefined;
-    return disconnectError(code, message, closing);
+    return closing instanceof Error ? closing : disconnectError(code, message, closing);
   }
 
   #enter(state) {

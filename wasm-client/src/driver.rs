@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) max_buffered_amount: f64,
     pub(crate) extension: bool,
     pub(crate) resume: bool,
+    pub(crate) credentials: Credentials,
     pub(crate) addresses: usize,
 }
 
@@ -61,7 +62,7 @@ impl Driver {
             silence_timeout: limit(config.silence_timeout_ms),
             extension: config.extension,
             resume: config.resume,
-            credentials: Credentials::None,
+            credentials: config.credentials,
             addresses: config.addresses,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
         };
@@ -159,6 +160,18 @@ impl Driver {
         Ok(())
     }
 
+    /// Sets the credentials for the next dials.
+    pub(crate) fn set_credentials(&self, credentials: &[u8]) {
+        let set = self.client.borrow_mut().set_credentials(credentials);
+        debug_assert!(set.is_ok(), "options.js checks the length");
+    }
+
+    /// Sets the credentials, and gives them to the server of the present connection.
+    pub(crate) fn authenticate(&self, credentials: &[u8]) {
+        let set = self.step(|client, _| client.authenticate(credentials));
+        debug_assert!(set.is_ok(), "options.js checks the length");
+    }
+
     /// Returns the body of the HELLO for the upgrade to WebSocket.
     pub(crate) fn upgrade_hello(&self) -> Option<Vec<u8>> {
         self.client.borrow_mut().upgrade_hello()
@@ -229,10 +242,7 @@ impl Driver {
         match output {
             Output::Dial => {
                 let address = self.client.borrow().address();
-                // A WebSocket constructor that refuses the address would do so again.
-                if handler.dial(address).is_err() {
-                    self.client.borrow_mut().close();
-                }
+                handler.dial(address);
             }
             Output::Transmit(bytes) => {
                 self.unsent.set(self.unsent.get().saturating_sub(bytes.len()));
@@ -281,7 +291,7 @@ impl Driver {
                 handler.restarting(in_ms, f64::from(wait_ms) + f64::from(spread_ms))
             }
             ClientEvent::Closing { code, reason } => handler.closing(code.0, &reason),
-            ClientEvent::CredentialsDue => Ok(()),
+            ClientEvent::CredentialsDue => handler.credentials_due(),
             ClientEvent::Disconnected { reason, retry_at } => {
                 handler.disconnected(code_of(reason), reason.as_str(), to_ms(retry_at - now()))
             }
@@ -290,14 +300,14 @@ impl Driver {
                 drop(handler_of_a_closed_client);
                 match reason {
                     CloseReason::ByApplication | CloseReason::NoCredentials => {
-                        handler.closed(None, None)
+                        handler.closed(None, None, false)
                     }
-                    CloseReason::ByServer(_) => {
-                        let message = "the server does not serve this client";
-                        handler.closed(Some("refused"), Some(message))
+                    CloseReason::ByServer(close_code) => {
+                        let (code, message) = refusal(close_code);
+                        handler.closed(Some(code), Some(message), false)
                     }
                     CloseReason::AttemptsExhausted { last } => {
-                        handler.closed(Some(code_of(last)), Some(last.as_str()))
+                        handler.closed(Some(code_of(last)), Some(last.as_str()), true)
                     }
                 }
             }
@@ -352,6 +362,15 @@ fn drop_code(reason: DropReason) -> &'static str {
         | DropReason::ReservedRecipient
         | DropReason::Refused
         | DropReason::NodeUnreachable => "not-delivered",
+    }
+}
+
+/// Returns the code and the text of the error of a client that the server does not serve.
+fn refusal(code: CloseCode) -> (&'static str, &'static str) {
+    match code {
+        CloseCode::UNAUTHORIZED => ("unauthorized", "the server does not accept the token"),
+        CloseCode::CREDENTIALS_EXPIRED => ("token-expired", "the token has expired"),
+        _ => ("refused", "the server does not serve this client"),
     }
 }
 

@@ -26,7 +26,7 @@ mod driver;
 use alloc::vec::Vec;
 
 use js_sys::{Array, Uint8Array};
-use waddell_core::{Client, CloseCode, MessageIn, PeerId, TopicId};
+use waddell_core::{Client, CloseCode, Credentials, MessageIn, PeerId, TopicId};
 use wasm_bindgen::prelude::*;
 
 use crate::driver::{Config, Driver};
@@ -63,10 +63,9 @@ extern "C" {
     /// no borrow then, so each of them may call the driver again.
     pub type Handler;
 
-    /// Makes a WebSocket to one of the addresses, which reports to the driver. Throws if it refuses
-    /// the address.
-    #[wasm_bindgen(method, catch)]
-    pub(crate) fn dial(this: &Handler, address: usize) -> Result<(), JsValue>;
+    /// Makes a WebSocket to one of the addresses, which reports to the driver.
+    #[wasm_bindgen(method)]
+    pub(crate) fn dial(this: &Handler, address: usize);
 
     /// Sends bytes, which are valid during the call only.
     #[wasm_bindgen(method)]
@@ -133,6 +132,10 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = notExtended)]
     pub(crate) fn not_extended(this: &Handler) -> Result<(), JsValue>;
 
+    /// Asks for new credentials.
+    #[wasm_bindgen(method, catch, js_name = credentialsDue)]
+    pub(crate) fn credentials_due(this: &Handler) -> Result<(), JsValue>;
+
     /// Reports that the server will stop, and how long the client waits at most before it dials.
     #[wasm_bindgen(method, catch)]
     pub(crate) fn restarting(this: &Handler, in_ms: u32, wait_ms: f64) -> Result<(), JsValue>;
@@ -150,13 +153,14 @@ extern "C" {
         retry_in_ms: f64,
     ) -> Result<(), JsValue>;
 
-    /// Reports the close. `code` and `message` are about the last attempt, and absent if the
-    /// application closed the client.
+    /// Reports the close. `code` and `message` are those of the last attempt if no attempt is left,
+    /// say why the server does not serve the client, or are absent if the application closed it.
     #[wasm_bindgen(method, catch)]
     pub(crate) fn closed(
         this: &Handler,
         code: Option<&str>,
         message: Option<&str>,
+        is_exhausted: bool,
     ) -> Result<(), JsValue>;
 }
 
@@ -170,7 +174,8 @@ pub struct DriverHandle(Driver);
 
 #[wasm_bindgen(js_class = Driver)]
 impl DriverHandle {
-    /// Makes a driver from options that `client.js` has checked.
+    /// Makes a driver from options that `client.js` has checked. `token_kind`: 0: none, 1: one that
+    /// stays the same, 2: one that is renewed.
     #[wasm_bindgen(constructor)]
     #[expect(clippy::too_many_arguments, reason = "an object would need a binding for each option")]
     pub fn new(
@@ -182,6 +187,7 @@ impl DriverHandle {
         max_buffered_amount: f64,
         extension: bool,
         resume: bool,
+        token_kind: u8,
         addresses: usize,
     ) -> Self {
         let config = Config {
@@ -192,6 +198,11 @@ impl DriverHandle {
             max_buffered_amount,
             extension,
             resume,
+            credentials: match token_kind {
+                0 => Credentials::None,
+                1 => Credentials::Fixed,
+                _ => Credentials::Renewable,
+            },
             addresses,
         };
         Self(Driver::new(handler, config))
@@ -200,6 +211,17 @@ impl DriverHandle {
     /// Performs what the client is to do: after `new`, it dials.
     pub fn drain(&self) {
         self.0.drain();
+    }
+
+    /// Sets the credentials for the next dials, 1 to 4,096 bytes.
+    #[wasm_bindgen(js_name = setCredentials)]
+    pub fn set_credentials(&self, credentials: &[u8]) {
+        self.0.set_credentials(credentials);
+    }
+
+    /// Sets the credentials, and gives them to the server of the present connection.
+    pub fn authenticate(&self, credentials: &[u8]) {
+        self.0.authenticate(credentials);
     }
 
     /// Returns the body of the HELLO to send in the upgrade to WebSocket, if there is to be one.

@@ -11,6 +11,7 @@ export function parseOptions(url, options) {
     silenceTimeoutMs = 60_000,
     extension = true,
     resume = false,
+    token,
     maxBufferedAmount = 1 << 20,
     protocols = [],
     WebSocket = globalThis.WebSocket,
@@ -33,7 +34,10 @@ export function parseOptions(url, options) {
   for (const [name, value] of Object.entries({ extension, resume })) {
     if (typeof value !== "boolean") throw invalidOption(name, "true or false");
   }
-  if (resume && !extension) throw invalidOption("resume", "false if extension is false");
+  for (const [name, isSet] of Object.entries({ resume, token: token !== undefined })) {
+    if (isSet && !extension) throw invalidOption(name, "absent if extension is false");
+  }
+  if (token !== undefined && typeof token !== "function") checkToken(token);
   checkSignal(signal);
   const isProtocol = (value) => typeof value === "string";
   if (!isProtocol(protocols) && !(Array.isArray(protocols) && protocols.every(isProtocol))) {
@@ -55,6 +59,7 @@ export function parseOptions(url, options) {
     silenceTimeoutMs,
     extension,
     resume,
+    token: typeof token === "function" ? () => requestToken(token) : token,
     maxBufferedAmount,
     protocols,
     WebSocket,
@@ -68,6 +73,24 @@ export function parseSendOptions(options = {}) {
   refuseOthers(unknown);
   checkSignal(signal);
   return { signal };
+}
+
+/** Calls an application's function for a token. */
+async function requestToken(getToken) {
+  try {
+    const token = await getToken();
+    checkToken(token);
+    return token;
+  } catch (cause) {
+    throw new WaddellError("token-failed", `there is no token: ${cause?.message ?? cause}`, {
+      cause,
+    });
+  }
+}
+
+function checkToken(token) {
+  const isToken = typeof token === "string" && token !== "" && toUtf8(token).length <= 4_096;
+  if (!isToken) throw invalidOption("token", "a string of 1 to 4,096 bytes, or a function for one");
 }
 
 function checkObject(options) {
@@ -112,6 +135,12 @@ function parseUrl(url) {
   const address = parsed.href.replace(/^http/, "ws");
   if (!/^wss?:/.test(address)) throw invalid();
   return address;
+}
+
+const encoder = new TextEncoder();
+
+export function toUtf8(text) {
+  return encoder.encode(text);
 }
 
 /** Returns the name of a value's class, because another frame's classes are other objects. */

@@ -1,7 +1,7 @@
 // The public class Topic.
 
 import { illegalConstructor } from "./errors.js";
-import { kindOf, parseSendOptions } from "./options.js";
+import { kindOf, parseSendOptions, toUtf8 } from "./options.js";
 import { unlessAborted } from "./signal.js";
 import { WaddellError } from "./wasm.js";
 
@@ -182,10 +182,8 @@ function toParts(body) {
   return (Array.isArray(body) ? body : [body]).map(toBytes);
 }
 
-const encoder = new TextEncoder();
-
 function toBytes(part) {
-  if (typeof part === "string") return encoder.encode(part);
+  if (typeof part === "string") return toUtf8(part);
   try {
     if (ArrayBuffer.isView(part)) {
       return new Uint8Array(part.buffer, part.byteOffset, part.byteLength);

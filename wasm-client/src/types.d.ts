@@ -53,6 +53,7 @@ export class Client extends EventTarget {
      * - `websocket-refused`: the WebSocket constructor refused the address.
      * - `connect-failed`: the `reconnectAttempts` are used up. `cause` is the last one's error.
      * - `refused`: the server does not serve this client.
+     * - `unauthorized`, `token-expired`: the server does not accept the token.
      * - `aborted`: the signal was aborted first.
      */
     static connect(
@@ -268,6 +269,13 @@ export interface ConnectOptions {
      */
     resume?: boolean;
     /**
+     * What the server asks for before it serves a client, 1 to 4,096 bytes of UTF-8. A function is
+     * called before each dial, and shortly before a token expires. If it throws or rejects, the
+     * dial counts as failed (`token-failed`). The token is in the first frame of a connection, or
+     * in its upgrade to WebSocket: use `wss:`.
+     */
+    token?: string | (() => string | Promise<string>);
+    /**
      * Limit of unsent bytes, over all topics. A message beyond it is refused with `buffer-full`,
      * unless there are no unsent bytes. Default 1,048,576.
      */
@@ -403,8 +411,11 @@ export type ErrorCode =
     | "server-misbehaved"
     | "superseded"
     | "timed-out"
+    | "token-expired"
+    | "token-failed"
     | "too-many-watched"
     | "too-soon"
+    | "unauthorized"
     | "websocket-refused";
 
 /** The events of a {@link Client}. */
@@ -448,8 +459,9 @@ export interface ClientEventMap {
     restart: CustomEvent<{ inMs: number; waitMs: number }>;
     /**
      * A dial has failed, or the connection is lost (`dial-failed`, `connection-lost`, `timed-out`,
-     * `server-misbehaved`; `superseded`: another connection has taken over the id; `rotated`: to
-     * get a new id). The client dials again in `retryInMs` milliseconds.
+     * `server-misbehaved`; `token-failed`: the function has no token; `superseded`: another
+     * connection has taken over the id; `rotated`: to get a new id). The client dials again in
+     * `retryInMs` milliseconds.
      */
     error: CustomEvent<{ code: ErrorCode; error: WaddellError; retryInMs: number }>;
     /**

@@ -91,7 +91,8 @@ export const closing = (code, upto, reason = "") =>
 
 /**
  * One connection to the server. It greets and answers HELLO, SYNC and WATCH by itself, unless
- * `answers` leaves their names out. All frames of the client are in `frames`.
+ * `answers` leaves their names out, or `refusal` comes in place of the greeting. All frames of the
+ * client are in `frames`.
  */
 export class Connection {
   /** The frames after HELLO, with their numbers. */
@@ -110,8 +111,9 @@ export class Connection {
     this.id = id;
     this.answers = options.answers ?? ["hello", "sync", "watch"];
     this.welcome = options.welcome ?? {};
+    this.refusal = options.refusal;
     socket.on("message", (data) => this.#receive(data));
-    socket.send(frame(id, 0));
+    if (!this.refusal) socket.send(frame(id, 0));
     if (socket.protocol === "waddell.2") {
       const protocols = request.headers["sec-websocket-protocol"];
       const [, base64url] = /waddell\.2\.hello\.([\w-]+),waddell$/.exec(protocols);
@@ -152,7 +154,8 @@ export class Connection {
     this.hello = { version: body[5], wants: body.readUInt32LE(6), fields };
     this.number = Number(fields.get(2)?.readBigUInt64LE() ?? 1n);
     this.frames.push({ kind: "hello", ...this.hello });
-    if (!this.answers.includes("hello")) return;
+    if (this.refusal) this.send(this.refusal);
+    if (this.refusal || !this.answers.includes("hello")) return;
     const granted = this.granted & this.hello.wants;
     this.send(welcome({ granted, id: this.id, ...this.welcome }));
   }

@@ -16,6 +16,7 @@ const options: ConnectOptions = {
   silenceTimeoutMs: Infinity,
   extension: true,
   resume: true,
+  token: async () => "token",
   maxBufferedAmount: 1 << 16,
   protocols: ["waddell"],
   signal: AbortSignal.timeout(1_000),
@@ -82,6 +83,8 @@ try {
   topic.send("id", { text: "text" });
   // @ts-expect-error the extension's parts are known
   client.extension?.holding;
+  // @ts-expect-error a token is a string
+  await Client.connect("wss://host/ws", { token: () => 1 });
   // @ts-expect-error there is no such option of a message
   await topic.sendChecked("id", "text", { timeout: 1 });
   // @ts-expect-error a number is not an event
