@@ -257,6 +257,7 @@ fn config() -> impl Strategy<Value = ClientConfig> {
             silence_timeout,
             extension,
             resume: extension,
+            ice: false,
             credentials: Credentials::None,
             addresses: 2,
             jitter_seed,

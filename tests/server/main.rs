@@ -15,6 +15,7 @@ mod peers;
 mod proxies;
 mod refusals;
 mod reload;
+mod restart;
 mod resume;
 mod shutdown;
 mod slow;

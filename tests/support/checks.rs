@@ -588,6 +588,7 @@ impl Driver {
                     assert!(self.said_hello);
                     continue;
                 }
+                Output::Event(ClientEvent::IceServers(_)) => panic!("they were not asked for"),
                 Output::Event(ClientEvent::CredentialsDue) => panic!("there are no credentials"),
                 Output::Event(ClientEvent::Restarting(_)) => {
                     assert!(self.said_hello);

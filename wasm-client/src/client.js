@@ -28,8 +28,11 @@ export class Client extends EventTarget {
   #rotations = new Questions(); // of new ids, by the present one
   #topics = new Map();
   #id = null;
+  #iceRequests = new Questions(); // of ICE servers
+  #ice = { staleAt: 0 }; // the latest: JSON text, and when half its time is over
   #previous = null; // the latest id
   #resumed = false;
+  #isPlain = false; // whether it is known that the server does not speak the extension
   #isUntold = false; // whether it is known that the server does not tell the state of peers
   #extension = null;
   #state = "connecting";
@@ -58,6 +61,7 @@ export class Client extends EventTarget {
       settings.maxBufferedAmount,
       settings.extension,
       settings.resume,
+      settings.ice,
       ["undefined", "string", "function"].indexOf(typeof settings.token),
       settings.urls.length,
     );
@@ -103,9 +107,21 @@ export class Client extends EventTarget {
     this.#watches.fail(key, new WaddellError("aborted", "the peer is not watched any more"));
   }
 
+  async iceServers() {
+    if (this.#driver.closed) throw closed();
+    if (!this.#settings.ice || this.#isPlain || this.#extension?.ice === false) return [];
+    if (performance.now() < this.#ice.staleAt) return JSON.parse(this.#ice.json);
+    const isFirst = !this.#iceRequests.has(ONE);
+    const json = this.#iceRequests.ask(ONE);
+    // A server answers once in five seconds. WELCOME brings them, too.
+    if (!this.#extension) this.#driver.findExtension();
+    else if (isFirst) this.#driver.requestIceServers();
+    return JSON.parse(await json);
+  }
+
   async rotate() {
     if (this.#driver.closed) throw closed();
-    const id = this.#rotations.ask(ID);
+    const id = this.#rotations.ask(ONE);
     this.#driver.rotate();
     return id;
   }
@@ -146,7 +162,8 @@ export class Client extends EventTarget {
       checked: (...outcome) => this.#checks.settle(...outcome),
       undelivered: (...dropped) => this.#undelivered(...dropped),
       peer: (...state) => this.#peer(...state),
-      notExtended: () => this.#setUntold(),
+      notExtended: () => this.#notExtended(),
+      iceServers: (json, validMs) => this.#receiveIce(json, validMs),
       credentialsDue: () => this.#authenticate(),
       restarting: (inMs, waitMs) => this.#emit("restart", { inMs, waitMs }),
       // 1001 is the WebSocket close code of a server that stops, with or without the extension.
@@ -222,8 +239,8 @@ export class Client extends EventTarget {
   }
 
   #rotated(previous) {
-    if (this.#id !== previous) this.#rotations.answer(ID, this.#id);
-    else this.#rotations.fail(ID, new WaddellError("too-soon", TOO_SOON));
+    if (this.#id !== previous) this.#rotations.answer(ONE, this.#id);
+    else this.#rotations.fail(ONE, new WaddellError("too-soon", TOO_SOON));
   }
 
   #setTimer(delayMs) {
@@ -236,7 +253,19 @@ export class Client extends EventTarget {
     const isGranted = (name, bit) => [name, Boolean(granted & (1 << bit))];
     this.#extension = Object.freeze(Object.fromEntries(PARTS.map(isGranted)));
     if (!this.#extension.peers) this.#setUntold();
+    if (!this.#extension.ice) this.#iceRequests.answer(ONE, "[]");
     this.#emit("extension", { extension: this.#extension });
+  }
+
+  #notExtended() {
+    this.#isPlain = true;
+    this.#setUntold();
+    this.#iceRequests.answer(ONE, "[]");
+  }
+
+  #receiveIce(json, validMs) {
+    this.#ice = { json, staleAt: performance.now() + validMs / 2 };
+    this.#iceRequests.answer(ONE, json);
   }
 
   /** The server does not tell the state of peers. */
@@ -259,7 +288,7 @@ export class Client extends EventTarget {
   #disconnected(code, message, retryInMs) {
     const error = this.#lossOf(code, message);
     this.#id = this.#extension = null;
-    this.#isUntold = false;
+    this.#isUntold = this.#isPlain = false;
     this.#enter("waiting");
     this.#emit("error", { code: error.code, error, retryInMs });
   }
@@ -271,7 +300,9 @@ export class Client extends EventTarget {
     const loss = code ? this.#lossOf(code, message) : null;
     const error = this.#closeError ?? (isExhausted ? connectFailed(loss) : loss);
     this.#connecting.reject(error ?? closed());
-    for (const questions of [this.#watches, this.#rotations]) questions.failAll(closed());
+    for (const questions of [this.#watches, this.#rotations, this.#iceRequests]) {
+      questions.failAll(closed());
+    }
     this.#enter("closed");
     for (const topic of this.#topics.values()) end(topic);
     this.#emit("close", { code: error?.code ?? "closed", error });
@@ -327,8 +358,8 @@ function notSupported() {
   return new WaddellError("not-supported", "the server does not tell the state of peers");
 }
 
-/** The one key of questions about the client's own id. */
-const ID = Symbol();
+/** The one key of questions about the client's own id, and of those about ICE servers. */
+const ONE = Symbol();
 
 const TOO_SOON = "the server gives no new id at the moment: try again in some seconds";
 

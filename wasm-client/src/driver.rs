@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) max_buffered_amount: f64,
     pub(crate) extension: bool,
     pub(crate) resume: bool,
+    pub(crate) ice: bool,
     pub(crate) credentials: Credentials,
     pub(crate) addresses: usize,
 }
@@ -62,6 +63,7 @@ impl Driver {
             silence_timeout: limit(config.silence_timeout_ms),
             extension: config.extension,
             resume: config.resume,
+            ice: config.ice,
             credentials: config.credentials,
             addresses: config.addresses,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
@@ -291,6 +293,7 @@ impl Driver {
                 handler.restarting(in_ms, f64::from(wait_ms) + f64::from(spread_ms))
             }
             ClientEvent::Closing { code, reason } => handler.closing(code.0, &reason),
+            ClientEvent::IceServers(ice) => handler.ice_servers(&ice.json, to_ms(ice.valid_for)),
             ClientEvent::CredentialsDue => handler.credentials_due(),
             ClientEvent::Disconnected { reason, retry_at } => {
                 handler.disconnected(code_of(reason), reason.as_str(), to_ms(retry_at - now()))

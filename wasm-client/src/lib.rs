@@ -132,6 +132,10 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = notExtended)]
     pub(crate) fn not_extended(this: &Handler) -> Result<(), JsValue>;
 
+    /// Reports ICE servers as JSON, and for how long they are valid.
+    #[wasm_bindgen(method, catch, js_name = iceServers)]
+    pub(crate) fn ice_servers(this: &Handler, json: &str, valid_ms: f64) -> Result<(), JsValue>;
+
     /// Asks for new credentials.
     #[wasm_bindgen(method, catch, js_name = credentialsDue)]
     pub(crate) fn credentials_due(this: &Handler) -> Result<(), JsValue>;
@@ -187,6 +191,7 @@ impl DriverHandle {
         max_buffered_amount: f64,
         extension: bool,
         resume: bool,
+        ice: bool,
         token_kind: u8,
         addresses: usize,
     ) -> Self {
@@ -198,6 +203,7 @@ impl DriverHandle {
             max_buffered_amount,
             extension,
             resume,
+            ice,
             credentials: match token_kind {
                 0 => Credentials::None,
                 1 => Credentials::Fixed,
@@ -311,6 +317,18 @@ impl DriverHandle {
     /// A `WaddellError` if that is no id.
     pub fn unwatch(&self, id: &str) -> Result<(), JsValue> {
         self.0.unwatch(id).map_err(JsValue::from)
+    }
+
+    /// Asks for ICE servers. Returns whether the server has any.
+    #[wasm_bindgen(js_name = requestIceServers)]
+    pub fn request_ice_servers(&self) -> bool {
+        self.0.step(|client, _| client.request_ice_servers())
+    }
+
+    /// Asks whether the server speaks the extension.
+    #[wasm_bindgen(js_name = findExtension)]
+    pub fn find_extension(&self) {
+        self.0.step(Client::find_extension);
     }
 
     /// Asks for a new id.

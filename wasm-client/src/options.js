@@ -11,6 +11,7 @@ export function parseOptions(url, options) {
     silenceTimeoutMs = 60_000,
     extension = true,
     resume = false,
+    ice = false,
     token,
     maxBufferedAmount = 1 << 20,
     protocols = [],
@@ -31,10 +32,10 @@ export function parseOptions(url, options) {
   if (typeof maxBufferedAmount !== "number" || !(maxBufferedAmount >= 0)) {
     throw invalidOption("maxBufferedAmount", "a number of bytes, or Infinity");
   }
-  for (const [name, value] of Object.entries({ extension, resume })) {
+  for (const [name, value] of Object.entries({ extension, resume, ice })) {
     if (typeof value !== "boolean") throw invalidOption(name, "true or false");
   }
-  for (const [name, isSet] of Object.entries({ resume, token: token !== undefined })) {
+  for (const [name, isSet] of Object.entries({ resume, ice, token: token !== undefined })) {
     if (isSet && !extension) throw invalidOption(name, "absent if extension is false");
   }
   if (token !== undefined && typeof token !== "function") checkToken(token);
@@ -59,6 +60,7 @@ export function parseOptions(url, options) {
     silenceTimeoutMs,
     extension,
     resume,
+    ice,
     token: typeof token === "function" ? () => requestToken(token) : token,
     maxBufferedAmount,
     protocols,

@@ -3,6 +3,10 @@
 export class Questions {
   #waiting = new Map(); // what is asked for -> resolve and reject of each promise of the answer
 
+  has(key) {
+    return this.#waiting.has(key);
+  }
+
   /** Returns a promise of the answer. */
   ask(key) {
     return new Promise((resolve, reject) => {

@@ -109,6 +109,15 @@ export class Client extends EventTarget {
     rotate(): Promise<string>;
 
     /**
+     * Resolves to the server's ICE servers for `new RTCPeerConnection({ iceServers })`; `[]` if it
+     * has none, or without the option `ice`. Their credentials expire: call this for each
+     * connection. They are good for at least half of the time that the server gives them.
+     *
+     * Rejects with a {@link WaddellError}: `closed`.
+     */
+    iceServers(): Promise<RTCIceServer[]>;
+
+    /**
      * Returns the handle of a topic, a whole number from 0 to 65535. A topic has one handle.
      *
      * Messages that arrived on the topic before can be read, up to a limit: 1 MiB for all topics
@@ -268,6 +277,8 @@ export interface ConnectOptions {
      * of a short loss. Default false: a new connection is a new id.
      */
     resume?: boolean;
+    /** Whether to get ICE servers for WebRTC from the server, if it has any. Default false. */
+    ice?: boolean;
     /**
      * What the server asks for before it serves a client, 1 to 4,096 bytes of UTF-8. A function is
      * called before each dial, and shortly before a token expires. If it throws or rejects, the

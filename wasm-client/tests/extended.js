@@ -83,6 +83,11 @@ export const renewed = (id, token) => control(0x85, uuid(id), token ? field(1, t
 
 export const token = (bytes) => control(0x86, bytes);
 
+/** ICE servers: what the frame and the field of WELCOME have in common. */
+export const iceServers = (seconds, json) => Buffer.concat([int(seconds, 4), Buffer.from(json)]);
+
+export const ice = (seconds, json) => control(0x88, iceServers(seconds, json));
+
 export const restarting = (inMs, waitMs = 0, spreadMs = 0) =>
   control(0x89, int(inMs, 4), int(waitMs, 4), int(spreadMs, 4), int(0, 1));
 

@@ -16,6 +16,7 @@ const options: ConnectOptions = {
   silenceTimeoutMs: Infinity,
   extension: true,
   resume: true,
+  ice: true,
   token: async () => "token",
   maxBufferedAmount: 1 << 16,
   protocols: ["waddell"],
@@ -31,6 +32,7 @@ try {
   const fresh: string = await client.rotate();
   const peer: PeerState = await client.watch(fresh);
   client.unwatch(fresh);
+  new RTCPeerConnection({ iceServers: await client.iceServers() }).close();
   client.addEventListener("peer", ({ detail }) => detail.state === peer && detail.lost > 0);
   client.addEventListener("restart", ({ detail }) => detail.inMs + detail.waitMs);
   client.addEventListener("id", ({ detail }) => {

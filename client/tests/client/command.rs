@@ -152,7 +152,7 @@ async fn send_says_what_became_of_the_message() {
     let client = Client::connect(&url).await.unwrap();
     let id = client.id().unwrap().to_string();
     let (code, output, error) = waddell(&["send", &url, &id, "hello"]).await;
-    let line = format!("forwarded 5 bytes to {id} on topic 1\n");
+    let line = format!("sent 5 bytes to {id} on topic 1: forwarded\n");
     assert_eq!((code, output, error.as_str()), (0, line, ""));
 
     let stranger = "3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11";
@@ -272,6 +272,27 @@ async fn ping_ends_at_once_when_no_peer_has_the_id() {
     assert!(lines.next_line().await.unwrap().unwrap().contains("ping 1 took"));
     drop(listener);
     assert_eq!(ping.wait().await.unwrap().code(), Some(1));
+}
+
+#[tokio::test]
+async fn info_tells_what_the_server_can_do() {
+    let plain = format!("tcp://{}", FakeServer::new().listen().await);
+    assert_eq!(waddell(&["info", &plain]).await.1, "extension    none\n");
+    let json: serde_json::Value =
+        serde_json::from_str(&waddell(&["info", &plain, "--json"]).await.1).unwrap();
+    assert_eq!((&json["event"], &json["extension"]), (&"info".into(), &serde_json::Value::Null));
+
+    let fake = FakeServer::granting(Capabilities::VERDICTS.with(Capabilities::ICE));
+    let extended = format!("tcp://{}", fake.listen().await);
+    let expected = "extension    version 2\n\
+                    parts        verdicts, ice\n\
+                    max payload  65535 bytes\n\
+                    ICE servers  [{\"urls\":\"stun:1.example\"}]\n";
+    assert_eq!(waddell(&["info", &extended]).await.1, expected);
+    let json: serde_json::Value =
+        serde_json::from_str(&waddell(&["info", &extended, "--json"]).await.1).unwrap();
+    assert_eq!(json["parts"], serde_json::json!(["verdicts", "ice"]));
+    assert_eq!(json["ice_servers"][0]["urls"], "stun:2.example");
 }
 
 #[tokio::test]

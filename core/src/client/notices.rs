@@ -1,13 +1,15 @@
 //! What a client does about the server's control frames, and what it asks for.
 
 use alloc::string::ToString;
+use core::time::Duration;
 
 use super::config::Credentials;
+use super::ice::IceServerList;
 use super::output::{ClientEvent, DisconnectReason};
 use super::probe::{self, Probe};
 use super::{Client, State};
 use crate::control::dropped::DroppedEntries;
-use crate::control::hello::Welcome;
+use crate::control::hello::{IceServers, Welcome};
 use crate::control::notice::{Closing, Notice};
 use crate::control::peer::PeerNotices;
 use crate::control::{Capabilities, CloseCode};
@@ -57,7 +59,7 @@ impl Client {
                 }
             }
             Notice::Authorized { expires_in } => self.handle_expiry(expires_in, now),
-            Notice::Ice(_) => {}
+            Notice::Ice(servers) => self.handle_ice(servers),
         }
     }
 
@@ -90,6 +92,17 @@ impl Client {
                 self.emit(ClientEvent::Extended(extension));
             }
             State::Dialing { .. } | State::Waiting { .. } | State::Closed => {}
+        }
+        if let Some(servers) = welcome.ice {
+            self.handle_ice(servers);
+        }
+    }
+
+    fn handle_ice(&mut self, servers: IceServers<'_>) {
+        if self.session.has(Capabilities::ICE) {
+            let valid_for = Duration::from_secs(servers.valid_for.into());
+            let servers = IceServerList { json: servers.json.to_string(), valid_for };
+            self.emit(ClientEvent::IceServers(servers));
         }
     }
 
@@ -153,7 +166,7 @@ impl Client {
         }
         let is_due = self.checked.is_due()
             || self.peers.has_losses()
-            || self.session.is_open() && self.peers.has_watched();
+            || self.session.is_open() && (self.peers.has_watched() || self.session.must_find());
         if !is_due || self.checked.has_asked() {
             return;
         }

@@ -23,7 +23,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use waddell_core::{Closing, Instant, Liveness, Notice, PeerState, Request, ServerConnection};
+use waddell_core::{
+    Capabilities, Closing, Instant, Liveness, Notice, PeerState, Request, ServerConnection,
+};
 
 use deadlines::{Deadlines, Due};
 use end::End;
@@ -34,9 +36,10 @@ use pings::Pings;
 use records::Records;
 
 use crate::admission::Admission;
-use crate::config::Timeouts;
+use crate::config::{ExtensionOptions, Timeouts};
 use crate::forward::away::Tidings;
-use crate::forward::link::extension::Estate;
+use crate::forward::extension;
+use crate::forward::link::extension::{Estate, Succession};
 use crate::forward::link::{Lost, Pushed};
 use crate::forward::peer::Peer;
 use crate::forward::proxy_watch::ProxyWatch;
@@ -172,6 +175,9 @@ impl Connection {
             Phase::Serving | Phase::Unready | Phase::LastReads => None,
             Phase::Closing => worker.shared.shutdown.close_at(self.io.id()),
         };
+        if let Some(close) = close {
+            self.say_restarting(close, &config.extension);
+        }
         if let Some(end) = ready!(self.poll_deadlines(cx, timeouts, stalled_since, close)) {
             return Poll::Ready(end);
         }
@@ -409,6 +415,27 @@ impl Connection {
         }
     }
 
+    /// Tells a client that wants to know it that the server stops, and ends its connection at
+    /// `close`.
+    fn say_restarting(&mut self, close: Instant, options: &ExtensionOptions) {
+        let granted = self.inbound.state.granted();
+        let Some(extended) = &mut self.inbound.extended else { return };
+        if extended.told_restart
+            || !granted.is_some_and(|granted| granted.contains(Capabilities::RESTART))
+        {
+            return;
+        }
+        let worker = &self.io.worker;
+        extended.told_restart = worker.with_notice(|frame| {
+            let restarting = extension::restarting(close - self.io.now(), options);
+            Notice::Restarting(restarting).encode(frame);
+            worker.send_own(self.io.registration.peer(), frame)
+        });
+        if extended.told_restart {
+            worker.shared.metrics.restarts_told.increment();
+        }
+    }
+
     /// Tells a client that speaks the extension why its connection ends, and up to which frame its
     /// frames were handled.
     fn say_closing(&mut self, end: End) {
@@ -525,9 +552,23 @@ impl Connection {
         }
     }
 
-    /// Closes the link, and unlists the peer: from then on no frame reaches it. If it may come
-    /// back, it is away from then on.
+    /// Closes the link, and unlists the peer: from then on no frame reaches it. If another
+    /// connection waits for its id, that one gets it. Otherwise the peer is away if it may come
+    /// back.
     fn give_up_id(&mut self, end: End) {
+        // A takeover may begin or end until the link is closed.
+        loop {
+            match self.try_give_up_id(end) {
+                Ok(()) | Err(Succession::Done) => return,
+                Err(Succession::To(successor)) => {
+                    self.hand_over_to(&successor);
+                }
+                Err(Succession::From) => self.take_late_inheritance(),
+            }
+        }
+    }
+
+    fn try_give_up_id(&mut self, end: End) -> Result<(), Succession<Peer>> {
         let Io { worker, registration, .. } = &mut self.io;
         let (id, peer) = (registration.id(), Arc::clone(registration.peer()));
         let shared = &worker.shared;
@@ -538,19 +579,20 @@ impl Connection {
             && !away_time.is_zero()
             && shared.shutdown.phase() < Phase::LastReads;
         if may_come_back {
-            let session = self.inbound.state.split_off_session();
-            let close = || peer.link().close_for_good();
-            let tidings = shared.away.add(id, session, shared.clock.now(), away_time, close);
+            let state = &mut self.inbound.state;
+            let close = || Ok((peer.link().close_for_good()?, state.split_off_session()));
+            let tidings = shared.away.add(id, shared.clock.now(), away_time, close)?;
             registration.end();
             worker.spread(&tidings);
-            return;
+            return Ok(());
         }
+        let Estate { watchers, .. } = peer.link().close_for_good()?;
         registration.end();
-        let Estate { watchers, .. } = peer.link().close_for_good();
-        // At a shutdown every peer loses its connection. A successor has all watchers.
+        // At a shutdown every peer loses its connection.
         let to = if end == End::Shutdown { Vec::new() } else { watchers.iter().collect() };
         let watched = self.inbound.state.watched().to_vec();
         worker.spread(&[Tidings { id, state: PeerState::Gone, to, watched }]);
+        Ok(())
     }
 }
 

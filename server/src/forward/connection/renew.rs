@@ -21,17 +21,15 @@ impl Connection {
     pub(super) fn answer_renew(&mut self, counts: &mut ReadCounts) -> Result<(), End> {
         counts.control();
         let may = self.inbound.extended.as_mut().is_some_and(|it| it.may_renew(counts.read_at));
-        // An id that another connection takes over is not given up.
-        if may && !self.io.peer().link().has_successor() {
-            self.renew();
-        } else {
+        if !may || !self.renew() {
             let renewed = Notice::Renewed { id: self.io.id(), resume_token: None };
             self.send_own(&renewed);
         }
         self.release(counts)
     }
 
-    fn renew(&mut self) {
+    /// Gives the client a new id. Returns whether it did.
+    fn renew(&mut self) -> bool {
         let worker = Rc::clone(&self.io.worker);
         let peer = Arc::clone(self.io.peer());
         let (old, new) = (self.io.id(), ids::mint());
@@ -41,9 +39,10 @@ impl Connection {
         let mut frame = Vec::new();
         renewed.encode(&mut frame);
         let mut link = peer.link();
-        // While the link is locked, no sender gets to it by its new id before RENEWED.
-        if self.io.registration.claim(new).is_err() {
-            return;
+        // An id that another connection takes over is not given up. While the link is locked, none
+        // asks for it, and no sender gets to it by its new id before RENEWED.
+        if link.has_successor() || self.io.registration.claim(new, None).is_err() {
+            return false;
         }
         worker.with_buffers(|buffers| link.push_first(&frame, buffers));
         let watchers = link.take_watchers();
@@ -68,6 +67,7 @@ impl Connection {
         }
         let to = watchers.iter().collect();
         worker.spread(&[Tidings { id: old, state: PeerState::Gone, to, watched }]);
+        true
     }
 
     /// Sends the resume token that is due.

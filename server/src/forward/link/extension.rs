@@ -73,6 +73,17 @@ pub(crate) struct Estate {
     pub(crate) watchers: Watchers,
 }
 
+/// A takeover that comes before the end of a connection.
+#[derive(Debug)]
+pub(crate) enum Succession<P> {
+    /// Another connection waits for this one to hand over.
+    To(Arc<P>),
+    /// Another connection has got everything.
+    Done,
+    /// Another connection has handed over to this one, whose owner has not noted that yet.
+    From,
+}
+
 /// News for the owner of a link.
 #[derive(Debug)]
 pub(crate) struct News<P> {
@@ -181,7 +192,25 @@ impl<S: WriteHalf, P> Link<S, P> {
     }
 
     /// Drops further frames. Returns what the connection leaves.
-    pub(crate) fn close_for_good(&mut self) -> Estate {
+    ///
+    /// # Errors
+    ///
+    /// [`Succession`] if there is a takeover. Then the link is as it was.
+    pub(crate) fn close_for_good(&mut self) -> Result<Estate, Succession<P>> {
+        if let Some(extension) = &self.extension {
+            if extension.inheritance.is_some() {
+                return Err(Succession::From);
+            }
+            match &extension.successor {
+                Successor::Waits(peer) => return Err(Succession::To(Arc::clone(peer))),
+                Successor::Has(_) => return Err(Succession::Done),
+                Successor::None => {}
+            }
+        }
+        Ok(self.close())
+    }
+
+    fn close(&mut self) -> Estate {
         self.closing = true;
         let Some(extension) = &mut self.extension else { return Estate::default() };
         Estate { lease: extension.lease.take(), watchers: mem::take(&mut extension.watchers) }
@@ -252,7 +281,7 @@ impl<S: WriteHalf, P> Link<S, P> {
             return None;
         }
         extension.successor = Successor::Has(Arc::clone(successor));
-        let mut estate = self.close_for_good();
+        let mut estate = self.close();
         let mut lost = Unsent::default();
         let mut missed_notice = false;
         for frame in self.outbox.unsent_frames() {
