@@ -119,6 +119,8 @@ counters! {
         peers_extended,
         /// Times that a peer was given a new id because it asked for one.
         ids_renewed,
+        /// Times that a peer was told of STUN and TURN servers.
+        ice_issued,
     }
     worker {
         /// Whole frames received, keep-alives included.

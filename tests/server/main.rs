@@ -7,6 +7,7 @@ mod dashboard;
 mod extension;
 mod frames;
 mod http;
+mod ice;
 mod limits;
 mod memory;
 mod operators;

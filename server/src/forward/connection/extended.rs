@@ -19,6 +19,8 @@ pub(super) struct Extended {
     pub(super) generation: u32,
     /// How often the client may have a new id.
     renewals: Pacer,
+    /// When the client may ask for ICE servers again.
+    ice_from: Instant,
 }
 
 /// The frames that came after a request that changes how they are handled, and is not answered yet.
@@ -45,7 +47,7 @@ impl Extended {
     /// Makes the state of a client that says HELLO.
     pub(super) fn new(now: Instant) -> Self {
         let renewals = Pacer::new(RENEWALS, now);
-        Self { hold: None, token_due: None, generation: 0, renewals }
+        Self { hold: None, token_due: None, generation: 0, renewals, ice_from: now }
     }
 
     /// Returns whether the client may have a new id, and counts it.
@@ -53,6 +55,15 @@ impl Extended {
         let may = self.renewals.ready_at() <= now;
         if may {
             self.renewals.charge(1, 0, now);
+        }
+        may
+    }
+
+    /// Returns whether the client may have ICE servers, and counts that.
+    pub(super) fn may_have_ice(&mut self, now: Instant) -> bool {
+        let may = self.ice_from <= now;
+        if may {
+            self.ice_from = now + ICE_INTERVAL;
         }
         may
     }
@@ -64,6 +75,9 @@ impl Hold {
         Self { request: Some(request.into()), frames: Vec::new(), takeover: None }
     }
 }
+
+/// Shortest time between two answers with ICE servers.
+const ICE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One new id a second, and five at once.
 const RENEWALS: RateLimit = RateLimit {

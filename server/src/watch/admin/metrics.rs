@@ -34,6 +34,7 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         peers_timed_out,
         peers_extended: _,
         ids_renewed,
+        ice_issued,
         frames_in,
         bytes_in,
         frames_forwarded,
@@ -176,6 +177,7 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         shared.away.len() as u64,
     );
     page.counter("ids_renewed", "Peers that were given a new id on request.", ids_renewed);
+    page.counter("ice_issued", "How often a peer was told of STUN and TURN servers.", ice_issued);
     page.counter("frames_in", "Whole frames received.", frames_in);
     page.counter("bytes_in", "Bytes of whole frames received, prefixes included.", bytes_in);
     page.counter("frames_forwarded", "Frames put into their recipient's outbox.", frames_forwarded);
