@@ -21,5 +21,6 @@ mod slow;
 mod support;
 mod transports;
 mod unfinished;
+mod upgrade;
 mod vanished;
 mod websocket;

@@ -71,6 +71,7 @@ impl Offer {
         let welcome = Welcome {
             version: hello.version.min(EXTENSION_VERSION),
             resumed: client.resumed,
+            reads_hello_in_upgrade: transport.is_websocket(),
             tokens_outlive_restart: resumes && self.secrets.resume_keys.outlives_restart(),
             resume_token: resumes.then_some(&token),
             not_resumed: client.reason,

@@ -159,9 +159,19 @@ impl Inbound {
         if self.state.granted().is_none() {
             self.extended = None;
         }
+        self.take_whole(&mut hold.frames, peer, worker, counts)
+    }
+
+    /// Takes whole frames that did not come in the stream of bytes.
+    pub(super) fn take_whole(
+        &mut self,
+        frames: &mut [u8],
+        peer: &Arc<Peer>,
+        worker: &Worker,
+        counts: &mut ReadCounts,
+    ) -> Result<(), End> {
         let mut whole = FrameDecoder::new();
-        let (state, bytes) = (&mut self.state, &mut hold.frames[..]);
-        take_frames(&mut whole, state, &mut self.extended, bytes, peer, worker, counts)
+        take_frames(&mut whole, &mut self.state, &mut self.extended, frames, peer, worker, counts)
     }
 
     fn hold(&self) -> Option<&Hold> {
