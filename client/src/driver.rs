@@ -5,17 +5,24 @@ use std::mem;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use waddell_core::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output, PeerId};
+use waddell_core::{
+    BadCredentials, Capabilities, ClientEvent, ClientState, CloseCode, CloseReason,
+    DisconnectReason, Extension, MessageOut, Output, PeerId, Undelivered,
+};
 
+use crate::checks::{Checks, Reply};
 use crate::connection::Connection;
-use crate::dial::Dialer;
-use crate::error::CloseError;
+use crate::dial::{Dialed, Dialer};
+use crate::error::{CloseError, WatchError};
 use crate::inbox::SharedInbox;
+use crate::notices::{Notice, NoticeSender};
 use crate::queue::{Command, QueueReceiver};
-use crate::state::{Closed, Disconnected, State};
-use crate::transport::BoxedStream;
+use crate::state::{Closed, Disconnected, ServerClosing, State};
+use crate::token::{AskToken, TokenSource};
+use crate::transport::ws::WebSocketClosed;
+use crate::watches::{WatchReply, Watches};
 
 /// Called with every new id.
 pub(crate) type OnId = Arc<dyn Fn(PeerId) + Send + Sync>;
@@ -25,7 +32,8 @@ pub(crate) struct Driver {
     core: waddell_core::Client,
     /// Time zero of the state machine.
     epoch: Instant,
-    dialer: Arc<Dialer>,
+    /// One for each address of the server.
+    dialers: Vec<Arc<Dialer>>,
     transport: Transport,
     /// The transport's last error.
     error: Option<Arc<io::Error>>,
@@ -35,6 +43,15 @@ pub(crate) struct Driver {
     lost: Option<Disconnected>,
     /// Whether a connected client is being closed: the next hang-up sends the unsent bytes.
     closing: bool,
+    /// Whether the server of the present connection does not speak the extension.
+    is_plain: bool,
+    checks: Checks,
+    watches: Watches,
+    /// Callers that wait for a new id.
+    rotations: Vec<oneshot::Sender<PeerId>>,
+    tokens: Option<TokenSource>,
+    /// A new token for the present connection, while it is being asked for.
+    renewal: Option<AskToken>,
     shared: Shared,
 }
 
@@ -42,7 +59,9 @@ pub(crate) struct Driver {
 pub(crate) struct Shared {
     pub(crate) queue: QueueReceiver,
     pub(crate) inbox: Arc<SharedInbox>,
+    pub(crate) notices: Arc<NoticeSender>,
     pub(crate) state: watch::Sender<State>,
+    pub(crate) extension: watch::Sender<Option<Extension>>,
     pub(crate) close: Arc<Notify>,
     /// How closing the client ended. Set before the state's sender is dropped.
     pub(crate) closed: Arc<OnceLock<Result<(), CloseError>>>,
@@ -51,7 +70,9 @@ pub(crate) struct Shared {
 
 enum Transport {
     None,
-    Dialing(BoxFuture<'static, io::Result<BoxedStream>>),
+    /// A token is being asked for, before the dial.
+    Asking(AskToken),
+    Dialing(BoxFuture<'static, io::Result<Dialed>>),
     Connected(Connection),
     /// Hung up; its unsent bytes are still to be written.
     Closing(Connection),
@@ -59,7 +80,8 @@ enum Transport {
 
 /// An event of the transport.
 enum TransportEvent<'a> {
-    Dialed(io::Result<BoxedStream>),
+    Token(io::Result<String>),
+    Dialed(io::Result<Dialed>),
     Read(&'a mut [u8]),
     Written,
     Failed(io::Error),
@@ -68,20 +90,31 @@ enum TransportEvent<'a> {
 impl Driver {
     pub(crate) fn new(
         config: waddell_core::ClientConfig,
-        dialer: Arc<Dialer>,
+        dialers: Vec<Arc<Dialer>>,
+        tokens: Option<TokenSource>,
         shared: Shared,
-    ) -> Self {
-        Self {
-            core: waddell_core::Client::new(config, waddell_core::Instant::default()),
+    ) -> Result<Self, BadCredentials> {
+        let mut core = waddell_core::Client::new(config, waddell_core::Instant::default());
+        if let Some(TokenSource::Fixed(token)) = &tokens {
+            core.set_credentials(token.as_bytes())?;
+        }
+        Ok(Self {
+            core,
             epoch: Instant::now(),
-            dialer,
+            dialers,
             transport: Transport::None,
             error: None,
             has_sent: false,
             lost: None,
             closing: false,
+            is_plain: false,
+            checks: Checks::default(),
+            watches: Watches::default(),
+            rotations: Vec::new(),
+            tokens,
+            renewal: None,
             shared,
-        }
+        })
     }
 
     /// Runs until the client is closed.
@@ -94,7 +127,7 @@ impl Driver {
         if let Transport::Closing(connection) = self.transport.take() {
             let finished = connection.finish().await;
             if let Err(error) = &finished {
-                tracing::debug!(server = %self.dialer, %error, "could not close in order");
+                tracing::debug!(server = %self.dialer(), %error, "could not close in order");
             }
             self.set_closed(if self.has_sent { finished } else { Ok(()) });
         }
@@ -121,14 +154,19 @@ impl Driver {
                     self.handle_command(command);
                 }
             }
+            token = renewed(&mut self.renewal) => self.renew(token),
             event = self.transport.next_event() => match event {
+                TransportEvent::Token(token) => self.dial_with(token),
                 TransportEvent::Read(input) if !input.is_empty() => {
                     self.core.handle_bytes(input, now(self.epoch));
                 }
                 TransportEvent::Written => {}
-                TransportEvent::Dialed(Ok(stream)) => {
+                TransportEvent::Dialed(Ok(Dialed { stream, took_hello })) => {
                     self.transport = Transport::Connected(Connection::new(stream));
-                    self.core.handle_connected(now(self.epoch));
+                    match took_hello {
+                        true => self.core.handle_upgraded(now(self.epoch)),
+                        false => self.core.handle_connected(now(self.epoch)),
+                    }
                 }
                 TransportEvent::Dialed(Err(error)) | TransportEvent::Failed(error) => {
                     self.handle_disconnected(Some(error));
@@ -138,25 +176,126 @@ impl Driver {
         }
     }
 
+    /// Returns the dialer of the present address.
+    fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialers[self.core.address()]
+    }
+
     fn handle_disconnected(&mut self, error: Option<io::Error>) {
         self.transport = Transport::None;
+        let code = error.as_ref().and_then(web_socket_code);
         self.error = error.map(Arc::new);
-        self.core.handle_disconnected(now(self.epoch));
+        match code {
+            Some(code) => self.core.handle_closed(code, now(self.epoch)),
+            None => self.core.handle_disconnected(now(self.epoch)),
+        }
+    }
+
+    fn dial(&mut self) {
+        let dialer = Arc::clone(self.dialer());
+        let hello = match dialer.is_websocket() {
+            true => self.core.upgrade_hello(),
+            false => None,
+        };
+        self.transport = Transport::Dialing(Box::pin(dialer.dial(hello)));
+    }
+
+    /// Dials with a token that was asked for.
+    fn dial_with(&mut self, token: io::Result<String>) {
+        match token {
+            Ok(token) if token.is_empty() => self.core.refuse_credentials(),
+            Ok(token) => match self.core.set_credentials(token.as_bytes()) {
+                Ok(()) => self.dial(),
+                Err(error) => self.handle_disconnected(Some(io::Error::other(error))),
+            },
+            Err(error) => self.handle_disconnected(Some(error)),
+        }
+    }
+
+    /// Gives the server a token that was asked for while connected.
+    fn renew(&mut self, token: io::Result<String>) {
+        self.renewal = None;
+        match token {
+            Ok(token) if token.is_empty() => self.core.refuse_credentials(),
+            Ok(token) => {
+                if let Err(error) = self.core.authenticate(token.as_bytes()) {
+                    tracing::debug!(%error, "no new token");
+                }
+            }
+            // When the present one expires, the next dial asks again.
+            Err(error) => tracing::debug!(%error, "no new token"),
+        }
     }
 
     fn handle_command(&mut self, command: Command) {
-        let is_message = matches!(command, Command::Send(_));
-        let result = match command {
+        let is_message = command.is_message();
+        let sent = match command {
             Command::Send(message) => self.core.send(&message),
+            Command::SendChecked(message, reply) => return self.send_checked(&message, reply),
             Command::KeepAlive => self.core.send_keep_alive(),
+            Command::Watch(id, reply) => return self.watch(id, reply),
+            Command::Rotate(reply) => {
+                self.rotations.push(reply);
+                self.core.rotate(now(self.epoch));
+                Ok(())
+            }
+            Command::Unwatch(id) => {
+                self.core.unwatch(id);
+                Ok(())
+            }
         };
-        if let Err(error) = result {
-            tracing::debug!(%error, "not sent");
-        } else if is_message {
-            self.has_sent = true;
-            self.lost = None;
+        match sent {
+            Ok(()) if is_message => self.note_sent(),
+            Ok(()) => {}
+            Err(error) => tracing::debug!(%error, "not sent"),
         }
         self.handle_outputs();
+    }
+
+    fn send_checked(&mut self, message: &MessageOut, reply: Reply) {
+        if reply.is_cancelled() {
+            return;
+        }
+        match self.core.send_checked(message, now(self.epoch)) {
+            Ok(ticket) => {
+                self.checks.insert(ticket, reply);
+                self.note_sent();
+            }
+            // The application sends it again, if it still wants to.
+            Err(error) => {
+                tracing::debug!(%error, "not sent");
+                reply.send(Err(Undelivered::NotHandled));
+            }
+        }
+        self.handle_outputs();
+    }
+
+    fn watch(&mut self, id: PeerId, reply: WatchReply) {
+        match self.core.watch(id, now(self.epoch)) {
+            Ok(()) => self.watches.insert(id, reply),
+            Err(error) => {
+                // Fails if the caller has stopped waiting.
+                let _ = reply.send(Err(error.into()));
+            }
+        }
+        if self.is_plain || self.core.extension().is_some_and(|it| !tells_of_peers(it)) {
+            self.fail_watches();
+        }
+        self.handle_outputs();
+    }
+
+    /// Tells all callers that this server does not tell about peers.
+    fn fail_watches(&mut self) {
+        for (id, reply) in self.watches.take() {
+            self.core.unwatch(id);
+            // Fails if the caller has stopped waiting.
+            let _ = reply.send(Err(WatchError::NotSupported));
+        }
+    }
+
+    fn note_sent(&mut self) {
+        self.has_sent = true;
+        self.lost = None;
     }
 
     /// Sends the accepted messages, if there is a connection, and closes the client.
@@ -170,7 +309,7 @@ impl Driver {
         }
         let mut messages = 0;
         while let Some(command) = self.shared.queue.try_recv() {
-            messages += usize::from(matches!(command, Command::Send(_)));
+            messages += usize::from(command.is_message());
         }
         let lost = self.lost.take();
         match lost {
@@ -193,10 +332,15 @@ impl Driver {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Dial => {
-                    tracing::debug!(server = %self.dialer, "dialing");
+                    tracing::debug!(server = %self.dialer(), "dialing");
                     self.error = None;
                     self.shared.state.send_replace(State::Connecting);
-                    self.transport = Transport::Dialing(Box::pin(Arc::clone(&self.dialer).dial()));
+                    match &self.tokens {
+                        Some(TokenSource::Provider(ask)) => {
+                            self.transport = Transport::Asking(ask());
+                        }
+                        Some(TokenSource::Fixed(_)) | None => self.dial(),
+                    }
                 }
                 Output::Transmit(bytes) => {
                     if let Transport::Connected(connection) = &mut self.transport {
@@ -221,17 +365,57 @@ impl Driver {
     fn handle_event(&mut self, event: ClientEvent) {
         match event {
             ClientEvent::Connected { id } => {
-                tracing::info!(server = %self.dialer, %id, "connected");
-                if let Some(on_id) = &self.shared.on_id {
-                    on_id(id);
+                tracing::info!(server = %self.dialer(), %id, "connected");
+                self.set_id(id);
+            }
+            ClientEvent::Renamed { id } => {
+                tracing::info!(server = %self.dialer(), %id, "renamed");
+                self.set_id(id);
+            }
+            ClientEvent::Extended(extension) => {
+                tracing::debug!(server = %self.dialer(), ?extension, "extended");
+                self.is_plain = false;
+                self.shared.extension.send_replace(Some(extension));
+                if !tells_of_peers(extension) {
+                    self.fail_watches();
                 }
-                self.shared.state.send_replace(State::Ready { id });
             }
             ClientEvent::Message(message) => self.shared.inbox.push(message),
+            ClientEvent::Checked { ticket, outcome } => self.checks.decide(ticket, outcome),
+            ClientEvent::Undelivered(dropped) => {
+                tracing::debug!(?dropped, "the server dropped messages");
+                self.shared.notices.send(Notice::Undelivered(dropped));
+            }
+            ClientEvent::Peer(notice) => {
+                tracing::debug!(?notice, "the state of a peer");
+                self.watches.tell(notice.id, notice.state);
+                self.shared.notices.send(Notice::Peer(notice));
+            }
+            ClientEvent::CredentialsDue => {
+                if let Some(TokenSource::Provider(ask)) = &self.tokens {
+                    self.renewal = Some(ask());
+                }
+            }
+            ClientEvent::Restarting(restarting) => {
+                tracing::debug!(?restarting, "the server will stop");
+                self.shared.notices.send(Notice::Restarting(restarting));
+            }
+            ClientEvent::NotExtended => {
+                self.is_plain = true;
+                self.fail_watches();
+            }
+            ClientEvent::Closing { code, reason } => {
+                let closing = ServerClosing::new(code, &reason);
+                let error = io::Error::new(io::ErrorKind::ConnectionAborted, closing);
+                self.error = Some(Arc::new(error));
+            }
             ClientEvent::Disconnected { reason, retry_at } => {
                 let reason = self.disconnected(reason);
-                tracing::info!(server = %self.dialer, %reason, "disconnected");
+                tracing::info!(server = %self.dialer(), %reason, "disconnected");
+                self.is_plain = false;
+                self.renewal = None;
                 let retry_at = self.epoch + retry_at.elapsed_since_epoch();
+                self.shared.extension.send_replace(None);
                 self.shared.state.send_replace(State::Waiting { reason, retry_at });
             }
             ClientEvent::Closed { reason } => {
@@ -239,13 +423,31 @@ impl Driver {
                     CloseReason::AttemptsExhausted { last } => {
                         Closed::AttemptsExhausted { last: self.disconnected(last) }
                     }
+                    CloseReason::ByServer(code) => {
+                        let reason = DisconnectReason::ClosedByServer(code);
+                        Closed::ByServer(self.disconnected(reason))
+                    }
+                    CloseReason::NoCredentials => Closed::NoToken,
                     CloseReason::ByApplication => Closed::ByApplication,
                 };
-                tracing::info!(server = %self.dialer, %reason, "closed");
+                tracing::info!(server = %self.dialer(), %reason, "closed");
+                self.shared.extension.send_replace(None);
                 self.shared.state.send_replace(State::Closed { reason });
                 self.shared.queue.close();
                 self.shared.inbox.close();
+                self.shared.notices.close();
             }
+        }
+    }
+
+    fn set_id(&mut self, id: PeerId) {
+        if let Some(on_id) = &self.shared.on_id {
+            on_id(id);
+        }
+        self.shared.state.send_replace(State::Ready { id });
+        for reply in self.rotations.drain(..) {
+            // Fails if the caller has stopped waiting.
+            let _ = reply.send(id);
         }
     }
 
@@ -262,7 +464,10 @@ impl Driver {
             Transport::Connected(connection) => {
                 self.core.state() == ClientState::Ready && !connection.is_congested()
             }
-            Transport::None | Transport::Dialing(_) | Transport::Closing(_) => false,
+            Transport::None
+            | Transport::Asking(_)
+            | Transport::Dialing(_)
+            | Transport::Closing(_) => false,
         }
     }
 }
@@ -275,6 +480,7 @@ impl Transport {
     /// Waits for the transport's next event. Nothing is lost when the future is dropped.
     async fn next_event(&mut self) -> TransportEvent<'_> {
         match self {
+            Self::Asking(asking) => TransportEvent::Token(asking.await),
             Self::Dialing(dial) => TransportEvent::Dialed(dial.await),
             Self::Connected(connection) => match connection.advance().await {
                 Ok(Some(input)) => TransportEvent::Read(input),
@@ -297,7 +503,26 @@ impl Drop for Shared {
             }
         });
         self.inbox.close();
+        self.notices.close();
     }
+}
+
+/// Waits for a token that is being asked for.
+async fn renewed(renewal: &mut Option<AskToken>) -> io::Result<String> {
+    match renewal {
+        Some(asking) => asking.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns the code with which the server closed the WebSocket.
+fn web_socket_code(error: &io::Error) -> Option<CloseCode> {
+    let closed: &WebSocketClosed = error.get_ref()?.downcast_ref()?;
+    closed.code.map(CloseCode)
+}
+
+fn tells_of_peers(extension: Extension) -> bool {
+    extension.granted.contains(Capabilities::PEERS)
 }
 
 fn now(epoch: Instant) -> waddell_core::Instant {

@@ -1,3 +1,12 @@
+//! Tests of the client without the extension, and what all of its tests use.
+
+mod credentials;
+mod ending;
+mod extension;
+mod outcomes;
+mod peers;
+mod resume;
+
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -5,7 +14,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::id::TopicId;
-use crate::message::{MAX_BODY_LEN, PORTABLE_BODY_LEN};
+use crate::message::{BodyTooLong, MAX_BODY_LEN, PORTABLE_BODY_LEN};
 
 /// State, call, outputs in order, and the state after. It lists every combination, including
 /// those in which nothing happens.
@@ -548,7 +557,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// All options on, so that every state except `Closed` has a timeout.
 fn config() -> ClientConfig {
-    ClientConfig { keep_alive_interval: Some(Duration::from_secs(25)), ..ClientConfig::default() }
+    ClientConfig {
+        keep_alive_interval: Some(Duration::from_secs(25)),
+        extension: false,
+        ..ClientConfig::default()
+    }
 }
 
 fn at(seconds: f64) -> Instant {
@@ -613,7 +626,24 @@ fn drain(client: &mut Client) -> Vec<String> {
             Output::Transmit(bytes) => format!("Transmit[{}]", bytes.len()),
             Output::HangUp => "HangUp".into(),
             Output::Event(ClientEvent::Connected { .. }) => "Connected".into(),
+            Output::Event(ClientEvent::Extended(_)) => "Extended".into(),
             Output::Event(ClientEvent::Message(_)) => "Message".into(),
+            Output::Event(ClientEvent::Checked { ticket, outcome }) => {
+                format!("Checked({} {outcome:?})", ticket.0)
+            }
+            Output::Event(ClientEvent::Undelivered(entry)) => {
+                format!("Undelivered({}+{})", entry.first, entry.span)
+            }
+            Output::Event(ClientEvent::Peer(notice)) => {
+                format!("Peer({:?} lost {})", notice.state, notice.lost)
+            }
+            Output::Event(ClientEvent::CredentialsDue) => "CredentialsDue".into(),
+            Output::Event(ClientEvent::Restarting(_)) => "Restarting".into(),
+            Output::Event(ClientEvent::Renamed { .. }) => "Renamed".into(),
+            Output::Event(ClientEvent::NotExtended) => "NotExtended".into(),
+            Output::Event(ClientEvent::Closing { code, reason }) => {
+                format!("Closing({} {reason})", code.0)
+            }
             Output::Event(ClientEvent::Disconnected { reason, .. }) => {
                 format!("Disconnected({reason:?})")
             }

@@ -6,6 +6,7 @@ use core::mem;
 use super::contacts::Contacts;
 use super::kept::KeptVerdicts;
 use super::verdicts::Verdicts;
+use super::{Decision, Rejected};
 use crate::control::dropped::Dropped;
 use crate::control::hello::Hello;
 use crate::control::notice::{Handled, Notice};
@@ -44,6 +45,7 @@ pub struct Session {
 /// What a client that resumes is told about its connections before.
 #[derive(Debug)]
 struct AboutFormer {
+    /// At most [`MAX_ABOUT_FORMER`].
     dropped: Vec<Dropped>,
     handled: Handled,
 }
@@ -97,7 +99,10 @@ impl Session {
             // One HANDLED cannot say that some frames were lost and later ones were not. So the
             // client must have been told of the loss: it has, if it saw a later HANDLED.
             let knows_gap = !former.follows_gap || self.seen >= former.first;
-            let complete = are_all && knows_gap && former.verdicts.is_complete();
+            // A client that comes back again and again and never reads adds some each time.
+            let surplus = dropped.len().saturating_sub(MAX_ABOUT_FORMER);
+            dropped.drain(..surplus);
+            let complete = are_all && surplus == 0 && knows_gap && former.verdicts.is_complete();
             handled = Handled { upto: former.number, complete };
             self.watched = former.watched;
         }
@@ -128,7 +133,8 @@ impl Session {
 
     /// Returns how many bytes of memory the session holds, roughly.
     pub fn memory(&self) -> usize {
-        let entries = self.kept.len() + self.verdicts.entries().len();
+        let about_former = self.about_former.as_ref().map_or(0, |about| about.dropped.len());
+        let entries = self.kept.len() + self.verdicts.entries().len() + about_former;
         size_of::<Self>() + entries * size_of::<Dropped>() + self.watched.len() * PeerId::LEN
     }
 
@@ -137,13 +143,36 @@ impl Session {
         self.granted.contains(Capabilities::RESUME) && !self.said_bye
     }
 
+    /// Counts a frame with that payload, and notes what became of it. Returns the decision, which
+    /// may be that the recipient is a new one.
+    pub(super) fn note(&mut self, decision: Decision, payload: &[u8]) -> Decision {
+        self.count();
+        match decision {
+            Decision::Forward(to) if self.is_first_contact(to) => Decision::FirstContact(to),
+            Decision::Reject(rejected) => {
+                let (topic, reason) = match rejected {
+                    Rejected::ShortFrame { .. } => (TopicId::UNKNOWN, DropReason::ShortFrame),
+                    Rejected::ReservedRecipient => {
+                        (topic_of(payload), DropReason::ReservedRecipient)
+                    }
+                };
+                self.dropped(PeerId::NIL, topic, reason);
+                decision
+            }
+            Decision::Forward(_)
+            | Decision::FirstContact(_)
+            | Decision::KeepAlive
+            | Decision::Control => decision,
+        }
+    }
+
     /// Counts a frame.
-    pub(super) fn count(&mut self) {
+    fn count(&mut self) {
         self.number = self.number.wrapping_add(1);
     }
 
     /// Returns whether the client has not written to that peer before, as far as is remembered.
-    pub(super) fn is_first_contact(&mut self, peer: PeerId) -> bool {
+    fn is_first_contact(&mut self, peer: PeerId) -> bool {
         self.granted.contains(Capabilities::PEERS)
             && self.contacts.get_or_insert_default().add(peer)
     }
@@ -273,8 +302,18 @@ impl Session {
     }
 }
 
+/// Returns the topic in the header of a message.
+pub(super) fn topic_of(payload: &[u8]) -> TopicId {
+    let topic = payload.get(PeerId::LEN..).and_then(<[u8]>::first_chunk);
+    TopicId(topic.map_or(0, |topic| u16::from_le_bytes(*topic)))
+}
+
 /// Most peers that one connection may watch.
 const MAX_WATCHED: usize = 64;
+
+/// Most entries about former connections: what one was told and may not have got, and what one was
+/// not told yet.
+const MAX_ABOUT_FORMER: usize = 2 * MAX_ENTRIES;
 
 #[cfg(test)]
 mod tests {
@@ -411,6 +450,28 @@ mod tests {
         resumed.resume(None);
         let handled = Handled { upto: 8, complete: false };
         assert_eq!(Notice::decode(&notices(&resumed)[0]), Ok(Notice::Handled(handled)));
+    }
+
+    #[test]
+    fn a_client_that_resumes_again_and_again_and_reads_nothing_costs_bounded_memory() {
+        let granted = Capabilities::VERDICTS.with(Capabilities::RESUME);
+        let mut former = session(granted);
+        for round in 0..100 {
+            for _ in 0..2 * MAX_ENTRIES {
+                former.count();
+                let recipient = PeerId::from_bytes((former.number as u128).to_le_bytes());
+                former.dropped(recipient, TopicId(1), DropReason::UnknownRecipient);
+            }
+            assert!(former.memory() <= 2 * MAX_ABOUT_FORMER * size_of::<Dropped>());
+            let hello = Hello { first_number: former.number + 1, ..Hello::new(granted) };
+            let mut next = Session::new(&hello, granted);
+            next.resume(Some(former.split_off()));
+            let about = next.about_former.as_ref().unwrap();
+            let upto = 2 * MAX_ENTRIES as u64 * (round + 1);
+            let complete = about.dropped.len() < MAX_ABOUT_FORMER || round == 1;
+            assert_eq!(about.handled, Handled { upto, complete });
+            former = next;
+        }
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Away {
     }
 
     /// Returns whether the peer is away. `from` writes to it, and is told when it comes back or is
-    /// gone; `None` if it does not want that.
+    /// gone, if there is memory for that; `None` if it does not want that.
     pub(crate) fn contact(&self, id: PeerId, from: Option<PeerId>, now: Instant) -> bool {
         match from {
             Some(from) => self.meet(id, now, |absence| {
@@ -141,7 +141,8 @@ impl Away {
         }
     }
 
-    /// Returns whether the peer is away. `from` asks about it, and is told when that changes.
+    /// Returns whether the peer is away. `from` asks about it, and is told when that changes, if
+    /// there is memory for that.
     pub(crate) fn watch(&self, id: PeerId, from: PeerId, now: Instant) -> bool {
         self.meet(id, now, |absence| {
             absence.watchers.add_asked(from);
@@ -207,6 +208,8 @@ impl Away {
         {
             tidings.extend(peers.look(id, now));
         }
+        // To know who was told takes memory too.
+        tidings.extend(peers.make_room());
         let may_be_any = !peers.by_id.is_empty() || self.unknown_until.is_some_and(|it| now < it);
         self.any.store(may_be_any, Relaxed);
         tidings
@@ -232,6 +235,9 @@ impl Away {
             } else {
                 return true;
             }
+        }
+        if peers.memory >= MAX_MEMORY {
+            return true;
         }
         if let Some(absence) = peers.by_id.get_mut(&id) {
             let before = absence.memory();
@@ -424,6 +430,29 @@ mod tests {
         assert_eq!(away.len() + gone, 2 * MAX_PEERS);
         let peers = away.lock();
         assert_eq!((peers.due.len(), peers.gone.len()), (peers.by_id.len(), peers.by_id.len()));
+    }
+
+    #[test]
+    fn those_that_write_to_peers_that_are_away_cost_bounded_memory() {
+        let away = Away::new(None);
+        let crowd: Vec<_> = (0..Watchers::MAX).map(|number| id(100_000 + number)).collect();
+        for number in 0..4_000 {
+            let now = Instant::since_epoch(Duration::from_micros(number as u64));
+            away.add(id(number), None, now, AWAY_TIME, || estate(&crowd));
+        }
+        let before = away.len();
+        for number in 4_000 - before..4_000 {
+            for writer in 0..4 {
+                assert!(away.contact(id(number), Some(id(200_000 + writer)), at(1)));
+                assert!(away.watch(id(number), id(300_000 + writer), at(1)));
+            }
+        }
+        assert!(away.lock().memory <= MAX_MEMORY + Watchers::MAX * 2 * PeerId::LEN);
+        // Those that make room then are told gone, the others away.
+        let tidings = away.take_due(at(1_004));
+        assert!(away.len() < before);
+        assert!(away.lock().memory <= MAX_MEMORY);
+        assert_eq!(tidings.len(), before + before - away.len());
     }
 
     #[test]

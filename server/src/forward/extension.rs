@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use waddell_core::{
     Capabilities, EXTENSION_VERSION, Hello, IceServers, NotResumed, Notice, PeerId, RateLimit,
-    ResumeWindows, Welcome, WelcomeRate,
+    Restarting, ResumeWindows, Welcome, WelcomeRate,
 };
 
 use crate::clock::unix_seconds;
-use crate::config::ServerConfig;
+use crate::config::{ExtensionOptions, ServerConfig};
 use crate::forward::worker::Worker;
 use crate::ids;
 use crate::labels::TransportKind;
@@ -81,7 +81,7 @@ impl Offer {
             }),
             ice: ice.as_ref().map(|(valid_for, json)| IceServers { valid_for: *valid_for, json }),
             rate: limits.rate_limit.map(rate),
-            ping_interval_ms: Some(u32::try_from(ping_interval.as_millis()).unwrap_or(u32::MAX)),
+            ping_interval_ms: Some(millis(ping_interval)),
             ..Welcome::new(granted, client.id, limits.max_frame_len)
         };
         let mut frame = Vec::new();
@@ -118,11 +118,25 @@ impl Offer {
     }
 }
 
+/// Returns the notice that the server stops, to a client whose connection ends after that time.
+pub(crate) fn restarting(ends_in: Duration, options: &ExtensionOptions) -> Restarting {
+    Restarting {
+        in_ms: millis(ends_in),
+        wait_ms: millis(options.restart_wait),
+        spread_ms: millis(options.restart_spread),
+        elsewhere: options.restart_elsewhere,
+    }
+}
+
 /// Returns the time from one resume token to the next: the window, give or take a tenth, so that
 /// peers that connected together do not get theirs together.
 pub(crate) fn token_interval(id: PeerId, window: Duration) -> Duration {
     let random = ids::spread(id) >> 24;
     window.saturating_mul(922 + random * 4 / 5) / 1024
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn seconds(duration: Duration) -> u32 {
@@ -137,8 +151,10 @@ fn rate(limit: RateLimit) -> WelcomeRate {
 }
 
 /// The parts of the extension that need no option.
-const ALWAYS: Capabilities =
-    Capabilities::VERDICTS.with(Capabilities::PEERS).with(Capabilities::RENEW);
+const ALWAYS: Capabilities = Capabilities::VERDICTS
+    .with(Capabilities::PEERS)
+    .with(Capabilities::RESTART)
+    .with(Capabilities::RENEW);
 
 /// The time after which a client asks for ICE servers again if there are none, in seconds.
 const ASK_AGAIN_AFTER: u32 = 60;

@@ -7,8 +7,9 @@ use waddell_core::{Instant, NotResumed};
 /// What the server remembers of an id that a peer may resume: which tokens are good, and when it
 /// was resumed.
 ///
-/// Each resume begins a new generation of tokens. Those of the generation before are good as well,
-/// because the connection may have broken before the new one arrived.
+/// A resume with a token of the latest generation begins the next one. Tokens of the generation
+/// before are good as well, because the connection may have broken before the new one arrived. They
+/// begin no generation, so that this may happen any number of times in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lease {
     generation: u32,
@@ -31,12 +32,11 @@ impl Lease {
     /// generation of its next token.
     pub(crate) fn resume(&mut self, generation: u32) -> Result<u32, NotResumed> {
         match self.generation.wrapping_sub(generation) {
-            0 | 1 => {
-                self.generation = self.generation.wrapping_add(1);
-                Ok(self.generation)
-            }
-            _older => Err(NotResumed::Stale),
+            0 => self.generation = self.generation.wrapping_add(1),
+            1 => {}
+            _older => return Err(NotResumed::Stale),
         }
+        Ok(self.generation)
     }
 
     /// Does the same if the id is connected. Two programs with one token would take it from each
@@ -70,7 +70,17 @@ mod tests {
         let mut lease = Lease::new(7);
         assert_eq!(lease.resume(5), Err(NotResumed::Stale));
         assert_eq!(lease.resume(8), Err(NotResumed::Stale));
-        assert_eq!(lease.resume(6), Ok(8));
+        assert_eq!(lease.resume(7), Ok(8));
+        assert_eq!(lease.resume(8), Ok(9));
+        assert_eq!(lease.resume(7), Err(NotResumed::Stale));
+    }
+
+    #[test]
+    fn a_client_that_gets_no_new_token_may_use_the_old_one_again_and_again() {
+        let mut lease = Lease::new(7);
+        for _ in 0..10 {
+            assert_eq!(lease.resume(7), Ok(8));
+        }
         assert_eq!(lease.resume(8), Ok(9));
         assert_eq!(lease.resume(7), Err(NotResumed::Stale));
     }
@@ -79,7 +89,8 @@ mod tests {
     fn generations_go_on_after_their_end() {
         let mut lease = Lease::new(u32::MAX);
         assert_eq!(lease.resume(u32::MAX), Ok(0));
-        assert_eq!(lease.resume(u32::MAX), Ok(1));
+        assert_eq!(lease.resume(u32::MAX), Ok(0));
+        assert_eq!(lease.resume(0), Ok(1));
     }
 
     #[test]

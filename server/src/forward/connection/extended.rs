@@ -17,6 +17,8 @@ pub(super) struct Extended {
     pub(super) token_due: Option<Instant>,
     /// The generation of its resume tokens.
     pub(super) generation: u32,
+    /// Whether the client was told that the server stops.
+    pub(super) told_restart: bool,
     /// How often the client may have a new id.
     renewals: Pacer,
     /// When the client may ask for ICE servers again.
@@ -47,7 +49,14 @@ impl Extended {
     /// Makes the state of a client that says HELLO.
     pub(super) fn new(now: Instant) -> Self {
         let renewals = Pacer::new(RENEWALS, now);
-        Self { hold: None, token_due: None, generation: 0, renewals, ice_from: now }
+        Self {
+            hold: None,
+            token_due: None,
+            generation: 0,
+            told_restart: false,
+            renewals,
+            ice_from: now,
+        }
     }
 
     /// Returns whether the client may have a new id, and counts it.

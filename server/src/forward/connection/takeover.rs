@@ -16,6 +16,10 @@ impl Connection {
     /// Reads what has arrived, then hands over to the connection that waits. Ready with the reason
     /// to end.
     pub(super) fn give_way(&mut self, cx: &mut Context<'_>, to: &Arc<Peer>) -> Poll<End> {
+        if !self.io.poll_readable(cx) && self.io.has_arrived() {
+            // The kernel has not told the runtime yet, which then wakes this task.
+            return Poll::Pending;
+        }
         let read = self.poll_reads(cx, LAST_READS);
         let (state, from) = (&mut self.inbound.state, self.io.registration.peer());
         if hand_over(from, to, || state.split_off_session(), &self.io.worker) {
