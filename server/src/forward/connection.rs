@@ -352,10 +352,11 @@ impl Connection {
 
     /// Takes the bytes that were read during the handshakes.
     fn take_early(&mut self, early: Early) -> Result<(), End> {
-        let Early { mut wire, mut plain } = early;
+        let Early { mut frames, mut wire, mut plain } = early;
         let worker = Rc::clone(&self.io.worker);
         worker.with_scratch(|scratch| {
             self.account(|this, counts| {
+                this.inbound.take_whole(&mut frames, this.io.peer(), &worker, counts)?;
                 this.reject_proxy_header(&plain)?;
                 this.inbound.take(&mut plain, this.io.peer(), &worker, counts)?;
                 this.take_wire(&mut wire, &mut scratch.plain, counts)

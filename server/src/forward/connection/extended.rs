@@ -23,6 +23,8 @@ pub(super) struct Extended {
     renewals: Pacer,
     /// Whether the client is to be told that it gets no new id.
     pub(super) owes_refusal: bool,
+    /// When the client may ask for ICE servers again.
+    ice_from: Instant,
 }
 
 /// The frames that came after a request that changes how they are handled, and is not answered yet.
@@ -56,6 +58,7 @@ impl Extended {
             told_restart: false,
             renewals,
             owes_refusal: false,
+            ice_from: now,
         }
     }
 
@@ -72,6 +75,15 @@ impl Extended {
         self.owes_refusal |= refuses;
         refuses
     }
+
+    /// Returns whether the client may have ICE servers, and counts that.
+    pub(super) fn may_have_ice(&mut self, now: Instant) -> bool {
+        let may = self.ice_from <= now;
+        if may {
+            self.ice_from = now + ICE_INTERVAL;
+        }
+        may
+    }
 }
 
 impl Hold {
@@ -80,6 +92,9 @@ impl Hold {
         Self { request: Some(request.into()), frames: Vec::new(), takeover: None }
     }
 }
+
+/// Shortest time between two answers with ICE servers.
+const ICE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One new id a second, and five at once.
 const RENEWALS: RateLimit = RateLimit {

@@ -160,9 +160,19 @@ impl Inbound {
         if self.state.granted().is_none() {
             self.extended = None;
         }
+        self.take_whole(&mut hold.frames, peer, worker, counts)
+    }
+
+    /// Takes whole frames that did not come in the stream of bytes.
+    pub(super) fn take_whole(
+        &mut self,
+        frames: &mut [u8],
+        peer: &Arc<Peer>,
+        worker: &Worker,
+        counts: &mut ReadCounts,
+    ) -> Result<(), End> {
         let mut whole = FrameDecoder::new();
-        let (state, bytes) = (&mut self.state, &mut hold.frames[..]);
-        take_frames(&mut whole, state, &mut self.extended, bytes, peer, worker, counts)
+        take_frames(&mut whole, &mut self.state, &mut self.extended, frames, peer, worker, counts)
     }
 
     /// Drops the frames that were kept.
@@ -241,7 +251,15 @@ fn take_frames(
             Decision::Control => {
                 let is_first = counts.frames == 1 && peer.frames_in() == 0;
                 let payload = frame.payload();
-                let handled = control::handle(state, payload, is_first, peer, worker, counts);
+                let handled = control::handle(
+                    state,
+                    payload,
+                    is_first,
+                    extended.as_deref_mut(),
+                    peer,
+                    worker,
+                    counts,
+                );
                 if let Some(request) = handled {
                     // The frames after it are handled after it is answered.
                     let new = || Box::new(Extended::new(counts.read_at));

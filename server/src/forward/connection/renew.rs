@@ -8,9 +8,8 @@ use waddell_core::{Capabilities, Notice, PeerId, PeerState};
 
 use super::Connection;
 use super::end::End;
-use crate::clock::unix_seconds;
 use crate::forward::away::Tidings;
-use crate::forward::extension;
+use crate::forward::extension::{self, Offer};
 use crate::forward::lease::Lease;
 use crate::forward::read_counts::ReadCounts;
 use crate::ids::{self, Short};
@@ -101,9 +100,7 @@ impl Connection {
     }
 
     fn token_for(&self, id: PeerId, generation: u32) -> [u8; TOKEN_LEN] {
-        let window = self.io.worker.config().extension.resume_window;
-        let keys = self.io.worker.shared.resume_keys();
-        extension::issue(&keys, id, generation, window, unix_seconds())
+        Offer::new(&self.io.worker).issue(id, generation)
     }
 
     fn send_own(&self, notice: &Notice<'_>) {
