@@ -18,7 +18,7 @@ use crate::config::ServerConfig;
 use crate::forward::lease::Lease;
 use crate::forward::peer::Peer;
 use crate::forward::shared::Shared;
-use crate::resume::ResumeKeys;
+
 use crate::secrets::Secrets;
 
 const ROUNDS: usize = 10;
@@ -218,7 +218,7 @@ fn a_frame_that_is_lost_with_the_connection_counts_as_dropped() {
 
 #[test]
 fn a_link_whose_socket_breaks_during_a_takeover_hands_over_before_it_is_closed() {
-    let shared = Shared::new(ServerConfig::default(), ResumeKeys::random());
+    let shared = Shared::new(ServerConfig::default(), Secrets::none());
     let mut buffers = buffers(&shared);
     let link = || Link::<_, u8>::new(Reset, None, Framing::Raw);
     let (mut old, mut new) = (link(), link());
