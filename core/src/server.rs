@@ -196,6 +196,12 @@ impl ServerConnection {
         }
     }
 
+    /// Returns the recipients that are away, as the frames of
+    /// [`encode_notices`](Self::encode_notices) tell the client; at most 64.
+    pub fn recipients_told_away(&self) -> Vec<PeerId> {
+        self.session().map(Session::recipients_told_away).unwrap_or_default()
+    }
+
     /// Records that the frames of [`encode_notices`](Self::encode_notices) are in the client's
     /// outbox. Returns how many dropped frames they tell of.
     pub fn notices_sent(&mut self) -> u64 {

@@ -57,14 +57,11 @@ pub(crate) enum HelloResult {
     Late,
     /// The extension is switched off.
     Off,
-    /// There was no memory for WELCOME.
-    NoMemory,
 }
 
 impl HelloResult {
     /// Every result, in the order of declaration.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Welcomed, Self::Malformed, Self::Late, Self::Off, Self::NoMemory];
+    pub(crate) const ALL: [Self; 4] = [Self::Welcomed, Self::Malformed, Self::Late, Self::Off];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -72,7 +69,6 @@ impl HelloResult {
             Self::Malformed => "malformed",
             Self::Late => "late",
             Self::Off => "off",
-            Self::NoMemory => "no memory",
         }
     }
 }

@@ -285,7 +285,8 @@ async fn ids_outlive_a_restart_of_the_server_with_a_configured_key() {
 #[tokio::test]
 async fn tokens_are_renewed_while_the_client_is_connected() {
     let server = TestServer::start_with(|config| {
-        config.extension.resume_window = Duration::from_secs(1);
+        // A token says in whole seconds until when it is good.
+        config.extension.resume_window = Duration::from_secs(2);
     });
     let mut client = Extended::connect(&server, Via::Tcp).await;
     let notice = client.notice().await;

@@ -90,6 +90,12 @@ impl Session {
     pub(super) fn resume(&mut self, former: Option<Self>) {
         let mut dropped = Vec::new();
         let mut handled = Handled { upto: self.first.wrapping_sub(1), complete: false };
+        let former = former.and_then(|mut former| {
+            self.watched = mem::take(&mut former.watched);
+            // A client that has its token and not its numbers gives some numbers again. Nothing can
+            // be said of them then.
+            (former.number < self.first).then_some(former)
+        });
         if let Some(former) = former {
             let (unseen, are_all) = former.kept.unseen(self.seen);
             dropped = unseen;
@@ -108,11 +114,7 @@ impl Session {
                 && knows_gap
                 && had_verdicts
                 && former.verdicts.is_complete();
-            // A client that has its token and not its numbers gives some numbers again.
-            if former.number < self.first {
-                handled = Handled { upto: former.number, complete };
-            }
-            self.watched = former.watched;
+            handled = Handled { upto: former.number, complete };
         }
         self.follows_gap = !handled.complete || handled.upto.wrapping_add(1) != self.first;
         if self.granted.contains(Capabilities::VERDICTS) {
@@ -292,6 +294,15 @@ impl Session {
             let complete = self.verdicts.is_complete();
             Notice::Handled(Handled { upto: self.number, complete }).encode(out);
         }
+    }
+
+    /// Returns the recipients that are away, as those frames tell.
+    pub(super) fn recipients_told_away(&self) -> Vec<PeerId> {
+        let entries = self.verdicts.entries().iter();
+        let away = entries.filter(|entry| entry.reason == DropReason::RecipientAway);
+        let mut recipients: Vec<_> = away.map(|entry| entry.recipient).collect();
+        recipients.dedup();
+        recipients
     }
 
     /// Records that those frames are on their way to the client. Returns how many dropped frames
@@ -506,7 +517,10 @@ mod tests {
     fn handled_vouches_for_no_frame_of_this_connection() {
         let granted = Capabilities::VERDICTS.with(Capabilities::RESUME);
         let mut former = session(granted);
-        (0..10).for_each(|_| former.count());
+        for _ in 0..10 {
+            former.count();
+            former.dropped(PeerId::NIL, TopicId(1), DropReason::ShortFrame);
+        }
         // The client has its token, and not its numbers: it counts from 1 again.
         let mut next = session(granted);
         next.resume(Some(former));

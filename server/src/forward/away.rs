@@ -1,7 +1,6 @@
 //! The peers that have lost their connection and may come back under the same id.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::BuildHasherDefault;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,8 +11,8 @@ use waddell_core::{Instant, NotResumed, PeerId, PeerState, Session};
 
 use crate::forward::lease::Lease;
 use crate::forward::link::extension::Estate;
+use crate::forward::outbox::Unsent;
 use crate::forward::watchers::Watchers;
-use crate::ids::IdHasher;
 
 /// The peers that have lost their connection and may come back under the same id.
 ///
@@ -38,7 +37,8 @@ pub(crate) struct Away {
 
 #[derive(Debug, Default)]
 struct Peers {
-    by_id: HashMap<PeerId, Absence, BuildHasherDefault<IdHasher>>,
+    /// With the standard hasher: after a restart, some of these ids are chosen by clients.
+    by_id: HashMap<PeerId, Absence>,
     /// When each is to be looked at.
     due: BTreeSet<(Instant, PeerId)>,
     /// When each is gone.
@@ -95,8 +95,9 @@ impl Away {
     }
 
     /// Adds a peer whose connection is lost. `close` closes its link, and returns what it leaves,
-    /// so that every sender finds the peer either there or here. Returns what is to be told about
-    /// peers that had to make room.
+    /// so that every sender finds the peer either there or here. `tell_lost` tells the senders of
+    /// the frames that are lost, and returns whom it told: before the peer can come back and get
+    /// later ones. Returns what is to be told about peers that had to make room.
     ///
     /// # Errors
     ///
@@ -107,19 +108,24 @@ impl Away {
         now: Instant,
         away_time: Duration,
         close: impl FnOnce() -> Result<(Estate, Option<Session>), E>,
+        tell_lost: impl FnOnce(&Unsent) -> Vec<PeerId>,
     ) -> Result<Vec<Tidings>, E> {
         let mut peers = self.lock();
-        let (Estate { lease, watchers }, session) = close()?;
+        let (Estate { lease, watchers, told_away, lost }, session) = close()?;
         let due = now + TELL_AFTER.min(away_time);
-        let absence = Absence {
+        let mut absence = Absence {
             lease,
             session,
             watchers,
-            told: Vec::new(),
+            told: told_away,
             gone_at: now + away_time,
             due,
             memory: 0,
         };
+        for told in tell_lost(&lost) {
+            absence.watchers.add_wrote(told);
+            absence.note_told(told);
+        }
         peers.insert(id, absence);
         self.any.store(true, Relaxed);
         let tidings = peers.make_room();
@@ -202,11 +208,12 @@ impl Away {
         }
     }
 
-    /// Returns what is to be told by now.
+    /// Returns what is to be told by now, of a few peers: there may be more.
     pub(crate) fn take_due(&self, now: Instant) -> Vec<Tidings> {
         let mut peers = self.lock();
         let mut tidings = Vec::new();
-        while let Some(&(at, id)) = peers.due.first()
+        while tidings.len() < AT_ONCE
+            && let Some(&(at, id)) = peers.due.first()
             && at <= now
         {
             tidings.extend(peers.look(id, now));
@@ -338,6 +345,9 @@ impl Absence {
 /// Time from a lost connection to the notice of it. Most clients are back before.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
+/// Most peers whose news are told without a pause for the connections of the same worker.
+const AT_ONCE: usize = 64;
+
 /// Most peers that are away.
 const MAX_PEERS: usize = 16_384;
 
@@ -366,7 +376,7 @@ mod tests {
 
     fn add(away: &Away, id: PeerId, now: Instant, estate: Estate) -> Vec<Tidings> {
         let close = || Ok::<_, Infallible>((estate, None));
-        let Ok(tidings) = away.add(id, now, AWAY_TIME, close);
+        let Ok(tidings) = away.add(id, now, AWAY_TIME, close, |_| Vec::new());
         tidings
     }
 
@@ -431,7 +441,7 @@ mod tests {
         let mut gone = 0;
         for number in 0..2 * MAX_PEERS {
             let watchers = if number < 8_000 { crowd.clone() } else { Watchers::default() };
-            let estate = Estate { lease: None, watchers };
+            let estate = Estate { watchers, ..Estate::default() };
             let tidings = add(&away, id(number), at(number as u64), estate);
             gone += tidings.len();
             assert!(tidings.iter().all(|it| it.state == PeerState::Gone));
@@ -460,7 +470,14 @@ mod tests {
         }
         assert!(away.lock().memory <= MAX_MEMORY + Watchers::MAX * 2 * PeerId::LEN);
         // Those that make room then are told gone, the others away.
-        let tidings = away.take_due(at(1_004));
+        let mut tidings = Vec::new();
+        loop {
+            let some = away.take_due(at(1_004));
+            if some.is_empty() {
+                break;
+            }
+            tidings.extend(some);
+        }
         assert!(away.len() < before);
         assert!(away.lock().memory <= MAX_MEMORY);
         assert_eq!(tidings.len(), before + before - away.len());

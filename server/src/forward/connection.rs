@@ -415,7 +415,11 @@ impl Connection {
             worker.send_own(self.io.registration.peer(), frames)
         });
         if is_sent {
+            let away = state.recipients_told_away();
             worker.metrics.drops_told.add(state.notices_sent());
+            for id in away {
+                notices::expect(state, id, self.io.registration.peer(), worker);
+            }
         }
     }
 
@@ -584,8 +588,14 @@ impl Connection {
             && shared.shutdown.phase() < Phase::LastReads;
         if may_come_back {
             let state = &mut self.inbound.state;
-            let close = || Ok((peer.link().close_for_good()?, state.split_off_session()));
-            let tidings = shared.away.add(id, shared.clock.now(), away_time, close)?;
+            let close = || {
+                let mut link = peer.link();
+                let mut estate = link.close_for_good()?;
+                estate.lost = worker.with_buffers(|buffers| link.lose_outbox(buffers));
+                Ok((estate, state.split_off_session()))
+            };
+            let tell = |lost: &_| notices::tell_lost(lost, id, PeerState::Away, worker);
+            let tidings = shared.away.add(id, shared.clock.now(), away_time, close, tell)?;
             registration.end();
             worker.spread(&tidings);
             return Ok(());
@@ -629,7 +639,9 @@ impl Drop for Connection {
             link.abandon(buffers);
             link.take_lost()
         });
-        notices::tell_lost(&lost, id, worker);
+        let is_here = worker.shared.registry.get(id).is_some();
+        let state = if is_here { PeerState::Here } else { PeerState::Gone };
+        notices::tell_lost(&lost, id, state, worker);
         worker.shared.metrics.peer_disconnected(peer.transport());
         let extended = self.inbound.state.granted().is_some();
         if extended {

@@ -171,9 +171,13 @@ impl<S: WriteHalf, P> Link<S, P> {
 
     /// Puts a frame into the outbox that comes before all others to this peer but the greeting. It
     /// is written at the end of the turn.
-    pub(crate) fn push_first(&mut self, frame: &[u8], buffers: &mut WorkerBuffers) {
-        // If it fails, the connection is ending.
-        let _ = self.append(Item::Own(frame), buffers).map(|()| self.queue());
+    pub(crate) fn push_first(
+        &mut self,
+        frame: &[u8],
+        buffers: &mut WorkerBuffers,
+    ) -> Result<Pushed, DropReason> {
+        self.append(Item::Own(frame), buffers)?;
+        Ok(self.queue())
     }
 
     /// Puts frames from the server itself into the outbox, unless that holds `most` bytes or more,

@@ -108,8 +108,10 @@ impl Peer {
         }
     }
 
-    /// Locks the writing side of its connection. No other lock of the server is taken while it is
-    /// held.
+    /// Locks the writing side of its connection.
+    ///
+    /// Of several locks, the first of these is taken first: that of the peers that are away, the
+    /// link of the newer connection of a client, that of the older one, a shard of the registry.
     pub(crate) fn link(&self) -> MutexGuard<'_, Link<OwnedWriteHalf, Self>> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -160,9 +160,9 @@ impl Worker {
         }
     }
 
-    /// Forwards a frame whose recipient is not listed, or whose connection is ending, as `ending`
-    /// is. The recipient may be away, or have another connection meanwhile. `from` is to be told
-    /// what becomes of it.
+    /// Forwards a frame whose recipient is not listed, or is listed with a connection that is
+    /// ending, which is `ending`. The recipient may be away, or have another connection meanwhile.
+    /// `from` is to be told what becomes of it.
     #[cold]
     fn forward_absent(
         &self,
@@ -173,34 +173,36 @@ impl Worker {
         ending: Option<&Arc<Peer>>,
     ) -> Fate {
         let Shared { registry, away, .. } = &*self.shared;
-        let mut next = None;
-        if let Some(ending) = ending {
-            let link = ending.link();
-            next = link.moved_to();
-            if next.is_none() && link.has_lease() {
+        let mut ending = ending.cloned();
+        // A peer is away before it is unlisted, and listed before it leaves those that are away. So
+        // it is found, unless it comes and goes while it is looked for.
+        for _ in 0..3 {
+            if ending.as_ref().is_some_and(|ending| ending.link().has_lease()) {
                 // Its owner has not noticed yet that it is lost.
                 return Fate::Dropped(DropReason::RecipientAway);
             }
-        }
-        if next.is_none() {
-            if away.contact(to, from, read_at) {
+            if away.contact(to, None, read_at) {
                 return Fate::Dropped(DropReason::RecipientAway);
             }
-            // It is listed before it leaves those that are away.
-            next = registry.get(to);
-        }
-        let is_ending = |peer: &Arc<Peer>| ending.is_some_and(|ending| Arc::ptr_eq(ending, peer));
-        let Some(next) = next.filter(|next| !is_ending(next)) else {
-            return Fate::Dropped(DropReason::UnknownRecipient);
-        };
-        let pushed = match from {
-            Some(from) => self.push_first(from, &next, frame, read_at),
-            None => {
-                let pushed = self.with_buffers(|buffers| next.link().push(frame, read_at, buffers));
-                pushed.map(|pushed| self.flush_if_needed(pushed, &next))
+            let Some(next) = registry.get(to) else { break };
+            if ending.as_ref().is_some_and(|ending| Arc::ptr_eq(ending, &next)) {
+                break;
             }
-        };
-        pushed.map_or_else(Fate::Dropped, |()| Fate::Forwarded)
+            let pushed = match from {
+                Some(from) => self.push_first(from, &next, frame, read_at),
+                None => {
+                    let push = |buffers: &mut _| next.link().push(frame, read_at, buffers);
+                    let pushed = self.with_buffers(push);
+                    pushed.map(|pushed| self.flush_if_needed(pushed, &next))
+                }
+            };
+            match pushed {
+                Ok(()) => return Fate::Forwarded,
+                Err(DropReason::UnknownRecipient) => ending = Some(next),
+                Err(reason) => return Fate::Dropped(reason),
+            }
+        }
+        Fate::Dropped(DropReason::UnknownRecipient)
     }
 
     /// Puts a frame into an outbox, and records that `from` is to be told what becomes of the
@@ -370,6 +372,8 @@ impl Worker {
             loop {
                 away.due(async |at| sleep_until(clock.timer(at)).await).await;
                 worker.spread(&away.take_due(clock.now()));
+                // The connections of this worker have their turn in between.
+                tokio::task::yield_now().await;
             }
         });
     }

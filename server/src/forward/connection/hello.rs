@@ -125,6 +125,7 @@ impl Connection {
         let worker = Rc::clone(&self.io.worker);
         let shared = &worker.shared;
         let peer = Arc::clone(self.io.peer());
+        let resumes = offer.granted(hello).contains(Capabilities::RESUME);
         let welcome = |generation| {
             let client = Granted { id, generation, resumed: true, reason: None };
             offer.welcome(hello, &client, peer.transport())
@@ -139,7 +140,9 @@ impl Connection {
                         let frame = welcome(next);
                         self.send_first(&frame);
                         self.inbound.state.rename(id);
-                        self.set_tokens(next);
+                        if resumes {
+                            self.set_tokens(next);
+                        }
                         return Resumption::TakesOver(from);
                     }
                     Err(CannotTakeOver::Refused(reason)) => return Resumption::No(Some(reason)),
@@ -152,7 +155,10 @@ impl Connection {
                 let frame = welcome(next);
                 let mut link = peer.link();
                 link.inherit(returned.lease.unwrap_or(Lease::new(next)), &returned.watchers);
-                worker.with_buffers(|buffers| link.push_first(&frame, buffers));
+                // If that fails, the connection is ending.
+                let _ = worker.with_buffers(|buffers| link.push_first(&frame, buffers));
+                // A shutdown may have looked for the peer under its id of before.
+                link.wake_owner();
                 self.io.registration.take_over(id);
             });
             let resumption = match taken {
@@ -166,13 +172,18 @@ impl Connection {
                         continue;
                     }
                     link.set_lease(Some(Lease::new(next)));
-                    worker.with_buffers(|buffers| link.push_first(&frame, buffers));
+                    // If that fails, the connection is ending.
+                    let _ = worker.with_buffers(|buffers| link.push_first(&frame, buffers));
+                    // A shutdown may have looked for the peer under its id of before.
+                    link.wake_owner();
                     Resumption::Unknown
                 }
             };
             worker.flush_soon(&peer);
             self.inbound.state.rename(id);
-            self.set_tokens(next);
+            if resumes {
+                self.set_tokens(next);
+            }
             return resumption;
         }
         Resumption::No(Some(NotResumed::Contested))
@@ -181,7 +192,8 @@ impl Connection {
     /// Puts WELCOME into the outbox.
     fn send_first(&self, frame: &[u8]) {
         let (worker, peer) = (&self.io.worker, self.io.peer());
-        worker.with_buffers(|buffers| peer.link().push_first(frame, buffers));
+        // If that fails, the connection is ending.
+        let _ = worker.with_buffers(|buffers| peer.link().push_first(frame, buffers));
         worker.flush_soon(peer);
     }
 }

@@ -8,10 +8,9 @@ use waddell_core::{Decision, Frame, FrameDecoder, Instant, PeerId, ServerConnect
 use super::control;
 use super::end::End;
 use super::extended::{Extended, Hold, Takeover};
-use super::notices;
 use super::pings::Pings;
 use crate::forward::budget::{Budget, Charge, NoMemory};
-use crate::forward::fate::{DropReason, Fate};
+use crate::forward::fate::Fate;
 use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
 use crate::forward::transport::ws;
@@ -242,11 +241,11 @@ fn take_frames(
         match state.handle_frame(&mut frame, counts.read_at) {
             Decision::Forward(to) => {
                 let fate = worker.forward(to, frame.as_bytes(), counts.read_at, &mut recent);
-                note(fate, to, &frame, state, peer, worker, counts);
+                note(fate, to, &frame, state, counts);
             }
             Decision::FirstContact(to) => {
                 let fate = worker.forward_first(state.id(), to, frame.as_bytes(), counts.read_at);
-                note(fate, to, &frame, state, peer, worker, counts);
+                note(fate, to, &frame, state, counts);
             }
             Decision::Control => {
                 let is_first = counts.frames == 1 && peer.frames_in() == 0;
@@ -300,16 +299,11 @@ fn note(
     to: PeerId,
     frame: &Frame<'_>,
     state: &mut ServerConnection,
-    peer: &Arc<Peer>,
-    worker: &Worker,
     counts: &mut ReadCounts,
 ) {
     counts.fate(fate, frame.as_bytes().len());
     if let Fate::Dropped(reason) = fate {
         state.note_dropped(to, frame, reason.into());
-        if reason == DropReason::RecipientAway {
-            notices::expect(state, to, peer, worker);
-        }
     }
 }
 

@@ -12,27 +12,39 @@ use crate::ids::Short;
 
 /// Records that the peer asks about these peers, and tells it their states.
 pub(super) fn watch(state: &ServerConnection, ids: PeerIds<'_>, peer: &Arc<Peer>, worker: &Worker) {
-    let Shared { registry, away, clock, .. } = &*worker.shared;
-    let now = clock.now();
-    let is_here = |id| registry.get(id).is_some_and(|peer| peer.link().watch(state.id()));
-    let states = ids.iter().map(|id| {
-        let state = if is_here(id) {
-            PeerState::Here
-        } else if away.watch(id, state.id(), now) {
-            PeerState::Away
-        } else if is_here(id) {
-            // It came back in between.
-            PeerState::Here
-        } else {
-            PeerState::Gone
-        };
-        PeerNotice { id, state, lost: 0 }
-    });
-    let notices: Vec<_> = states.collect();
-    worker.tell(peer, &notices);
+    let mut told: Vec<PeerNotice> = Vec::new();
+    // A state that changes before it is told would come after the news of that. So it is looked up
+    // again after it was told, until nothing differs.
+    for _ in 0..3 {
+        let states: Vec<_> = ids.iter().map(|id| look_up(id, state.id(), worker)).collect();
+        let differs = |notice: &&PeerNotice| !told.contains(notice);
+        let news: Vec<_> = states.iter().filter(differs).copied().collect();
+        if news.is_empty() {
+            break;
+        }
+        worker.tell(peer, &news);
+        told = states;
+    }
 }
 
-/// Records that the peer is told by a verdict that another is away, and so is to be told when that
+/// Returns the state of a peer. `from` is told when it changes.
+fn look_up(id: PeerId, from: PeerId, worker: &Worker) -> PeerNotice {
+    let Shared { registry, away, clock, .. } = &*worker.shared;
+    let is_here = || registry.get(id).is_some_and(|peer| peer.link().watch(from));
+    let state = if is_here() {
+        PeerState::Here
+    } else if away.watch(id, from, clock.now()) {
+        PeerState::Away
+    } else if is_here() {
+        // It came back in between.
+        PeerState::Here
+    } else {
+        PeerState::Gone
+    };
+    PeerNotice { id, state, lost: 0 }
+}
+
+/// Records that the peer was told by a verdict that another is away, and so is to be told when that
 /// one is here or gone.
 #[cold]
 pub(super) fn expect(state: &ServerConnection, id: PeerId, peer: &Arc<Peer>, worker: &Worker) {
@@ -40,7 +52,11 @@ pub(super) fn expect(state: &ServerConnection, id: PeerId, peer: &Arc<Peer>, wor
         return;
     }
     let Shared { registry, away, clock, .. } = &*worker.shared;
-    // It is listed here before it leaves those that are away.
+    let listed = registry.get(id);
+    if listed.is_some_and(|other| other.link().note_told_away(state.id())) {
+        return;
+    }
+    // It is listed before it leaves those that are away.
     if !away.contact(id, Some(state.id()), clock.now())
         && registry.get(id).is_some_and(|other| other.link().contact(state.id()))
     {
@@ -62,29 +78,24 @@ pub(super) fn unwatch(
     }
 }
 
-/// Tells the senders of frames that were in the outbox of a connection when it was dropped. The
-/// connection was that of the peer with that id.
-pub(super) fn tell_lost(lost: &Unsent, id: PeerId, worker: &Worker) {
-    let Shared { registry, away, clock, .. } = &*worker.shared;
-    let now = clock.now();
+/// Tells the senders of frames that were lost with a connection of the peer with that id, which is
+/// in that state. Returns those that were told.
+pub(super) fn tell_lost(
+    lost: &Unsent,
+    id: PeerId,
+    state: PeerState,
+    worker: &Worker,
+) -> Vec<PeerId> {
+    let mut told = Vec::new();
     for (sender, count) in lost.counts() {
-        let Some(peer) = registry.get(sender) else { continue };
-        let state = if registry.get(id).is_some() {
-            PeerState::Here
-        } else if away.contact(id, None, now) {
-            PeerState::Away
-        } else {
-            PeerState::Gone
-        };
+        let Some(peer) = worker.shared.registry.get(sender) else { continue };
         if worker.tell(&peer, &[PeerNotice { id, state, lost: count }]) {
             worker.metrics.losses_told.add(count.into());
-            if state == PeerState::Away {
-                // It knows that, so it is told when that changes.
-                away.contact(id, Some(sender), now);
-            }
+            told.push(sender);
         }
     }
     if lost.has_more_senders() {
         tracing::debug!(peer = %Short(id), "frames of more senders are lost than are told");
     }
+    told
 }

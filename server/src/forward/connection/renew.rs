@@ -53,10 +53,17 @@ impl Connection {
         let mut link = peer.link();
         // An id that another connection takes over is not given up. While the link is locked, none
         // asks for it, and no sender gets to it by its new id before RENEWED.
-        if link.has_successor() || self.io.registration.claim(new, None).is_err() {
+        if link.has_successor() {
             return false;
         }
-        worker.with_buffers(|buffers| link.push_first(&frame, buffers));
+        let Ok(_flushed_below) = worker.with_buffers(|buffers| link.push_first(&frame, buffers))
+        else {
+            return false;
+        };
+        // Its random id is free.
+        let _listed = self.io.registration.claim(new, None);
+        // A shutdown may have looked for it under the old one.
+        link.wake_owner();
         let watchers = link.take_watchers();
         if resumes {
             link.set_lease(Some(Lease::new(0)));

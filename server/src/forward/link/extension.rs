@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use waddell_core::{Instant, NotResumed, PeerId, PeerNotice, Session};
 
-use super::{Link, Lost, Pushed};
+use super::{Flow, Link, Lost, Pushed};
 use crate::forward::fate::DropReason;
 use crate::forward::lease::Lease;
 use crate::forward::outbox::{Item, Outbox, Unsent};
@@ -30,6 +30,8 @@ pub(super) struct Extension<P> {
     successor: Successor<P>,
     /// What the connection before this one has left to it.
     inheritance: Option<Inheritance>,
+    /// Those that were told that the peer is away before its owner has noticed that it is lost.
+    told_away: Vec<PeerId>,
     /// Frames that were in the outbox when it was dropped.
     lost: Unsent,
 }
@@ -44,6 +46,7 @@ impl<P> Default for Extension<P> {
             lease: None,
             successor: Successor::None,
             inheritance: None,
+            told_away: Vec::new(),
             lost: Unsent::default(),
         }
     }
@@ -56,7 +59,7 @@ enum Successor<P> {
     /// It waits for this one to hand over.
     Waits(Arc<P>),
     /// It has everything.
-    Has(Arc<P>),
+    Has,
 }
 
 /// What a connection leaves to its successor.
@@ -71,6 +74,10 @@ pub(crate) struct Inheritance {
 pub(crate) struct Estate {
     pub(crate) lease: Option<Lease>,
     pub(crate) watchers: Watchers,
+    /// Those that were told already that the peer is away.
+    pub(crate) told_away: Vec<PeerId>,
+    /// The frames that are lost with the connection.
+    pub(crate) lost: Unsent,
 }
 
 /// A takeover that comes before the end of a connection.
@@ -205,7 +212,7 @@ impl<S: WriteHalf, P> Link<S, P> {
             }
             match &extension.successor {
                 Successor::Waits(peer) => return Err(Succession::To(Arc::clone(peer))),
-                Successor::Has(_) => return Err(Succession::Done),
+                Successor::Has => return Err(Succession::Done),
                 Successor::None => {}
             }
         }
@@ -215,7 +222,35 @@ impl<S: WriteHalf, P> Link<S, P> {
     fn close(&mut self) -> Estate {
         self.closing = true;
         let Some(extension) = &mut self.extension else { return Estate::default() };
-        Estate { lease: extension.lease.take(), watchers: mem::take(&mut extension.watchers) }
+        Estate {
+            lease: extension.lease.take(),
+            watchers: mem::take(&mut extension.watchers),
+            told_away: mem::take(&mut extension.told_away),
+            lost: Unsent::default(),
+        }
+    }
+
+    /// Writes the outbox once more. What does not leave is lost, and the link ends.
+    pub(crate) fn lose_outbox(&mut self, buffers: &mut WorkerBuffers) -> Unsent {
+        self.write_now(buffers);
+        if !self.outbox.is_empty() {
+            self.end(Lost::Broken, buffers);
+        }
+        self.take_lost()
+    }
+
+    /// Records that a peer was told that this one is away, if it is lost and its owner has not
+    /// noticed that. Returns whether that is so.
+    pub(crate) fn note_told_away(&mut self, id: PeerId) -> bool {
+        let is_lost = !self.closing && matches!(self.flow, Flow::Ended(_));
+        if is_lost {
+            let extension = self.extension_mut();
+            extension.watchers.add_wrote(id);
+            if extension.told_away.len() < Watchers::MAX && !extension.told_away.contains(&id) {
+                extension.told_away.push(id);
+            }
+        }
+        is_lost
     }
 
     /// Returns the news since the last call.
@@ -226,7 +261,7 @@ impl<S: WriteHalf, P> Link<S, P> {
         let (successor, is_superseded) = match &extension.successor {
             Successor::None => (None, false),
             Successor::Waits(peer) => (Some(Arc::clone(peer)), false),
-            Successor::Has(_) => (None, true),
+            Successor::Has => (None, true),
         };
         News { told_gone: mem::take(&mut extension.told_gone), successor, is_superseded }
     }
@@ -253,14 +288,6 @@ impl<S: WriteHalf, P> Link<S, P> {
         Ok(next)
     }
 
-    /// Returns the peer that has taken over the id, and whose outbox takes its frames.
-    pub(crate) fn moved_to(&self) -> Option<Arc<P>> {
-        match &self.extension.as_ref()?.successor {
-            Successor::Has(peer) => Some(Arc::clone(peer)),
-            Successor::None | Successor::Waits(_) => None,
-        }
-    }
-
     /// Removes and returns what the connection before this one has left to it.
     pub(crate) fn take_inheritance(&mut self) -> Option<Inheritance> {
         self.extension.as_mut()?.inheritance.take()
@@ -277,34 +304,41 @@ impl<S: WriteHalf, P> Link<S, P> {
         buffers: &mut WorkerBuffers,
     ) -> Option<Pushed> {
         let extension = self.extension.as_mut()?;
-        let Successor::Waits(successor) = &extension.successor else { return None };
+        let Successor::Waits(_) = extension.successor else { return None };
         if to.closing {
             extension.successor = Successor::None;
             return None;
         }
-        extension.successor = Successor::Has(Arc::clone(successor));
+        extension.successor = Successor::Has;
         let mut estate = self.close();
-        let mut lost = Unsent::default();
+        let mut has_memory = true;
         let mut missed_notice = false;
         for frame in self.outbox.unsent_frames() {
             if Outbox::is_own(frame) {
                 // What they say is said again, or is about this connection. Only notices are not.
                 missed_notice = true;
-            } else if to.append(Item::Own(frame), buffers).is_err() {
-                lost.add_frame(frame);
+            } else if has_memory {
+                has_memory = to.append(Item::Own(frame), buffers).is_ok();
             }
         }
         let heir = to.extension_mut();
         heir.lease = estate.lease.take();
         heir.watchers = estate.watchers;
-        heir.missed_notice |= missed_notice;
+        heir.missed_notice |= missed_notice && heir.takes_notices;
         heir.inheritance = Some(Inheritance { session: session() });
         let pushed = to.queue();
         to.wake_owner();
         // The rest of a frame that has left in part is of no use, and nothing can follow it.
         let is_mid_frame = self.outbox.is_mid_frame();
+        let unsent = if has_memory { Unsent::default() } else { self.outbox.unsent() };
         self.outbox.clear(&mut buffers.pool);
-        self.extension_mut().lost.merge(lost);
+        if !has_memory {
+            // Some of the frames cannot be kept. So all are lost, with the connection that was to
+            // have them: its end tells of them.
+            to.outbox.clear(&mut buffers.pool);
+            to.extension_mut().lost.merge(unsent);
+            to.end(Lost::CrowdedOut, buffers);
+        }
         if is_mid_frame {
             self.end(Lost::Broken, buffers);
         }
