@@ -109,7 +109,7 @@ impl Peer {
     }
 
     /// Locks the writing side of its connection. No other lock of the server is taken while it is
-    /// held.
+    /// held, except that of the subjects' counts.
     pub(crate) fn link(&self) -> MutexGuard<'_, Link<OwnedWriteHalf, Self>> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
