@@ -109,9 +109,37 @@ impl Client {
 
     /// Returns what the server grants on the present connection and its limits. `None` if there is
     /// no connection, or the server does not speak the extension of the protocol. Its answer comes
-    /// a moment after the connection: await it with [`watch_extension`](Self::watch_extension).
+    /// a moment after the connection: await it with [`find_extension`](Self::find_extension).
     pub fn extension(&self) -> Option<Extension> {
         *self.handle.extension.borrow()
+    }
+
+    /// Finds out whether the server speaks the extension of the protocol, and returns what it
+    /// grants; `None` if it does not. Takes a round trip at most. If there is no connection, it
+    /// waits for one.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the client is closed.
+    pub async fn find_extension(&self) -> Result<Option<Extension>, Closed> {
+        let (reply, extension) = oneshot::channel();
+        let queued = self.handle.queue.control(Command::FindExtension(reply)).await;
+        queued.map_err(|_| self.handle.why_closed())?;
+        extension.await.map_err(|_dropped| self.handle.why_closed())
+    }
+
+    /// Returns ICE servers for WebRTC: the JSON text of an array of `RTCIceServer`, `[]` if the
+    /// server has none or if [`ClientConfig::ice`] is not set. Their credentials are good for at
+    /// least half of the time that the server gives them, so call this for each peer connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the client is closed.
+    pub async fn ice_servers(&self) -> Result<String, Closed> {
+        let (reply, servers) = oneshot::channel();
+        let queued = self.handle.queue.control(Command::IceServers(reply)).await;
+        queued.map_err(|_| self.handle.why_closed())?;
+        servers.await.map_err(|_dropped| self.handle.why_closed())
     }
 
     /// Returns a receiver of [`extension`](Self::extension).

@@ -43,6 +43,7 @@ pub struct ClientConfig {
     silence_timeout: Option<Duration>,
     extension: bool,
     resume: bool,
+    ice: bool,
     pub(crate) token: Option<TokenSource>,
     pub(crate) inbox: InboxConfig,
     pub(crate) outgoing_capacity: usize,
@@ -169,6 +170,14 @@ impl ClientConfig {
         self
     }
 
+    /// Whether to ask for ICE servers for WebRTC; see
+    /// [`Client::ice_servers`](crate::Client::ice_servers). Default false.
+    #[must_use]
+    pub fn ice(mut self, ice: bool) -> Self {
+        self.ice = ice;
+        self
+    }
+
     /// Gives this token, of 1 to 4,096 bytes, to servers that ask for credentials. If it is refused
     /// or expires, the client closes for good. It travels inside the connection, so use `tls` or
     /// `wss`.
@@ -228,6 +237,7 @@ impl ClientConfig {
             silence_timeout: self.silence_timeout.map(|it| it.max(MIN_INTERVAL)),
             extension: self.extension,
             resume: self.resume,
+            ice: self.ice,
             credentials: match self.token {
                 None => Credentials::None,
                 Some(TokenSource::Fixed(_)) => Credentials::Fixed,
@@ -264,6 +274,7 @@ impl ClientConfig {
             silence_timeout: Some(DEFAULT_SILENCE_TIMEOUT),
             extension: core.extension,
             resume: core.resume,
+            ice: core.ice,
             token: None,
             inbox: InboxConfig::default(),
             outgoing_capacity: DEFAULT_OUTGOING_CAPACITY,
@@ -306,6 +317,7 @@ impl fmt::Debug for ClientConfig {
             .field("silence_timeout", &self.silence_timeout)
             .field("extension", &self.extension)
             .field("resume", &self.resume)
+            .field("ice", &self.ice)
             .field("token", &self.token)
             .field("inbox", &self.inbox)
             .field("outgoing_capacity", &self.outgoing_capacity)

@@ -1,28 +1,30 @@
 //! The task behind a client: passes events to the state machine and performs its outputs.
 
+mod commands;
+mod events;
+mod transport;
+
 use std::io;
-use std::mem;
 use std::sync::{Arc, OnceLock};
 
-use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use waddell_core::{
-    BadCredentials, Capabilities, ClientEvent, ClientState, CloseCode, CloseReason,
-    DisconnectReason, Extension, MessageOut, Output, PeerId, Undelivered,
-};
+use waddell_core::{BadCredentials, ClientState, CloseCode, Extension, Output, PeerId};
 
-use crate::checks::{Checks, Reply};
+use transport::{Transport, TransportEvent};
+
+use crate::checks::Checks;
 use crate::connection::Connection;
 use crate::dial::{Dialed, Dialer};
-use crate::error::{CloseError, WatchError};
+use crate::error::CloseError;
+use crate::ice::Ice;
 use crate::inbox::SharedInbox;
-use crate::notices::{Notice, NoticeSender};
-use crate::queue::{Command, QueueReceiver};
-use crate::state::{Closed, Disconnected, ServerClosing, State};
+use crate::notices::NoticeSender;
+use crate::queue::QueueReceiver;
+use crate::state::{Closed, Disconnected, State};
 use crate::token::{AskToken, TokenSource};
 use crate::transport::ws::WebSocketClosed;
-use crate::watches::{WatchReply, Watches};
+use crate::watches::Watches;
 
 /// Called with every new id.
 pub(crate) type OnId = Arc<dyn Fn(PeerId) + Send + Sync>;
@@ -49,6 +51,9 @@ pub(crate) struct Driver {
     watches: Watches,
     /// Callers that wait for a new id.
     rotations: Vec<oneshot::Sender<PeerId>>,
+    /// Callers that wait to know whether the server speaks the extension.
+    finding: Vec<oneshot::Sender<Option<Extension>>>,
+    ice: Ice,
     tokens: Option<TokenSource>,
     /// A new token for the present connection, while it is being asked for.
     renewal: Option<AskToken>,
@@ -66,25 +71,6 @@ pub(crate) struct Shared {
     /// How closing the client ended. Set before the state's sender is dropped.
     pub(crate) closed: Arc<OnceLock<Result<(), CloseError>>>,
     pub(crate) on_id: Option<OnId>,
-}
-
-enum Transport {
-    None,
-    /// A token is being asked for, before the dial.
-    Asking(AskToken),
-    Dialing(BoxFuture<'static, io::Result<Dialed>>),
-    Connected(Connection),
-    /// Hung up; its unsent bytes are still to be written.
-    Closing(Connection),
-}
-
-/// An event of the transport.
-enum TransportEvent<'a> {
-    Token(io::Result<String>),
-    Dialed(io::Result<Dialed>),
-    Read(&'a mut [u8]),
-    Written,
-    Failed(io::Error),
 }
 
 impl Driver {
@@ -111,6 +97,8 @@ impl Driver {
             checks: Checks::default(),
             watches: Watches::default(),
             rotations: Vec::new(),
+            finding: Vec::new(),
+            ice: Ice::default(),
             tokens,
             renewal: None,
             shared,
@@ -227,107 +215,6 @@ impl Driver {
         }
     }
 
-    fn handle_command(&mut self, command: Command) {
-        let is_message = command.is_message();
-        let sent = match command {
-            Command::Send(message) => self.core.send(&message),
-            Command::SendChecked(message, reply) => return self.send_checked(&message, reply),
-            Command::KeepAlive => self.core.send_keep_alive(),
-            Command::Watch(id, reply) => return self.watch(id, reply),
-            Command::Rotate(reply) => {
-                self.rotations.push(reply);
-                self.core.rotate(now(self.epoch));
-                Ok(())
-            }
-            Command::Unwatch(id) => {
-                self.core.unwatch(id);
-                Ok(())
-            }
-        };
-        match sent {
-            Ok(()) if is_message => self.note_sent(),
-            Ok(()) => {}
-            Err(error) => tracing::debug!(%error, "not sent"),
-        }
-        self.handle_outputs();
-    }
-
-    fn send_checked(&mut self, message: &MessageOut, reply: Reply) {
-        if reply.is_cancelled() {
-            return;
-        }
-        match self.core.send_checked(message, now(self.epoch)) {
-            Ok(ticket) => {
-                self.checks.insert(ticket, reply);
-                self.note_sent();
-            }
-            // The application sends it again, if it still wants to.
-            Err(error) => {
-                tracing::debug!(%error, "not sent");
-                reply.send(Err(Undelivered::NotHandled));
-            }
-        }
-        self.handle_outputs();
-    }
-
-    fn watch(&mut self, id: PeerId, reply: WatchReply) {
-        match self.core.watch(id, now(self.epoch)) {
-            Ok(()) => self.watches.insert(id, reply),
-            Err(error) => {
-                // Fails if the caller has stopped waiting.
-                let _ = reply.send(Err(error.into()));
-            }
-        }
-        if self.is_plain || self.core.extension().is_some_and(|it| !tells_of_peers(it)) {
-            self.fail_watches();
-        }
-        self.handle_outputs();
-    }
-
-    /// Tells all callers that this server does not tell about peers.
-    fn fail_watches(&mut self) {
-        for (id, reply) in self.watches.take() {
-            self.core.unwatch(id);
-            // Fails if the caller has stopped waiting.
-            let _ = reply.send(Err(WatchError::NotSupported));
-        }
-    }
-
-    fn note_sent(&mut self) {
-        self.has_sent = true;
-        self.lost = None;
-    }
-
-    /// Sends the accepted messages, if there is a connection, and closes the client.
-    async fn close(&mut self) {
-        self.shared.queue.close();
-        if self.core.state() == ClientState::Ready {
-            while let Some(command) = self.shared.queue.recv().await {
-                self.handle_command(command);
-            }
-            self.closing = true;
-        }
-        let mut messages = 0;
-        while let Some(command) = self.shared.queue.try_recv() {
-            messages += usize::from(command.is_message());
-        }
-        let lost = self.lost.take();
-        match lost {
-            _ if messages > 0 => self.set_closed(Err(CloseError::NotSent { messages })),
-            Some(lost) => self.set_closed(Err(CloseError::Lost(lost))),
-            // How the connection ends is still to be seen.
-            None if self.closing => {}
-            None => self.set_closed(Ok(())),
-        }
-        self.core.close();
-    }
-
-    /// Sets how closing the client ended. Only the first call has an effect.
-    fn set_closed(&self, result: Result<(), CloseError>) {
-        // Fails if it is set already.
-        let _ = self.shared.closed.set(result);
-    }
-
     fn handle_outputs(&mut self) {
         while let Some(output) = self.core.poll_output() {
             match output {
@@ -362,103 +249,6 @@ impl Driver {
         }
     }
 
-    fn handle_event(&mut self, event: ClientEvent) {
-        match event {
-            ClientEvent::Connected { id } => {
-                tracing::info!(server = %self.dialer(), %id, "connected");
-                self.set_id(id);
-            }
-            ClientEvent::Renamed { id } => {
-                tracing::info!(server = %self.dialer(), %id, "renamed");
-                self.set_id(id);
-            }
-            ClientEvent::Extended(extension) => {
-                tracing::debug!(server = %self.dialer(), ?extension, "extended");
-                self.is_plain = false;
-                self.shared.extension.send_replace(Some(extension));
-                if !tells_of_peers(extension) {
-                    self.fail_watches();
-                }
-            }
-            ClientEvent::Message(message) => self.shared.inbox.push(message),
-            ClientEvent::Checked { ticket, outcome } => self.checks.decide(ticket, outcome),
-            ClientEvent::Undelivered(dropped) => {
-                tracing::debug!(?dropped, "the server dropped messages");
-                self.shared.notices.send(Notice::Undelivered(dropped));
-            }
-            ClientEvent::Peer(notice) => {
-                tracing::debug!(?notice, "the state of a peer");
-                self.watches.tell(notice.id, notice.state);
-                self.shared.notices.send(Notice::Peer(notice));
-            }
-            ClientEvent::CredentialsDue => {
-                if let Some(TokenSource::Provider(ask)) = &self.tokens {
-                    self.renewal = Some(ask());
-                }
-            }
-            ClientEvent::Restarting(restarting) => {
-                tracing::debug!(?restarting, "the server will stop");
-                self.shared.notices.send(Notice::Restarting(restarting));
-            }
-            ClientEvent::NotExtended => {
-                self.is_plain = true;
-                self.fail_watches();
-            }
-            ClientEvent::Closing { code, reason } => {
-                let closing = ServerClosing::new(code, &reason);
-                let error = io::Error::new(io::ErrorKind::ConnectionAborted, closing);
-                self.error = Some(Arc::new(error));
-            }
-            ClientEvent::Disconnected { reason, retry_at } => {
-                let reason = self.disconnected(reason);
-                tracing::info!(server = %self.dialer(), %reason, "disconnected");
-                self.is_plain = false;
-                self.renewal = None;
-                let retry_at = self.epoch + retry_at.elapsed_since_epoch();
-                self.shared.extension.send_replace(None);
-                self.shared.state.send_replace(State::Waiting { reason, retry_at });
-            }
-            ClientEvent::Closed { reason } => {
-                let reason = match reason {
-                    CloseReason::AttemptsExhausted { last } => {
-                        Closed::AttemptsExhausted { last: self.disconnected(last) }
-                    }
-                    CloseReason::ByServer(code) => {
-                        let reason = DisconnectReason::ClosedByServer(code);
-                        Closed::ByServer(self.disconnected(reason))
-                    }
-                    CloseReason::NoCredentials => Closed::NoToken,
-                    CloseReason::ByApplication => Closed::ByApplication,
-                };
-                tracing::info!(server = %self.dialer(), %reason, "closed");
-                self.shared.extension.send_replace(None);
-                self.shared.state.send_replace(State::Closed { reason });
-                self.shared.queue.close();
-                self.shared.inbox.close();
-                self.shared.notices.close();
-            }
-        }
-    }
-
-    fn set_id(&mut self, id: PeerId) {
-        if let Some(on_id) = &self.shared.on_id {
-            on_id(id);
-        }
-        self.shared.state.send_replace(State::Ready { id });
-        for reply in self.rotations.drain(..) {
-            // Fails if the caller has stopped waiting.
-            let _ = reply.send(id);
-        }
-    }
-
-    fn disconnected(&mut self, reason: DisconnectReason) -> Disconnected {
-        let disconnected = Disconnected::new(reason, self.error.take());
-        if mem::take(&mut self.has_sent) {
-            self.lost = Some(disconnected.clone());
-        }
-        disconnected
-    }
-
     fn can_send(&self) -> bool {
         match &self.transport {
             Transport::Connected(connection) => {
@@ -468,26 +258,6 @@ impl Driver {
             | Transport::Asking(_)
             | Transport::Dialing(_)
             | Transport::Closing(_) => false,
-        }
-    }
-}
-
-impl Transport {
-    fn take(&mut self) -> Self {
-        mem::replace(self, Self::None)
-    }
-
-    /// Waits for the transport's next event. Nothing is lost when the future is dropped.
-    async fn next_event(&mut self) -> TransportEvent<'_> {
-        match self {
-            Self::Asking(asking) => TransportEvent::Token(asking.await),
-            Self::Dialing(dial) => TransportEvent::Dialed(dial.await),
-            Self::Connected(connection) => match connection.advance().await {
-                Ok(Some(input)) => TransportEvent::Read(input),
-                Ok(None) => TransportEvent::Written,
-                Err(error) => TransportEvent::Failed(error),
-            },
-            Self::None | Self::Closing(_) => std::future::pending().await,
         }
     }
 }
@@ -502,9 +272,14 @@ impl Drop for Shared {
                 true
             }
         });
+        self.extension.send_replace(None);
         self.inbox.close();
         self.notices.close();
     }
+}
+
+fn now(epoch: Instant) -> waddell_core::Instant {
+    waddell_core::Instant::since_epoch(epoch.elapsed())
 }
 
 /// Waits for a token that is being asked for.
@@ -519,12 +294,4 @@ async fn renewed(renewal: &mut Option<AskToken>) -> io::Result<String> {
 fn web_socket_code(error: &io::Error) -> Option<CloseCode> {
     let closed: &WebSocketClosed = error.get_ref()?.downcast_ref()?;
     closed.code.map(CloseCode)
-}
-
-fn tells_of_peers(extension: Extension) -> bool {
-    extension.granted.contains(Capabilities::PEERS)
-}
-
-fn now(epoch: Instant) -> waddell_core::Instant {
-    waddell_core::Instant::since_epoch(epoch.elapsed())
 }

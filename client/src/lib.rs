@@ -53,6 +53,7 @@ mod dial;
 mod driver;
 mod error;
 mod handle;
+mod ice;
 mod inbox;
 mod manager;
 mod notices;

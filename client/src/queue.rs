@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use waddell_core::{HEADER_LEN, KEEP_ALIVE_FRAME, MAX_BODY_LEN, MessageOut, PREFIX_LEN, PeerId};
+use waddell_core::{
+    Extension, HEADER_LEN, KEEP_ALIVE_FRAME, MAX_BODY_LEN, MessageOut, PREFIX_LEN, PeerId,
+};
 
 use crate::checks::{MAX_CHECKS, Outcome, Reply};
 use crate::watches::WatchReply;
@@ -44,13 +46,20 @@ pub(crate) enum Command {
     Watch(PeerId, WatchReply),
     Unwatch(PeerId),
     Rotate(oneshot::Sender<PeerId>),
+    FindExtension(oneshot::Sender<Option<Extension>>),
+    IceServers(oneshot::Sender<String>),
 }
 
 impl Command {
     pub(crate) fn is_message(&self) -> bool {
         match self {
             Self::Send(_) | Self::SendChecked(..) => true,
-            Self::KeepAlive | Self::Watch(..) | Self::Unwatch(_) | Self::Rotate(_) => false,
+            Self::KeepAlive
+            | Self::Watch(..)
+            | Self::Unwatch(_)
+            | Self::Rotate(_)
+            | Self::FindExtension(_)
+            | Self::IceServers(_) => false,
         }
     }
 }

@@ -46,10 +46,11 @@ mod time;
 pub use client::Client;
 pub use client::bad_credentials::BadCredentials;
 pub use client::config::{ClientConfig, Credentials};
+pub use client::extension::Extension;
+pub use client::ice::IceServerList;
 pub use client::outcome::{Delivery, Ticket, Undelivered};
 pub use client::output::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output};
 pub use client::send_error::SendError;
-pub use client::session::Extension;
 pub use client::watch_error::TooManyWatched;
 pub use control::dropped::{Dropped, DroppedEntries};
 pub use control::hello::{

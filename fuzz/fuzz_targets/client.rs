@@ -22,6 +22,7 @@ fuzz_target!(|data: &[u8]| {
         silence_timeout: duration(choice >> 6),
         extension: choice & 1 == 0,
         resume: choice & 2 == 0,
+        ice: false,
         credentials: Credentials::None,
         addresses: 2,
         jitter_seed: u64::from(choice),

@@ -240,6 +240,7 @@ impl World {
             // This server does not speak it, and must not be disturbed by HELLO.
             extension: index.is_multiple_of(2),
             resume: index.is_multiple_of(4),
+            ice: false,
             credentials: Credentials::None,
             addresses: 1,
             jitter_seed: self.rng.next_u64(),

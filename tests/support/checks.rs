@@ -4,6 +4,7 @@
 //! the whole stream at once; the core is given pieces, whose lengths are the `cuts`.
 
 pub mod control;
+pub mod outcomes;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -588,6 +589,7 @@ impl Driver {
                     assert!(self.said_hello);
                     continue;
                 }
+                Output::Event(ClientEvent::IceServers(_)) => panic!("they were not asked for"),
                 Output::Event(ClientEvent::CredentialsDue) => panic!("there are no credentials"),
                 Output::Event(ClientEvent::Restarting(_)) => {
                     assert!(self.said_hello);

@@ -275,6 +275,27 @@ async fn ping_ends_at_once_when_no_peer_has_the_id() {
 }
 
 #[tokio::test]
+async fn info_tells_what_the_server_can_do() {
+    let plain = format!("tcp://{}", FakeServer::new().listen().await);
+    assert_eq!(waddell(&["info", &plain]).await.1, "extension    none\n");
+    let json: serde_json::Value =
+        serde_json::from_str(&waddell(&["info", &plain, "--json"]).await.1).unwrap();
+    assert_eq!((&json["event"], &json["extension"]), (&"info".into(), &serde_json::Value::Null));
+
+    let fake = FakeServer::granting(Capabilities::VERDICTS.with(Capabilities::ICE));
+    let extended = format!("tcp://{}", fake.listen().await);
+    let expected = "extension    version 2\n\
+                    parts        verdicts, ice\n\
+                    max payload  65535 bytes\n\
+                    ICE servers  [{\"urls\":\"stun:1.example\"}]\n";
+    assert_eq!(waddell(&["info", &extended]).await.1, expected);
+    let json: serde_json::Value =
+        serde_json::from_str(&waddell(&["info", &extended, "--json"]).await.1).unwrap();
+    assert_eq!(json["parts"], serde_json::json!(["verdicts", "ice"]));
+    assert_eq!(json["ice_servers"][0]["urls"], "stun:2.example");
+}
+
+#[tokio::test]
 async fn bench_checks_and_counts_every_message() {
     let url = format!("tcp://{}", FakeServer::new().listen().await);
     let bench =

@@ -13,8 +13,8 @@ use uuid::Uuid;
 use waddell_client::{Client, ClientConfig, PeerId, TopicId};
 use waddell_core::{
     Capabilities, CloseCode, Closing, ConnectionConfig, Decision, DropReason, Dropped,
-    FrameDecoder, HEADER_LEN, Handled, Instant, KEEP_ALIVE, Notice, PeerNotice, PeerState, Request,
-    ServerConnection, Welcome,
+    FrameDecoder, HEADER_LEN, Handled, IceServers, Instant, KEEP_ALIVE, Notice, PeerNotice,
+    PeerState, Request, ServerConnection, Welcome,
 };
 
 #[derive(Clone, Default)]
@@ -43,6 +43,8 @@ struct Shared {
     /// The token of the clients that are served; `None`: all are.
     token: Mutex<Option<String>>,
     auths: AtomicUsize,
+    /// How often a client asked for ICE servers.
+    ice: AtomicUsize,
     byes: AtomicUsize,
     /// Whether to hang up on HELLO.
     refuses_hello: AtomicBool,
@@ -258,6 +260,12 @@ impl FakeServer {
                 id = new;
                 self.send_notice(id, &Notice::Renewed { id, resume_token: None });
             }
+            Request::Ice => {
+                let asked = self.shared.ice.fetch_add(1, Ordering::Relaxed) + 1;
+                let json = format!("[{{\"urls\":\"stun:{asked}.example\"}}]");
+                let servers = IceServers { valid_for: 600, json: &json };
+                self.send_notice(id, &Notice::Ice(servers));
+            }
             Request::Auth(token) => {
                 if self.token().is_some_and(|it| it.as_bytes() == token) {
                     self.shared.auths.fetch_add(1, Ordering::Relaxed);
@@ -288,7 +296,6 @@ impl FakeServer {
                     *watcher != id || ids.iter().all(|unwatched| unwatched != *peer)
                 });
             }
-            other => panic!("this server does not know {other:?}"),
         }
         Ok(id)
     }

@@ -7,6 +7,7 @@ mod command;
 mod connect;
 mod ending;
 mod fake_server;
+mod ice;
 mod manager;
 mod peers;
 mod reconnect;

@@ -34,6 +34,8 @@ pub struct ClientConfig {
     /// Whether to keep the id over a lost connection, on a server that resumes. Default false: a
     /// new connection is a new id. Needs `extension`.
     pub resume: bool,
+    /// Whether to ask for ICE servers for WebRTC. Default false.
+    pub ice: bool,
     /// Whether the client has credentials, and whether it can get new ones. Default none.
     pub credentials: Credentials,
     /// Number of addresses of the server; see [`Client::address`]. Default 1; 0 means 1.
@@ -72,6 +74,7 @@ impl Default for ClientConfig {
             silence_timeout: None,
             extension: true,
             resume: false,
+            ice: false,
             credentials: Credentials::None,
             addresses: 1,
             jitter_seed: 0,

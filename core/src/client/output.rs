@@ -5,8 +5,9 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use super::extension::Extension;
+use super::ice::IceServerList;
 use super::outcome::{Delivery, Ticket, Undelivered};
-use super::session::Extension;
 use crate::control::CloseCode;
 use crate::control::dropped::Dropped;
 use crate::control::notice::Restarting;
@@ -61,8 +62,13 @@ pub enum ClientEvent {
     /// `lost` counts the last messages to it that the server had accepted.
     Peer(PeerNotice),
     /// The server does not speak the extension on this connection. Only a client that watches a
-    /// peer or checks a message learns this.
+    /// peer, checks a message or calls [`Client::find_extension`] learns this.
+    ///
+    /// [`Client::find_extension`]: crate::Client::find_extension
     NotExtended,
+    /// ICE servers: with the connection, or because
+    /// [`Client::request_ice_servers`](crate::Client::request_ice_servers) was called.
+    IceServers(IceServerList),
     /// The credentials expire soon. The driver is to get new ones, and to pass them to
     /// [`Client::authenticate`](crate::Client::authenticate). If the connection is lost before, it
     /// need not: it gets some for the next dial.

@@ -1,38 +1,20 @@
 //! The extension on the client's side: HELLO, WELCOME, and the numbers of frames.
 
 use alloc::vec::Vec;
-use core::fmt;
 use core::mem;
 use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::config::{ClientConfig, Credentials};
+use super::extension::Extension;
+use super::secret::Secret;
 use crate::control::Capabilities;
-use crate::control::hello::{Hello, NotResumed, ResumeWindows, Welcome, WelcomeRate};
+use crate::control::hello::{Hello, Welcome};
 use crate::control::request::Request;
 use crate::frame::PREFIX_LEN;
 use crate::message::HEADER_LEN;
 use crate::time::Instant;
-
-/// What the server of a connection grants, and its limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extension {
-    /// The version of the extension on this connection.
-    pub version: u8,
-    /// The parts of the extension that the client has.
-    pub granted: Capabilities,
-    /// Whether the client has kept the id of its connection before.
-    pub resumed: bool,
-    /// Why it has not, if it had asked for that.
-    pub not_resumed: Option<NotResumed>,
-    /// For how long the server resumes, if it does.
-    pub windows: Option<ResumeWindows>,
-    /// Longest payload of a frame that the server takes, in bytes.
-    pub max_payload: u16,
-    /// How fast the client may send, if the server has told.
-    pub rate: Option<WelcomeRate>,
-}
 
 /// What the client knows of the extension on the present connection, and over all of them.
 #[derive(Debug)]
@@ -45,6 +27,8 @@ pub(super) struct Session {
     said_hello: bool,
     /// `None` before WELCOME.
     extension: Option<Extension>,
+    /// Whether the application wants to know whether the server speaks the extension.
+    must_find: bool,
     /// Whether the server of this connection has handled HELLO without answering it.
     is_plain: bool,
     /// With which the next connection keeps the id.
@@ -69,28 +53,20 @@ pub(super) struct Session {
     hung_up_on: u8,
 }
 
-/// A resume token or credentials.
-struct Secret(Vec<u8>);
-
-impl fmt::Debug for Secret {
-    /// Does not show it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
 impl Session {
     pub(super) fn new(config: &ClientConfig) -> Self {
         let resume = if config.resume { Capabilities::RESUME } else { Capabilities::NONE };
+        let ice = if config.ice { Capabilities::ICE } else { Capabilities::NONE };
         let auth = match config.credentials {
             Credentials::None => Capabilities::NONE,
             Credentials::Fixed | Credentials::Renewable => Capabilities::AUTH,
         };
         Self {
-            wants: WANTS.with(resume).with(auth),
+            wants: WANTS.with(resume).with(auth).with(ice),
             next_number: 1,
             said_hello: false,
             extension: None,
+            must_find: false,
             is_plain: false,
             token: None,
             credentials: None,
@@ -108,10 +84,11 @@ impl Session {
     /// Begins a connection. Returns the HELLO to send, if there is to be one.
     ///
     /// A server may hang up on HELLO because it takes no frame as long. After two such connections
-    /// every other one goes without.
+    /// every other one goes without. That cannot be why if the client has a resume token: the
+    /// server has answered HELLO before.
     pub(super) fn begin(&mut self, extension: bool) -> Option<Bytes> {
         self.fail_upgrade();
-        let in_turns = self.hung_up_on >= MAX_HUNG_UP_ON;
+        let in_turns = self.hung_up_on >= MAX_HUNG_UP_ON && self.token.is_none();
         self.said_hello = extension && !(in_turns && self.said_hello);
         self.sent_token = self.said_hello && self.token.is_some();
         self.said_hello.then(|| self.hello())
@@ -130,6 +107,11 @@ impl Session {
         let body = hello.get(PREFIX_LEN + HEADER_LEN..)?;
         self.in_upgrade = body.len() <= MAX_UPGRADE_HELLO;
         self.in_upgrade.then(|| body.to_vec())
+    }
+
+    /// Returns whether HELLO is in the upgrade of the present dial.
+    pub(super) fn is_in_upgrade(&self) -> bool {
+        self.in_upgrade
     }
 
     /// Records that the present dial has not brought HELLO to the server.
@@ -219,12 +201,23 @@ impl Session {
     /// Records that the server has handled every frame up to this time. Returns whether it is news
     /// that it does not speak the extension.
     pub(super) fn handle_silence(&mut self) -> bool {
+        self.must_find = false;
         self.extension.is_none() && !mem::replace(&mut self.is_plain, true)
     }
 
     /// Returns whether it is not known whether the server speaks the extension.
     pub(super) fn is_open(&self) -> bool {
         self.extension.is_none() && !self.is_plain
+    }
+
+    /// Records that the application wants to know that.
+    pub(super) fn find_extension(&mut self) {
+        self.must_find = true;
+    }
+
+    /// Returns whether the application wants to know that.
+    pub(super) fn must_find(&self) -> bool {
+        self.must_find
     }
 
     /// Returns whether control frames from the server are to be read.
@@ -255,6 +248,7 @@ impl Session {
             return None;
         }
         let Welcome { version, resumed, not_resumed, windows, max_payload, rate, .. } = *welcome;
+        self.must_find = false;
         // No server resumes what it was not asked for.
         let resumed = resumed && self.sent_token;
         self.extension = Some(Extension {

@@ -3,6 +3,7 @@
 mod credentials;
 mod ending;
 mod extension;
+mod ice;
 mod outcomes;
 mod peers;
 mod resume;
@@ -11,10 +12,18 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
+use super::bad_credentials::BadCredentials;
+use super::config::Credentials;
+use super::life::{MAX_RETRY_DELAY, RETRY_STEP, STABLE_AFTER};
+use super::outcome::Ticket;
+use super::output::CloseReason;
+use super::send_error::SendError;
+use super::watch_error::TooManyWatched;
 use super::*;
 use crate::id::TopicId;
-use crate::message::{BodyTooLong, MAX_BODY_LEN, PORTABLE_BODY_LEN};
+use crate::message::{BodyTooLong, MAX_BODY_LEN, MessageOut, PORTABLE_BODY_LEN};
 
 /// State, call, outputs in order, and the state after. It lists every combination, including
 /// those in which nothing happens.
@@ -636,6 +645,9 @@ fn drain(client: &mut Client) -> Vec<String> {
             }
             Output::Event(ClientEvent::Peer(notice)) => {
                 format!("Peer({:?} lost {})", notice.state, notice.lost)
+            }
+            Output::Event(ClientEvent::IceServers(servers)) => {
+                format!("IceServers({} for {:?})", servers.json, servers.valid_for)
             }
             Output::Event(ClientEvent::CredentialsDue) => "CredentialsDue".into(),
             Output::Event(ClientEvent::Restarting(_)) => "Restarting".into(),

@@ -97,16 +97,19 @@ impl Away {
     /// Adds a peer whose connection is lost. `close` closes its link, and returns what it leaves,
     /// so that every sender finds the peer either there or here. Returns what is to be told about
     /// peers that had to make room.
-    pub(crate) fn add(
+    ///
+    /// # Errors
+    ///
+    /// That of `close`, after which the peer is not added.
+    pub(crate) fn add<E>(
         &self,
         id: PeerId,
-        session: Option<Session>,
         now: Instant,
         away_time: Duration,
-        close: impl FnOnce() -> Estate,
-    ) -> Vec<Tidings> {
+        close: impl FnOnce() -> Result<(Estate, Option<Session>), E>,
+    ) -> Result<Vec<Tidings>, E> {
         let mut peers = self.lock();
-        let Estate { lease, watchers } = close();
+        let (Estate { lease, watchers }, session) = close()?;
         let due = now + TELL_AFTER.min(away_time);
         let absence = Absence {
             lease,
@@ -122,7 +125,7 @@ impl Away {
         let tidings = peers.make_room();
         drop(peers);
         self.changed.notify_one();
-        tidings
+        Ok(tidings)
     }
 
     /// Returns whether the peer is away. `from` writes to it, and is told when it comes back or is
@@ -155,7 +158,7 @@ impl Away {
         if self.any.load(Relaxed)
             && let Some(absence) = self.lock().by_id.get_mut(&id)
         {
-            absence.watchers.remove_asked(from);
+            absence.watchers.remove(from);
         }
     }
 
@@ -343,6 +346,8 @@ const MAX_MEMORY: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
 
     const AWAY_TIME: Duration = Duration::from_secs(30);
@@ -359,6 +364,12 @@ mod tests {
         away.take(id(1), generation, |_| {})
     }
 
+    fn add(away: &Away, id: PeerId, now: Instant, estate: Estate) -> Vec<Tidings> {
+        let close = || Ok::<_, Infallible>((estate, None));
+        let Ok(tidings) = away.add(id, now, AWAY_TIME, close);
+        tidings
+    }
+
     fn estate(watchers: &[PeerId]) -> Estate {
         let mut estate = Estate { lease: Some(Lease::new(0)), ..Estate::default() };
         watchers.iter().for_each(|watcher| estate.watchers.add_wrote(*watcher));
@@ -372,7 +383,7 @@ mod tests {
     #[test]
     fn watchers_are_told_away_after_a_second_and_gone_after_the_away_time() {
         let away = Away::new(None);
-        assert_eq!(away.add(id(1), None, at(0), AWAY_TIME, || estate(&[id(2)])), []);
+        assert_eq!(add(&away, id(1), at(0), estate(&[id(2)])), []);
         assert_eq!(away.take_due(at(999)), []);
         assert_eq!(away.take_due(at(1_000)), [tidings(PeerState::Away, &[id(2)])]);
         assert!(away.contact(id(1), Some(id(3)), at(2_000)));
@@ -386,14 +397,14 @@ mod tests {
     #[test]
     fn only_those_that_were_told_away_are_told_here() {
         let away = Away::new(None);
-        away.add(id(1), None, at(0), AWAY_TIME, || estate(&[id(2)]));
+        add(&away, id(1), at(0), estate(&[id(2)]));
         // It is told by its verdict, so not once more.
         assert!(away.contact(id(1), Some(id(3)), at(500)));
         let returned = take(&away, 0).unwrap().unwrap();
         assert_eq!(returned.told, [id(3)]);
         assert!(returned.watchers.iter().eq([id(2), id(3)]));
 
-        away.add(id(1), None, at(0), AWAY_TIME, || estate(&[id(2)]));
+        add(&away, id(1), at(0), estate(&[id(2)]));
         assert!(away.contact(id(1), Some(id(3)), at(500)));
         assert_eq!(away.take_due(at(1_000)), [tidings(PeerState::Away, &[id(2)])]);
         assert_eq!(take(&away, 0).unwrap().unwrap().told, [id(2), id(3)]);
@@ -403,7 +414,7 @@ mod tests {
     #[test]
     fn a_stale_token_leaves_the_peer_away() {
         let away = Away::new(None);
-        away.add(id(1), None, at(0), AWAY_TIME, || estate(&[]));
+        add(&away, id(1), at(0), estate(&[]));
         assert!(matches!(take(&away, 5), Some(Err(NotResumed::Stale))));
         let lease = take(&away, 0).unwrap().unwrap().lease;
         let mut expected = Lease::new(0);
@@ -420,8 +431,8 @@ mod tests {
         let mut gone = 0;
         for number in 0..2 * MAX_PEERS {
             let watchers = if number < 8_000 { crowd.clone() } else { Watchers::default() };
-            let estate = || Estate { lease: None, watchers };
-            let tidings = away.add(id(number), None, at(number as u64), AWAY_TIME, estate);
+            let estate = Estate { lease: None, watchers };
+            let tidings = add(&away, id(number), at(number as u64), estate);
             gone += tidings.len();
             assert!(tidings.iter().all(|it| it.state == PeerState::Gone));
             assert!(away.lock().memory <= MAX_MEMORY);
@@ -438,7 +449,7 @@ mod tests {
         let crowd: Vec<_> = (0..Watchers::MAX).map(|number| id(100_000 + number)).collect();
         for number in 0..4_000 {
             let now = Instant::since_epoch(Duration::from_micros(number as u64));
-            away.add(id(number), None, now, AWAY_TIME, || estate(&crowd));
+            add(&away, id(number), now, estate(&crowd));
         }
         let before = away.len();
         for number in 4_000 - before..4_000 {

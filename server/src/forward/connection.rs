@@ -31,7 +31,7 @@ use waddell_core::{
     Capabilities, Closing, Instant, Liveness, Notice, PeerState, Request, ServerConnection,
 };
 
-use authentication::Authentication;
+use authentication::{Authentication, Check};
 use deadlines::{Deadlines, Due};
 use end::End;
 use extended::Extended;
@@ -48,7 +48,7 @@ use crate::config::{ExtensionOptions, Timeouts};
 use crate::forward::away::Tidings;
 use crate::forward::client::Client;
 use crate::forward::extension;
-use crate::forward::link::extension::Estate;
+use crate::forward::link::extension::{Estate, Succession};
 use crate::forward::link::{Lost, Pushed};
 use crate::forward::peer::Peer;
 use crate::forward::proxy_watch::ProxyWatch;
@@ -73,6 +73,7 @@ pub(crate) fn serve(
     worker.refresh_config();
     let (mut connection, early) = Connection::new(worker, transport, client, admission);
     if let Err(end) = connection.take_early(early) {
+        let end = connection.judge_last(end);
         connection.finish = Some(connection.begin_finish(end));
     }
     tokio::task::spawn_local(connection);
@@ -431,24 +432,27 @@ impl Connection {
     ) -> Result<(), End> {
         let now = self.io.now();
         let mut counts = ReadCounts::new(now);
-        let mut taken = take(self, &mut counts);
-        while taken.is_ok() && self.inbound.has_request() {
-            taken = self.answer(&mut counts);
+        let taken = take(self, &mut counts);
+        // Also if the read has ended the connection: the frames before the end are handled.
+        let mut answered = Ok(());
+        while answered.is_ok() && self.inbound.has_request() {
+            answered = self.answer(&mut counts);
         }
         let budget = &self.io.worker.shared.partial_frames;
         let charged = self.inbound.charge_partial(&counts, budget, self.io.peer());
         counts.commit(&self.io.worker.metrics, self.io.peer());
+        self.tell_refusal();
         self.send_notices();
         if self.inbound.state.paused_until(now).is_some() {
             self.io.worker.metrics.peers_paused.add(1);
         }
-        taken.and(charged)
+        taken.and(answered).and(charged)
     }
 
     /// Answers a request after which frames are handled differently.
     fn answer(&mut self, counts: &mut ReadCounts) -> Result<(), End> {
         let Some(body) = self.inbound.take_request() else { return Ok(()) };
-        let verdict = self.inbound.take_verdict();
+        let mut verdict = self.inbound.take_verdict();
         let request = Request::decode(&body);
         let (credentials, agent) = match request {
             Ok(Request::Hello(hello)) => (hello.credentials, hello.agent),
@@ -459,8 +463,13 @@ impl Connection {
             && let Some(credentials) = credentials
             && let Some(check) = self.check(credentials, agent)
         {
-            self.inbound.wait_for_check(body, check);
-            return Ok(());
+            match check {
+                Check::Done(decided) => verdict = Some(decided),
+                Check::Running(_) => {
+                    self.inbound.wait_for_check(body, check);
+                    return Ok(());
+                }
+            }
         }
         match request {
             Ok(Request::Hello(hello)) => self.answer_hello(&hello, verdict, counts),
@@ -641,9 +650,23 @@ impl Connection {
         tracing::debug!(address, reason, "client not admitted");
     }
 
-    /// Closes the link, and unlists the peer: from then on no frame reaches it. If it may come
-    /// back, it is away from then on.
+    /// Closes the link, and unlists the peer: from then on no frame reaches it. If another
+    /// connection waits for its id, that one gets it. Otherwise the peer is away if it may come
+    /// back.
     fn give_up_id(&mut self, end: End) {
+        // A takeover may begin or end until the link is closed.
+        loop {
+            match self.try_give_up_id(end) {
+                Ok(()) | Err(Succession::Done) => return,
+                Err(Succession::To(successor)) => {
+                    self.hand_over_to(&successor);
+                }
+                Err(Succession::From) => self.take_late_inheritance(),
+            }
+        }
+    }
+
+    fn try_give_up_id(&mut self, end: End) -> Result<(), Succession<Peer>> {
         let Io { worker, registration, .. } = &mut self.io;
         let (id, peer) = (registration.id(), Arc::clone(registration.peer()));
         let shared = &worker.shared;
@@ -654,19 +677,20 @@ impl Connection {
             && !away_time.is_zero()
             && shared.shutdown.phase() < Phase::LastReads;
         if may_come_back {
-            let session = self.inbound.state.split_off_session();
-            let close = || peer.link().close_for_good();
-            let tidings = shared.away.add(id, session, shared.clock.now(), away_time, close);
+            let state = &mut self.inbound.state;
+            let close = || Ok((peer.link().close_for_good()?, state.split_off_session()));
+            let tidings = shared.away.add(id, shared.clock.now(), away_time, close)?;
             registration.end();
             worker.spread(&tidings);
-            return;
+            return Ok(());
         }
+        let Estate { watchers, .. } = peer.link().close_for_good()?;
         registration.end();
-        let Estate { watchers, .. } = peer.link().close_for_good();
-        // At a shutdown every peer loses its connection. A successor has all watchers.
+        // At a shutdown every peer loses its connection.
         let to = if end == End::Shutdown { Vec::new() } else { watchers.iter().collect() };
         let watched = self.inbound.state.watched().to_vec();
         worker.spread(&[Tidings { id, state: PeerState::Gone, to, watched }]);
+        Ok(())
     }
 }
 

@@ -35,6 +35,12 @@ impl Registry {
         self.read(id).get(&id).cloned()
     }
 
+    /// Lists a peer that is listed already under that id too, in the place of the one before. Its
+    /// own [`Registration::take_over`] has to follow.
+    pub(crate) fn replace(&self, id: PeerId, peer: &Arc<Peer>) {
+        self.write(id).insert(id, Arc::clone(peer));
+    }
+
     /// Returns how many peers are connected.
     pub(crate) fn len(&self) -> usize {
         self.shards
@@ -115,11 +121,21 @@ impl Registration {
         }
     }
 
-    /// Lists the peer under another id, unless a peer is listed there: returns that one then.
-    pub(crate) fn claim(&mut self, id: PeerId) -> Result<(), Arc<Peer>> {
+    /// Lists the peer under another id, unless a peer other than `ending` is listed there: returns
+    /// that one then.
+    pub(crate) fn claim(
+        &mut self,
+        id: PeerId,
+        ending: Option<&Arc<Peer>>,
+    ) -> Result<(), Arc<Peer>> {
         let Some(registry) = &self.registry else { return Ok(()) };
         match registry.write(id).entry(id) {
-            Entry::Occupied(listed) => return Err(Arc::clone(listed.get())),
+            Entry::Occupied(mut listed) => {
+                if ending.is_none_or(|ending| !Arc::ptr_eq(ending, listed.get())) {
+                    return Err(Arc::clone(listed.get()));
+                }
+                listed.insert(Arc::clone(&self.peer));
+            }
             Entry::Vacant(free) => {
                 free.insert(Arc::clone(&self.peer));
             }

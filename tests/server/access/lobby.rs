@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tokio::io::AsyncReadExt;
-use waddell_core::{Hello, Notice};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use waddell_core::{Hello, Notice, Request};
 use waddell_server::AllowLegacy;
 use waddell_tests::transport::Via;
 
 use super::{ALICE, BOB, Tokens, closing, connect, encoded, hello};
 use crate::support::extended::{ALL, Extended};
 use crate::support::http::{UPGRADE, ask};
-use crate::support::peer::Peer;
+use crate::support::peer::{Peer, message};
 use crate::support::server::TestServer;
-use crate::support::websocket::read_frame;
+use crate::support::websocket::{BINARY, CLOSE, FIN, masked, read_frame};
 use crate::support::{soon, until};
 
 #[tokio::test]
@@ -89,6 +89,29 @@ async fn a_silent_client_is_admitted_only_where_the_operator_allows_it() {
             Ok(Notice::Closing(closing)) => assert_eq!((closing.code.0, is_good), (4500, false)),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+#[tokio::test]
+async fn frames_before_the_end_of_a_connection_are_handled() {
+    let tokens = Tokens::new();
+    let server = TestServer::start_with(|config| tokens.require(config));
+    let mut bob = connect(&server, Via::Tcp, BOB).await;
+    let mut frames = encoded(&hello(ALICE));
+    Request::Auth(ALICE).encode(&mut frames);
+    frames.extend(message(bob.id, 1, b"good-bye"));
+    // All in one read.
+    let mut bytes = masked(FIN | BINARY, &frames);
+    bytes.extend(masked(FIN | CLOSE, &1000_u16.to_be_bytes()));
+    for via in Via::ALL {
+        let mut stream = server.dial(via).await;
+        if via.is_websocket() {
+            assert_eq!(ask(&mut stream, UPGRADE).await.status, 101);
+        }
+        let bytes = if via.is_websocket() { &bytes } else { &frames };
+        soon(stream.write_all(bytes)).await.expect("it is connected");
+        soon(stream.shutdown()).await.expect("it is connected");
+        assert_eq!(bob.message().await.body, &b"good-bye"[..], "{via:?}");
     }
 }
 

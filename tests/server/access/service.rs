@@ -56,7 +56,8 @@ impl Service {
                     };
                     let len = body.len();
                     let answer = format!(
-                        "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {len}\r\n\r\n{body}"
+                        "HTTP/1.1 {status} X\r\nconnection: close\r\n\
+                         content-length: {len}\r\n\r\n{body}"
                     );
                     let _ = stream.write_all(answer.as_bytes()).await;
                 });

@@ -127,6 +127,7 @@ impl World {
             | ClientEvent::Renamed { .. }
             | ClientEvent::Restarting(_)
             | ClientEvent::CredentialsDue
+            | ClientEvent::IceServers(_)
             | ClientEvent::Closing { .. } => panic!("the server does not speak the extension"),
             ClientEvent::Disconnected { reason, retry_at } => {
                 self.report.count(match reason {
@@ -171,6 +172,7 @@ impl World {
                 | ClientEvent::Renamed { .. }
                 | ClientEvent::Restarting(_)
                 | ClientEvent::CredentialsDue
+                | ClientEvent::IceServers(_)
                 | ClientEvent::Closing { .. },
             ) => 6,
             Output::Event(ClientEvent::Disconnected { .. }) => 4,

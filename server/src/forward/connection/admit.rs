@@ -1,6 +1,8 @@
 //! Checks the credentials of a client, and admits it or not.
 
-use std::task::{Context, Poll, ready};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 
 use waddell_core::{Capabilities, Hello, Instant, Notice};
 
@@ -13,7 +15,8 @@ use crate::forward::read_counts::ReadCounts;
 use crate::labels::AuthResult;
 
 impl Connection {
-    /// Begins to check credentials; `None` if this client needs none.
+    /// Checks credentials, or begins to; `None` if this client needs none. Only the answer of a
+    /// service takes time.
     pub(super) fn check(&self, token: &[u8], agent: Option<&str>) -> Option<Check> {
         let authentication = self.inbound.authentication()?;
         let access = self.io.worker.shared.secrets().access.clone()?;
@@ -24,8 +27,13 @@ impl Connection {
             transport: self.io.peer().transport().as_str(),
             agent: agent.map(str::to_owned),
         };
-        let check = async move { access.check(&credentials).await };
-        Some(Check::Running(Box::pin(check)))
+        let mut check: Pin<Box<dyn Future<Output = Verdict>>> =
+            Box::pin(async move { access.check(&credentials).await });
+        // The task polls it again.
+        Some(match check.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(verdict) => Check::Done(verdict),
+            Poll::Pending => Check::Running(check),
+        })
     }
 
     /// Goes on once credentials are checked. Pending until then: nothing is to be read.

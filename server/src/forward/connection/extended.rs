@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use waddell_core::{Instant, Pacer, RateLimit};
+use waddell_core::{Instant, Pacer, RateLimit, Request};
 
 use super::authentication::{Authentication, Check};
 use super::lobby::Lobby;
@@ -25,6 +25,8 @@ pub(super) struct Extended {
     pub(super) told_restart: bool,
     /// How often the client may have a new id.
     renewals: Pacer,
+    /// Whether the client is to be told that it gets no new id.
+    pub(super) owes_refusal: bool,
     /// When the client may ask for ICE servers again.
     ice_from: Instant,
     /// Set until the client is admitted.
@@ -64,6 +66,7 @@ impl Extended {
             generation: 0,
             told_restart: false,
             renewals,
+            owes_refusal: false,
             ice_from: now,
             lobby: None,
             authentication: None,
@@ -85,13 +88,18 @@ impl Extended {
         self.authentication.as_ref().map_or_else(Terms::default, |it| it.terms.clone())
     }
 
-    /// Returns whether the client may have a new id, and counts it.
-    pub(super) fn may_renew(&mut self, now: Instant) -> bool {
-        let may = self.renewals.ready_at() <= now;
-        if may {
+    /// Returns whether the client gets no new id although this request asks for one, because it has
+    /// had too many. Counts it otherwise.
+    pub(super) fn refuses(&mut self, request: &[u8], now: Instant) -> bool {
+        if !matches!(Request::decode(request), Ok(Request::Renew)) {
+            return false;
+        }
+        let refuses = self.renewals.ready_at() > now;
+        if !refuses {
             self.renewals.charge(1, 0, now);
         }
-        may
+        self.owes_refusal |= refuses;
+        refuses
     }
 
     /// Returns whether the client may have ICE servers, and counts that.

@@ -159,7 +159,7 @@ impl Connection {
         };
         // Once more if the id is listed in between.
         for _ in 0..3 {
-            let mut is_ending = false;
+            let mut ending = None;
             if let Some(from) = shared.registry.get(id) {
                 let asked = from.link().request_takeover(generation, &peer, now);
                 match asked {
@@ -171,7 +171,7 @@ impl Connection {
                         return Resumption::TakesOver(from);
                     }
                     Err(CannotTakeOver::Refused(reason)) => return Resumption::No(Some(reason)),
-                    Err(CannotTakeOver::Ending) => is_ending = true,
+                    Err(CannotTakeOver::Ending) => ending = Some(from),
                 }
             }
             let mut next = generation.wrapping_add(1);
@@ -190,9 +190,7 @@ impl Connection {
                     let frame = welcome(next);
                     // While the link is locked, no sender gets to it before WELCOME.
                     let mut link = peer.link();
-                    if is_ending {
-                        self.io.registration.take_over(id);
-                    } else if self.io.registration.claim(id).is_err() {
+                    if self.io.registration.claim(id, ending.as_ref()).is_err() {
                         continue;
                     }
                     link.set_lease(Some(Lease::new(next)));

@@ -10,10 +10,11 @@ use super::control;
 use super::end::End;
 use super::extended::{Extended, Hold, Takeover};
 use super::lobby::Lobby;
+use super::notices;
 use super::pings::Pings;
 use crate::forward::budget::{Budget, Charge, NoMemory};
 use crate::forward::extension::Terms;
-use crate::forward::fate::Fate;
+use crate::forward::fate::{DropReason, Fate};
 use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
 use crate::forward::transport::ws;
@@ -251,6 +252,13 @@ impl Inbound {
         take_frames(&mut whole, &mut self.state, &mut self.extended, frames, peer, worker, counts)
     }
 
+    /// Drops the frames that were kept.
+    pub(super) fn drop_held(&mut self) {
+        if let Some(extended) = &mut self.extended {
+            extended.hold = None;
+        }
+    }
+
     fn hold(&self) -> Option<&Hold> {
         self.extended.as_ref()?.hold.as_ref()
     }
@@ -311,11 +319,11 @@ fn take_frames(
         match state.handle_frame(&mut frame, counts.read_at) {
             Decision::Forward(to) => {
                 let fate = worker.forward(to, frame.as_bytes(), counts.read_at, &mut recent);
-                note(fate, to, &frame, state, counts);
+                note(fate, to, &frame, state, peer, worker, counts);
             }
             Decision::FirstContact(to) => {
                 let fate = worker.forward_first(state.id(), to, frame.as_bytes(), counts.read_at);
-                note(fate, to, &frame, state, counts);
+                note(fate, to, &frame, state, peer, worker, counts);
             }
             Decision::Control => {
                 let is_first = counts.frames == 1 && peer.frames_in() == 0;
@@ -332,7 +340,14 @@ fn take_frames(
                 if let Some(request) = handled {
                     // The frames after it are handled after it is answered.
                     let new = || Box::new(Extended::new(counts.read_at));
-                    let hold = extended.get_or_insert_with(new).hold.insert(Hold::new(request));
+                    let extended = extended.get_or_insert_with(new);
+                    // Frames are not kept for a request that is refused anyway: a flood of them
+                    // would be copied again and again.
+                    if extended.refuses(request, counts.read_at) {
+                        counts.control();
+                        continue;
+                    }
+                    let hold = extended.hold.insert(Hold::new(request));
                     return hold_frames(frames, bytes, hold);
                 }
             }
@@ -362,11 +377,16 @@ fn note(
     to: PeerId,
     frame: &Frame<'_>,
     state: &mut ServerConnection,
+    peer: &Arc<Peer>,
+    worker: &Worker,
     counts: &mut ReadCounts,
 ) {
     counts.fate(fate, frame.as_bytes().len());
     if let Fate::Dropped(reason) = fate {
         state.note_dropped(to, frame, reason.into());
+        if reason == DropReason::RecipientAway {
+            notices::expect(state, to, peer, worker);
+        }
     }
 }
 

@@ -25,10 +25,19 @@ impl Connection {
                 return self.poll_lobby_deadlines(cx);
             }
             if let Poll::Ready(end) = self.poll_reads(cx, READS_PER_TURN) {
-                return Poll::Ready(Err(end));
+                return Poll::Ready(Err(self.judge_last(end)));
             }
             has_read = true;
         }
+    }
+
+    /// Acts on the frames that came before the end of the connection, unless they have to wait.
+    /// Returns why it ends.
+    pub(super) fn judge_last(&mut self, end: End) -> End {
+        if !self.inbound.is_in_lobby() {
+            return end;
+        }
+        self.judge().err().unwrap_or(end)
     }
 
     /// Acts on the first frame, once it is here.

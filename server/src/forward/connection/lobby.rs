@@ -15,10 +15,10 @@ use crate::forward::worker::Worker;
 /// the frames that it sends are kept.
 ///
 /// ```text
-///   in the lobby --- HELLO with good credentials ------------------> peer, gets greeting, WELCOME
-///       |      \---- allow-legacy: another frame, or silence ------> peer, gets the greeting
+///   in the lobby --- HELLO with good credentials -------------> peer, gets greeting, WELCOME
+///       |      \---- allow-legacy: another frame, or silence -> peer, gets the greeting
 ///       |
-///       \----------- anything else, or nothing in time ------------> gets CLOSING after HELLO, ends
+///       \----------- anything else, or nothing in time -------> ends, gets CLOSING after HELLO
 /// ```
 pub(super) struct Lobby {
     /// When the handshakes of this connection have to be done.

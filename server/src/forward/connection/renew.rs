@@ -1,5 +1,6 @@
 //! New ids and new resume tokens for a client that stays connected.
 
+use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,18 +20,28 @@ impl Connection {
     /// frames after it, which bear the new id.
     pub(super) fn answer_renew(&mut self, counts: &mut ReadCounts) -> Result<(), End> {
         counts.control();
-        let may = self.inbound.extended.as_mut().is_some_and(|it| it.may_renew(counts.read_at));
-        // An id that another connection takes over is not given up.
-        if may && !self.io.peer().link().has_successor() {
-            self.renew();
-        } else {
-            let renewed = Notice::Renewed { id: self.io.id(), resume_token: None };
-            self.send_own(&renewed);
+        if !self.renew() {
+            self.refuse_renewal();
         }
         self.release(counts)
     }
 
-    fn renew(&mut self) {
+    /// Tells the client that it gets no new id, if that is so: one answer to all its requests since
+    /// the last.
+    pub(super) fn tell_refusal(&mut self) {
+        if let Some(extended) = &mut self.inbound.extended
+            && mem::take(&mut extended.owes_refusal)
+        {
+            self.refuse_renewal();
+        }
+    }
+
+    fn refuse_renewal(&self) {
+        self.send_own(&Notice::Renewed { id: self.io.id(), resume_token: None });
+    }
+
+    /// Gives the client a new id. Returns whether it did.
+    fn renew(&mut self) -> bool {
         let worker = Rc::clone(&self.io.worker);
         let peer = Arc::clone(self.io.peer());
         let (old, new) = (self.io.id(), ids::mint());
@@ -40,9 +51,10 @@ impl Connection {
         let mut frame = Vec::new();
         renewed.encode(&mut frame);
         let mut link = peer.link();
-        // While the link is locked, no sender gets to it by its new id before RENEWED.
-        if self.io.registration.claim(new).is_err() {
-            return;
+        // An id that another connection takes over is not given up. While the link is locked, none
+        // asks for it, and no sender gets to it by its new id before RENEWED.
+        if link.has_successor() || self.io.registration.claim(new, None).is_err() {
+            return false;
         }
         worker.with_buffers(|buffers| link.push_first(&frame, buffers));
         let watchers = link.take_watchers();
@@ -67,6 +79,7 @@ impl Connection {
         }
         let to = watchers.iter().collect();
         worker.spread(&[Tidings { id: old, state: PeerState::Gone, to, watched }]);
+        true
     }
 
     /// Sends the resume token that is due.

@@ -21,11 +21,13 @@ impl Connection {
             return Poll::Pending;
         }
         let read = self.poll_reads(cx, LAST_READS);
+        if self.hand_over_to(to) { Poll::Ready(End::Superseded) } else { read }
+    }
+
+    /// Hands over everything to the connection that waits. Returns whether that was done.
+    pub(super) fn hand_over_to(&mut self, to: &Arc<Peer>) -> bool {
         let (state, from) = (&mut self.inbound.state, self.io.registration.peer());
-        if hand_over(from, to, || state.split_off_session(), &self.io.worker) {
-            return Poll::Ready(End::Superseded);
-        }
-        read
+        hand_over(state.id(), from, to, || state.split_off_session(), &self.io.worker)
     }
 
     /// Continues as soon as the connection before has handed over, or has been waited for long
@@ -45,7 +47,7 @@ impl Connection {
             }
         }
         let from = Arc::clone(from);
-        hand_over(&from, self.io.peer(), || None, &self.io.worker);
+        hand_over(self.inbound.state.id(), &from, self.io.peer(), || None, &self.io.worker);
         from.link().wake_owner();
         let session = self.io.peer().link().take_inheritance().and_then(|it| it.session);
         Poll::Ready(self.finish_takeover(session))
@@ -68,6 +70,17 @@ impl Connection {
         if let Some(inheritance) = inherited {
             // The frames that came meanwhile are handled like all that came before the end.
             let _end = self.finish_takeover(inheritance.session);
+        }
+    }
+
+    /// Gets the id that another connection has handed over after that moment. CLOSING is sent, so
+    /// the frames that came meanwhile are not handled any more.
+    pub(super) fn take_late_inheritance(&mut self) {
+        let inherited = self.io.peer().link().take_inheritance();
+        if let Some(inheritance) = inherited {
+            self.io.registration.take_over(self.inbound.state.id());
+            self.inbound.state.resume(inheritance.session);
+            self.inbound.drop_held();
         }
     }
 }

@@ -77,6 +77,17 @@ pub(crate) struct Estate {
     pub(crate) watchers: Watchers,
 }
 
+/// A takeover that comes before the end of a connection.
+#[derive(Debug)]
+pub(crate) enum Succession<P> {
+    /// Another connection waits for this one to hand over.
+    To(Arc<P>),
+    /// Another connection has got everything.
+    Done,
+    /// Another connection has handed over to this one, whose owner has not noted that yet.
+    From,
+}
+
 /// News for the owner of a link.
 #[derive(Debug)]
 pub(crate) struct News<P> {
@@ -134,11 +145,13 @@ impl<S: WriteHalf, P> Link<S, P> {
         }
     }
 
-    /// Records that a peer has written to this one, and is to be told what becomes of it.
-    pub(crate) fn contact(&mut self, from: PeerId) {
+    /// Records that a peer has written to this one, and is to be told what becomes of it. Returns
+    /// whether it will be: `false` if the connection is ending.
+    pub(crate) fn contact(&mut self, from: PeerId) -> bool {
         if !self.closing {
             self.extension_mut().watchers.add_wrote(from);
         }
+        !self.closing
     }
 
     /// Records that a peer asks to be told what becomes of this one. Returns whether it will be:
@@ -150,10 +163,10 @@ impl<S: WriteHalf, P> Link<S, P> {
         !self.closing
     }
 
-    /// Records that a peer does not ask any more.
+    /// Records that a peer is not to be told any more.
     pub(crate) fn unwatch(&mut self, from: PeerId) {
         if let Some(extension) = &mut self.extension {
-            extension.watchers.remove_asked(from);
+            extension.watchers.remove(from);
         }
     }
 
@@ -185,7 +198,25 @@ impl<S: WriteHalf, P> Link<S, P> {
     }
 
     /// Drops further frames. Returns what the connection leaves.
-    pub(crate) fn close_for_good(&mut self) -> Estate {
+    ///
+    /// # Errors
+    ///
+    /// [`Succession`] if there is a takeover. Then the link is as it was.
+    pub(crate) fn close_for_good(&mut self) -> Result<Estate, Succession<P>> {
+        if let Some(extension) = &self.extension {
+            if extension.inheritance.is_some() {
+                return Err(Succession::From);
+            }
+            match &extension.successor {
+                Successor::Waits(peer) => return Err(Succession::To(Arc::clone(peer))),
+                Successor::Has(_) => return Err(Succession::Done),
+                Successor::None => {}
+            }
+        }
+        Ok(self.close())
+    }
+
+    fn close(&mut self) -> Estate {
         self.closing = true;
         let Some(extension) = &mut self.extension else { return Estate::default() };
         Estate { lease: extension.lease.take(), watchers: mem::take(&mut extension.watchers) }
@@ -227,13 +258,13 @@ impl<S: WriteHalf, P> Link<S, P> {
         successor: &Arc<P>,
         now: Instant,
     ) -> Result<u32, CannotTakeOver> {
+        if self.has_successor() {
+            return Err(CannotTakeOver::Refused(NotResumed::Contested));
+        }
         if self.closing {
             return Err(CannotTakeOver::Ending);
         }
         let extension = self.extension.get_or_insert_default();
-        if let Successor::Waits(_) | Successor::Has(_) = extension.successor {
-            return Err(CannotTakeOver::Refused(NotResumed::Contested));
-        }
         let lease = extension.lease.get_or_insert_with(|| Lease::new(generation));
         let next = lease.take_over(generation, now).map_err(CannotTakeOver::Refused)?;
         extension.successor = Successor::Waits(Arc::clone(successor));
@@ -272,7 +303,7 @@ impl<S: WriteHalf, P> Link<S, P> {
         }
         extension.successor = Successor::Has(Arc::clone(successor));
         let place = extension.place.take();
-        let mut estate = self.close_for_good();
+        let mut estate = self.close();
         let mut lost = Unsent::default();
         let mut missed_notice = false;
         for frame in self.outbox.unsent_frames() {

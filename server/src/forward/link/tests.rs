@@ -12,10 +12,13 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
+use super::extension::Succession;
 use super::*;
 use crate::config::ServerConfig;
+use crate::forward::lease::Lease;
 use crate::forward::peer::Peer;
 use crate::forward::shared::Shared;
+
 use crate::secrets::Secrets;
 
 const ROUNDS: usize = 10;
@@ -211,4 +214,25 @@ fn a_frame_that_is_lost_with_the_connection_counts_as_dropped() {
     }
     assert_eq!(dropped, Some(DropReason::UnknownRecipient));
     assert!(matches!(link.flow, Flow::Ended(Lost::Broken)) && link.outbox.is_empty());
+}
+
+#[test]
+fn a_link_whose_socket_breaks_during_a_takeover_hands_over_before_it_is_closed() {
+    let shared = Shared::new(ServerConfig::default(), Secrets::none());
+    let mut buffers = buffers(&shared);
+    let link = || Link::<_, u8>::new(Reset, None, Framing::Raw);
+    let (mut old, mut new) = (link(), link());
+    old.set_lease(Some(Lease::new(0)));
+    assert_eq!(old.request_takeover(0, &Arc::new(7), Instant::EPOCH), Ok(1));
+    let _ = old.push(&frame(0, 40), Instant::EPOCH, &mut buffers);
+    old.flush(&mut buffers);
+    assert!(matches!(old.flow, Flow::Ended(Lost::Broken)));
+    assert!(matches!(old.close_for_good(), Err(Succession::To(peer)) if *peer == 7));
+    assert!(old.has_lease() && !old.closing, "the successor gets it");
+    assert!(old.hand_over(&mut new, || None, &mut buffers).is_some());
+    assert!(matches!(old.close_for_good(), Err(Succession::Done)));
+    assert!(matches!(new.close_for_good(), Err(Succession::From)));
+    assert!(!new.closing && new.take_inheritance().is_some());
+    let estate = new.close_for_good().expect("no takeover is left");
+    assert_eq!(estate.lease.map(|lease| lease.generation()), Some(1));
 }
