@@ -217,7 +217,7 @@ impl fmt::Display for ControlError {
 impl core::error::Error for ControlError {}
 
 /// Returns the body of a control frame with that payload; `None` if it is not addressed like one.
-pub(crate) fn control_body(payload: &[u8]) -> Option<&[u8]> {
+pub fn control_body(payload: &[u8]) -> Option<&[u8]> {
     payload.strip_prefix(&HEADER)
 }
 

@@ -62,7 +62,7 @@ pub use control::peer::{PeerIds, PeerNotice, PeerNotices, PeerState};
 pub use control::request::Request;
 pub use control::{
     Capabilities, CloseCode, ControlError, DropReason, EXTENSION_VERSION, MAX_CONTROL_BODY,
-    MAX_ENTRIES,
+    MAX_ENTRIES, control_body,
 };
 pub use frame::{Frame, FrameDecoder, FrameTooLong, MAX_FRAME_LEN, PREFIX_LEN, Truncated};
 pub use id::{ParsePeerIdError, PeerId, TopicId};
@@ -74,6 +74,6 @@ pub use message::{
 pub use rate::{Pacer, RateLimit};
 pub use server::{
     ConnectionConfig, Decision, GREETING_LEN, IgnoredControl, Liveness, Rejected, ServerConnection,
-    Session,
+    Session, greeting,
 };
 pub use time::Instant;

@@ -33,6 +33,11 @@ impl Pacer {
         Self { limit, frames_empty_at: now, bytes_empty_at: now }
     }
 
+    /// Returns the limit to which the peer is kept.
+    pub fn limit(&self) -> RateLimit {
+        self.limit
+    }
+
     /// Counts that many frames, of `bytes` bytes together.
     pub fn charge(&mut self, frames: usize, bytes: usize, now: Instant) {
         if let Some(rate) = self.limit.frames_per_second {

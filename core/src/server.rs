@@ -78,13 +78,7 @@ impl ServerConnection {
 
     /// Returns the first frame that the peer is sent: its own id, topic 0, no body.
     pub fn greeting(&self) -> [u8; GREETING_LEN] {
-        let mut frame = [0; GREETING_LEN];
-        let (prefix, header) = frame.split_at_mut(PREFIX_LEN);
-        prefix.copy_from_slice(&(HEADER_LEN as u16).to_le_bytes());
-        let (id, topic) = header.split_at_mut(PeerId::LEN);
-        id.copy_from_slice(self.id.as_bytes());
-        topic.copy_from_slice(&TopicId::UNKNOWN.0.to_le_bytes());
-        frame
+        greeting(self.id)
     }
 
     /// Decides what is to be done with one frame from the peer.
@@ -255,6 +249,19 @@ impl ServerConnection {
         Some(pacer.ready_at()).filter(|at| *at > now)
     }
 
+    /// Changes the peer's [`rate_limit`](ConnectionConfig::rate_limit). What it has sent before is
+    /// forgotten, unless it has that limit already.
+    pub fn set_rate_limit(&mut self, limit: Option<RateLimit>, now: Instant) {
+        let pacer = self.limits().and_then(|limits| limits.pacer.as_ref());
+        if pacer.map(Pacer::limit) == limit {
+            return;
+        }
+        let extras = self.extras.get_or_insert_default();
+        let new = Limits { idle_timeout: None, last_heard: now, pacer: None };
+        let limits = extras.limits.get_or_insert(new);
+        limits.pacer = limit.map(|limit| Pacer::new(limit, now));
+    }
+
     /// Returns whether the peer has a [`rate_limit`](ConnectionConfig::rate_limit): read little at
     /// a time from it then, and ask [`paused_until`](Self::paused_until) before.
     pub fn is_limited(&self) -> bool {
@@ -319,6 +326,17 @@ fn decide(id: PeerId, frame: &mut Frame<'_>) -> Decision {
     }
     *recipient = *id.as_bytes();
     Decision::Forward(to)
+}
+
+/// Returns the first frame that a peer with that id is sent: the id, topic 0, no body.
+pub fn greeting(id: PeerId) -> [u8; GREETING_LEN] {
+    let mut frame = [0; GREETING_LEN];
+    let (prefix, header) = frame.split_at_mut(PREFIX_LEN);
+    prefix.copy_from_slice(&(HEADER_LEN as u16).to_le_bytes());
+    let (own_id, topic) = header.split_at_mut(PeerId::LEN);
+    own_id.copy_from_slice(id.as_bytes());
+    topic.copy_from_slice(&TopicId::UNKNOWN.0.to_le_bytes());
+    frame
 }
 
 /// What the driver is to do with a frame.
@@ -556,6 +574,31 @@ mod tests {
         assert_eq!(connection.paused_until(at(0)), Some(at(1)));
         connection.charge(0, 500, at(0));
         assert_eq!(connection.paused_until(at(0)), Some(at(5)));
+    }
+
+    #[test]
+    fn a_new_rate_limit_holds_at_once_and_an_equal_one_forgets_nothing() {
+        let limit = |rate| RateLimit {
+            frames_per_second: NonZeroU32::new(rate),
+            bytes_per_second: None,
+            burst: Duration::ZERO,
+        };
+        let now = Instant::EPOCH;
+        let mut peer = connection();
+        peer.set_rate_limit(None, now);
+        assert!(!peer.is_limited());
+        peer.set_rate_limit(Some(limit(2)), now);
+        peer.charge(2, 0, now);
+        assert_eq!(peer.paused_until(now), Some(now + Duration::from_secs(1)));
+        peer.set_rate_limit(Some(limit(2)), now);
+        assert_eq!(peer.paused_until(now), Some(now + Duration::from_secs(1)));
+        peer.set_rate_limit(Some(limit(1)), now);
+        assert_eq!(peer.paused_until(now), None);
+        peer.charge(2, 0, now);
+        assert_eq!(peer.paused_until(now), Some(now + Duration::from_secs(2)));
+        assert_eq!(peer.poll_timeout(), None);
+        peer.set_rate_limit(None, now);
+        assert!(!peer.is_limited());
     }
 
     #[test]

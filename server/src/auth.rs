@@ -1,7 +1,7 @@
 //! Who may connect.
 
+use std::fmt;
 use std::net::IpAddr;
-use std::pin::Pin;
 
 use self::admitted::{Admitted, Credentials, Refused};
 use self::callout::Callout;
@@ -17,19 +17,6 @@ pub(crate) mod error;
 mod jwt;
 pub(crate) mod subjects;
 mod tokens;
-
-/// A way to decide about credentials.
-pub(crate) trait Authenticate: Send + Sync {
-    /// Decides whether the client may connect.
-    ///
-    /// # Errors
-    ///
-    /// [`Refused::Unauthorized`] if it may not, [`Refused::Busy`] if that cannot be said now.
-    fn check<'a>(&'a self, credentials: &'a Credentials) -> Decision<'a>;
-}
-
-/// Completes with the decision.
-pub(crate) type Decision<'a> = Pin<Box<dyn Future<Output = Result<Admitted, Refused>> + Send + 'a>>;
 
 /// The ways that the operator has configured, in this order. The first that knows the credentials
 /// decides. The service, if there is one, knows all.
@@ -63,7 +50,12 @@ impl Access {
         Ok(options.has_mode().then_some(access))
     }
 
-    async fn decide(&self, credentials: &Credentials) -> Result<Admitted, Refused> {
+    /// Decides whether the client may connect.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Unauthorized`] if it may not, [`Refused::Busy`] if that cannot be said now.
+    pub(crate) async fn check(&self, credentials: &Credentials) -> Result<Admitted, Refused> {
         let token = &*credentials.token;
         if let Some(admitted) = self.tokens.as_ref().and_then(|tokens| tokens.find(token)) {
             return Ok(admitted);
@@ -78,9 +70,14 @@ impl Access {
     }
 }
 
-impl Authenticate for Access {
-    fn check<'a>(&'a self, credentials: &'a Credentials) -> Decision<'a> {
-        Box::pin(self.decide(credentials))
+impl fmt::Debug for Access {
+    /// Writes which ways there are, and nothing of their secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("tokens", &self.tokens.is_some())
+            .field("jwt", &self.jwt.is_some())
+            .field("callout", &self.callout.is_some())
+            .finish()
     }
 }
 

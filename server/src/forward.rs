@@ -19,6 +19,7 @@
 pub(crate) mod away;
 pub(crate) mod budget;
 pub(crate) mod buffer_pool;
+pub(crate) mod client;
 pub(crate) mod connection;
 pub(crate) mod extension;
 pub(crate) mod fate;

@@ -2,6 +2,8 @@
 
 use waddell_core::NotResumed;
 
+use crate::auth::admitted::Refused;
+
 /// The transport of a peer's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TransportKind {
@@ -69,6 +71,56 @@ impl HelloResult {
             Self::Malformed => "malformed",
             Self::Late => "late",
             Self::Off => "off",
+        }
+    }
+}
+
+/// What became of a client that has to authenticate itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AuthResult {
+    /// Its credentials are good.
+    Admitted,
+    /// It may connect without credentials, and did.
+    Legacy,
+    /// Its credentials are not good.
+    Unauthorized,
+    /// It showed none.
+    Missing,
+    /// Its credentials could not be checked.
+    Busy,
+    /// Its subject has too many connections.
+    TooMany,
+}
+
+impl AuthResult {
+    /// Every result, in the order of declaration.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Admitted,
+        Self::Legacy,
+        Self::Unauthorized,
+        Self::Missing,
+        Self::Busy,
+        Self::TooMany,
+    ];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Legacy => "legacy",
+            Self::Unauthorized => "unauthorized",
+            Self::Missing => "missing",
+            Self::Busy => "busy",
+            Self::TooMany => "too many",
+        }
+    }
+}
+
+impl From<Refused> for AuthResult {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unauthorized => Self::Unauthorized,
+            Refused::Busy => Self::Busy,
+            Refused::TooMany => Self::TooMany,
         }
     }
 }
@@ -153,6 +205,8 @@ pub(crate) enum FailureReason {
     ProxyHeader,
     /// The client address named by a proxy has reached its connection limit.
     Refused,
+    /// The client did not show good credentials.
+    Unauthorized,
     /// The client closed the connection, or it broke.
     Closed,
     /// The operating system refused a resource that the server needs.
@@ -161,13 +215,14 @@ pub(crate) enum FailureReason {
 
 impl FailureReason {
     /// Every reason, in the order of declaration.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Timeout,
         Self::Tls,
         Self::Http,
         Self::NoProxyHeader,
         Self::ProxyHeader,
         Self::Refused,
+        Self::Unauthorized,
         Self::Closed,
         Self::System,
     ];
@@ -180,6 +235,7 @@ impl FailureReason {
             Self::NoProxyHeader => "no_proxy_header",
             Self::ProxyHeader => "proxy_header",
             Self::Refused => "refused",
+            Self::Unauthorized => "unauthorized",
             Self::Closed => "closed",
             Self::System => "system",
         }

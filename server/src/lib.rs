@@ -92,7 +92,6 @@
 //! subscriber, as the program `waddell-server` does.
 
 mod admission;
-#[cfg_attr(not(test), expect(dead_code, reason = "the connection does not ask yet"))]
 mod auth;
 mod clock;
 mod config;

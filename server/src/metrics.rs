@@ -7,7 +7,9 @@ use http::StatusCode;
 
 use crate::counter::{Counter, OwnCounter};
 use crate::histogram::Histogram;
-use crate::labels::{FailureReason, HelloResult, ResumeResult, TransportKind, UpgradeRefusal};
+use crate::labels::{
+    AuthResult, FailureReason, HelloResult, ResumeResult, TransportKind, UpgradeRefusal,
+};
 
 macro_rules! counters {
     (
@@ -34,6 +36,7 @@ macro_rules! counters {
             extended_peers: AtomicU64,
             hellos: [Counter; HelloResult::ALL.len()],
             resumes: [Counter; ResumeResult::ALL.len()],
+            auths: [Counter; AuthResult::ALL.len()],
             handshakes_failed_by: [Counter; FailureReason::ALL.len()],
             upgrades_refused_by: [Counter; UpgradeRefusal::ALL.len()],
             http_answers: [Counter; HTTP_STATUSES.len()],
@@ -115,6 +118,10 @@ counters! {
         /// Peers disconnected because they gave no sign of life, or did not complete a frame in
         /// time.
         peers_timed_out,
+        /// Peers disconnected because their credentials have expired.
+        peers_expired,
+        /// Peers disconnected because they showed credentials that are not good.
+        peers_unauthorized,
         /// Peers that spoke the extension.
         peers_extended,
         /// Peers that were told of a shutdown before it ended their connection.
@@ -256,6 +263,16 @@ impl Metrics {
     /// Returns how many resume tokens had this result.
     pub(crate) fn resumes(&self, result: ResumeResult) -> u64 {
         self.resumes[result as usize].get()
+    }
+
+    /// Counts what became of a client that has to authenticate itself.
+    pub(crate) fn auth(&self, result: AuthResult) {
+        self.auths[result as usize].increment();
+    }
+
+    /// Returns how many such clients had this result.
+    pub(crate) fn auths(&self, result: AuthResult) -> u64 {
+        self.auths[result as usize].get()
     }
 
     /// Counts a connected peer that speaks the extension.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::auth::Access;
+use crate::auth::error::AuthError;
 use crate::config::ServerConfig;
 use crate::ice::{IceError, IceServers};
 use crate::resume::{ResumeKeyError, ResumeKeys};
@@ -14,12 +16,14 @@ pub(crate) struct Secrets {
     pub(crate) resume_keys: Arc<ResumeKeys>,
     /// The STUN and TURN servers that clients are told of, if there are any.
     pub(crate) ice: Option<Arc<IceServers>>,
+    /// How clients authenticate themselves, if they have to.
+    pub(crate) access: Option<Arc<Access>>,
 }
 
 impl Secrets {
     /// Makes those of a server without files.
     pub(crate) fn none() -> Self {
-        Self { resume_keys: Arc::new(ResumeKeys::random()), ice: None }
+        Self { resume_keys: Arc::new(ResumeKeys::random()), ice: None, access: None }
     }
 
     /// Reads the files that the configuration names. `self` is what was read before: its random key
@@ -38,7 +42,11 @@ impl Secrets {
             None => Arc::clone(&self.resume_keys),
         };
         let ice = IceServers::load(&config.ice)?.map(Arc::new);
-        Ok(Self { resume_keys, ice })
+        let access = Access::load(&config.access)?.map(Arc::new);
+        if access.is_some() && !config.extension.enabled {
+            return Err(SecretError::NeedsExtension);
+        }
+        Ok(Self { resume_keys, ice, access })
     }
 }
 
@@ -58,4 +66,10 @@ pub enum SecretError {
     /// The STUN and TURN servers.
     #[error("--{0}")]
     Ice(#[from] IceError),
+    /// The options about authentication.
+    #[error("--{0}")]
+    Access(#[from] AuthError),
+    /// Clients have to authenticate themselves, and cannot.
+    #[error("--extension off: clients show their credentials in the extension")]
+    NeedsExtension,
 }

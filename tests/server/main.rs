@@ -1,5 +1,6 @@
 //! A server and peers on real sockets: every transport, every limit, every end of a connection.
 
+mod access;
 mod auto;
 mod certificates;
 mod closing;

@@ -2,7 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -53,7 +52,7 @@ impl Foreign {
                 self.frames.extend(frames.into_iter().map(<[u8]>::to_vec));
             }
         }
-        MessageIn::decode(&Bytes::from(self.frames.remove(0)).slice(2..)).expect("it has a header")
+        MessageIn::decode(&self.frames.remove(0)[2..]).expect("it has a header")
     }
 
     async fn send(&mut self, frames: Vec<u8>) {

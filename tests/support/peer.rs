@@ -69,6 +69,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     ///
     /// The connection fails, or the server sends something other than a greeting.
     pub async fn open_saying(via: Via, stream: S, frames: &[u8]) -> io::Result<Self> {
+        let mut peer = Self::open_ungreeted(via, stream, frames).await?;
+        let payload = peer.receive().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let greeting = MessageIn::decode(&payload).map_err(io::Error::other)?;
+        if greeting.topic != TopicId::UNKNOWN || payload.len() != HEADER_LEN {
+            return Err(invalid("the first frame is not a greeting"));
+        }
+        peer.id = greeting.from;
+        Ok(peer)
+    }
+
+    /// Does the same, but does not wait for the greeting. The peer has the nil id.
+    ///
+    /// # Errors
+    ///
+    /// The connection fails.
+    pub async fn open_ungreeted(via: Via, stream: S, frames: &[u8]) -> io::Result<Self> {
         let mut wire = if via.is_websocket() {
             let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
             let opened = client_async_with_config("ws://localhost/ws", stream, Some(config)).await;
@@ -84,14 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             wire.send(frames.to_vec()).await?;
         }
         let arrived = BytesMut::new();
-        let mut peer = Self { id: PeerId::NIL, wire, arrived, close_code: None };
-        let payload = peer.receive().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let greeting = MessageIn::decode(&payload).map_err(io::Error::other)?;
-        if greeting.topic != TopicId::UNKNOWN || payload.len() != HEADER_LEN {
-            return Err(invalid("the first frame is not a greeting"));
-        }
-        peer.id = greeting.from;
-        Ok(peer)
+        Ok(Self { id: PeerId::NIL, wire, arrived, close_code: None })
     }
 
     /// Sends bytes of the stream of frames: as they are, or as one WebSocket message.

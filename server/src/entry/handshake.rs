@@ -18,6 +18,7 @@ use crate::entry::rewind::Rewind;
 use crate::entry::source::Source;
 use crate::entry::stream::HandshakeStream;
 use crate::entry::tls::Acceptors;
+use crate::forward::client::Client;
 use crate::forward::connection;
 use crate::forward::outbox::Framing;
 use crate::forward::transport::Transport;
@@ -58,7 +59,7 @@ impl Accepted {
 /// Begins the handshakes of an accepted socket, on the worker that will serve it.
 pub(crate) fn begin(slot: WorkerSlot, entrance: Arc<Entrance>, accepted: Accepted) {
     let Accepted { socket, scheme, source } = accepted;
-    let mut pending = Pending { slot, entrance, source };
+    let mut pending = Pending { slot, entrance, source, was_silent: false };
     if scheme == Scheme::Tcp && !pending.awaits_header() {
         return pending.become_peer(socket, Framing::Raw);
     }
@@ -86,6 +87,8 @@ struct Pending {
     slot: WorkerSlot,
     entrance: Arc<Entrance>,
     source: Source,
+    /// An `auto` listener has waited for the client to speak, and it has not.
+    was_silent: bool,
 }
 
 /// The protocol that a client of an `auto` listener speaks.
@@ -93,6 +96,8 @@ enum Spoken {
     Tls,
     Http,
     Waddell,
+    /// Waddell, where the server sends first.
+    Silence,
 }
 
 impl Pending {
@@ -120,7 +125,10 @@ impl Pending {
             let silence = self.entrance.shared.config().timeouts.auto_silence;
             let heard = async { Ok(timeout(silence, socket.read_buf(&mut head)).await) };
             match self.in_time(heard).await? {
-                Err(_silent) => return Ok((Rewind::new(head, socket), Scheme::Tcp)),
+                Err(_silent) => {
+                    self.was_silent = true;
+                    return Ok((Rewind::new(head, socket), Scheme::Tcp));
+                }
                 Ok(read) => read?,
             };
         }
@@ -173,10 +181,10 @@ impl Pending {
     }
 
     /// Detects TLS, HTTP or waddell, and again HTTP or waddell inside TLS.
-    async fn detect(self, stream: Rewind<TcpStream>) -> Result<(), HandshakeError> {
+    async fn detect(mut self, stream: Rewind<TcpStream>) -> Result<(), HandshakeError> {
         let (spoken, stream) = self.detect_protocol(stream).await?;
         match spoken {
-            Spoken::Waddell => self.become_peer(stream, Framing::Raw),
+            Spoken::Waddell | Spoken::Silence => self.become_peer(stream, Framing::Raw),
             Spoken::Http => self.serve_http(stream).await?,
             Spoken::Tls => {
                 let acceptor = self.acceptors()?.http.clone();
@@ -188,7 +196,9 @@ impl Pending {
                 match spoken {
                     Spoken::Http => self.serve_http(stream).await?,
                     // TLS inside TLS is not supported: it is read as the beginning of a long frame.
-                    Spoken::Waddell | Spoken::Tls => self.become_peer(stream, Framing::Raw),
+                    Spoken::Waddell | Spoken::Silence | Spoken::Tls => {
+                        self.become_peer(stream, Framing::Raw);
+                    }
                 }
             }
         }
@@ -197,7 +207,10 @@ impl Pending {
 
     /// Reads until the client's protocol is known. A silent client speaks waddell, where the server
     /// sends first.
-    async fn detect_protocol<S>(&self, mut stream: S) -> Result<(Spoken, Rewind<S>), HandshakeError>
+    async fn detect_protocol<S>(
+        &mut self,
+        mut stream: S,
+    ) -> Result<(Spoken, Rewind<S>), HandshakeError>
     where
         S: AsyncRead + Unpin,
     {
@@ -206,7 +219,7 @@ impl Pending {
         let spoken = self
             .in_time(async {
                 match timeout(silence, stream.read_buf(&mut head)).await {
-                    Err(_silent) => return Ok(Spoken::Waddell),
+                    Err(_silent) => return Ok(Spoken::Silence),
                     Ok(read) => read?,
                 };
                 loop {
@@ -221,29 +234,30 @@ impl Pending {
                 }
             })
             .await?;
+        self.was_silent = matches!(spoken, Spoken::Silence);
         Ok((spoken, Rewind::new(head, stream)))
     }
 
     /// Serves HTTP until the connection closes or becomes a WebSocket.
     async fn serve_http(mut self, stream: impl HandshakeStream) -> Result<(), HandshakeError> {
         let upgraded = http::serve(&self.entrance, &mut self.source, stream).await?;
-        if let Some(Upgraded { stream, hello }) = upgraded {
+        if let Some(Upgraded { stream, hello, origin }) = upgraded {
             let mut transport = stream.into_transport(Framing::WebSocket);
             transport.early.frames = hello;
-            self.serve(transport);
+            self.serve(transport, origin);
         }
         Ok(())
     }
 
     /// Serves the connection as a peer, after its handshakes.
     fn become_peer(self, stream: impl HandshakeStream, framing: Framing) {
-        self.serve(stream.into_transport(framing));
+        self.serve(stream.into_transport(framing), None);
     }
 
-    fn serve(self, transport: Transport) {
-        let Self { slot, source, .. } = self;
-        let address = source.address();
-        connection::serve(slot, transport, address, source.into_admission());
+    fn serve(self, transport: Transport, origin: Option<String>) {
+        let Self { slot, source, was_silent, .. } = self;
+        let client = Client { address: source.address(), origin, was_silent };
+        connection::serve(slot, transport, client, source.into_admission());
     }
 
     /// Waits for a step of the handshakes, as long as the configuration and a shutdown allow.

@@ -59,6 +59,8 @@ pub(crate) struct Upgraded<S> {
     pub(crate) stream: Rewind<S>,
     /// The frame of the HELLO that came with the request; empty if there is none.
     pub(crate) hello: Vec<u8>,
+    /// The page's origin, if clients have to authenticate themselves.
+    pub(crate) origin: Option<String>,
 }
 
 /// Serves HTTP on a connection until it closes or becomes a WebSocket.
@@ -72,17 +74,17 @@ pub(crate) async fn serve<S: HandshakeStream>(
     let limit = shared.config().timeouts.handshake;
     let source = RefCell::new(source);
     let outcome = Cell::new(Outcome::NoRequest);
-    let hello = Cell::default();
+    let upgrade = Cell::default();
     let exchange = Rc::new(Exchange::default());
     let service = service_fn(|request: Request<Incoming>| {
-        let (source, outcome, hello, exchange) = (&source, &outcome, &hello, &exchange);
+        let (source, outcome, upgrade, exchange) = (&source, &outcome, &upgrade, &exchange);
         outcome.set(Outcome::Requested);
         exchange.begin(request::head_len(&request));
         Box::pin(async move {
-            let Answer { mut reply, hello: said, .. } = answer(&request, entrance, source).await;
+            let Answer { mut reply, hello, .. } = answer(&request, entrance, source).await;
             if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
                 outcome.set(Outcome::Upgraded);
-                hello.set(said);
+                upgrade.set((hello, origin(&request, entrance)));
             } else if shutdown.has_stopped_accepting() {
                 reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -155,7 +157,8 @@ pub(crate) async fn serve<S: HandshakeStream>(
     match (outcome.get(), served) {
         (Outcome::Upgraded, Ok(Ok(()))) => {
             let stream = Rewind::new(unread.into(), gate.into_inner());
-            Ok(Some(Upgraded { stream, hello: hello.take() }))
+            let (hello, origin) = upgrade.take();
+            Ok(Some(Upgraded { stream, hello, origin }))
         }
         (Outcome::Upgraded | Outcome::NoRequest, Ok(Err(error))) => Err(error),
         (Outcome::Upgraded | Outcome::NoRequest, Err(_elapsed)) => Err(HandshakeError::TimedOut),
@@ -225,6 +228,17 @@ async fn answer<B>(
     }
     report_answer(entrance, source, answer.reply.status());
     answer
+}
+
+/// Returns the origin of the page that requests a WebSocket, if clients have to authenticate
+/// themselves.
+fn origin<B>(request: &Request<B>, entrance: &Entrance) -> Option<String> {
+    if !entrance.shared.config().access.has_mode() {
+        return None;
+    }
+    let origin = request.headers().get(header::ORIGIN)?.to_str().ok()?;
+    // No browser's is longer.
+    (origin.len() <= MAX_LOGGED_ORIGIN).then(|| origin.to_owned())
 }
 
 /// What a client has requested on a connection so far.

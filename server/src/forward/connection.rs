@@ -1,5 +1,7 @@
 //! The task that owns a connection: reads, decides, forwards, and keeps the deadlines.
 
+mod admit;
+mod authentication;
 mod control;
 mod deadlines;
 mod end;
@@ -8,6 +10,8 @@ mod finish;
 mod hello;
 mod inbound;
 mod io;
+mod judge;
+mod lobby;
 mod notices;
 mod pings;
 mod records;
@@ -27,23 +31,29 @@ use waddell_core::{
     Capabilities, Closing, Instant, Liveness, Notice, PeerState, Request, ServerConnection,
 };
 
+use authentication::{Authentication, Check};
 use deadlines::{Deadlines, Due};
 use end::End;
+use extended::Extended;
 use finish::Finish;
 use inbound::Inbound;
 use io::Io;
+use lobby::Lobby;
 use pings::Pings;
 use records::Records;
 
 use crate::admission::Admission;
+use crate::auth::admitted::Subject;
 use crate::config::{ExtensionOptions, Timeouts};
 use crate::forward::away::Tidings;
+use crate::forward::client::Client;
 use crate::forward::extension;
 use crate::forward::link::extension::{Estate, Succession};
 use crate::forward::link::{Lost, Pushed};
 use crate::forward::peer::Peer;
 use crate::forward::proxy_watch::ProxyWatch;
 use crate::forward::read_counts::ReadCounts;
+use crate::forward::registry::Registration;
 use crate::forward::transport::tls::{Decrypted, decrypt};
 use crate::forward::transport::{Early, Transport, ws};
 use crate::forward::worker::{Scratch, WorkerSlot};
@@ -53,16 +63,17 @@ use crate::shutdown::Phase;
 
 /// Makes a peer of a connection whose handshakes are done, and serves it until it ends.
 ///
-/// `address` is the client's, for the log. The admission is given back when the connection ends.
+/// The admission is given back when the connection ends.
 pub(crate) fn serve(
     worker: WorkerSlot,
     transport: Transport,
-    address: IpAddr,
+    client: Client,
     admission: Admission,
 ) {
     worker.refresh_config();
-    let (mut connection, early) = Connection::new(worker, transport, address, admission);
+    let (mut connection, early) = Connection::new(worker, transport, client, admission);
     if let Err(end) = connection.take_early(early) {
+        let end = connection.judge_last(end);
         connection.finish = Some(connection.begin_finish(end));
     }
     tokio::task::spawn_local(connection);
@@ -86,7 +97,7 @@ struct Connection {
 const READS_PER_TURN: usize = 1;
 
 /// Size of a read from a peer with a rate limit, in bytes: the most by which it can exceed its
-/// burst.
+/// burst. Also the size of a read from a client that is not admitted yet.
 const LIMITED_READ: usize = 2048;
 
 /// Most reads before a peer counts as silent after all: the longest frame fits in so many, even if
@@ -101,7 +112,7 @@ impl Connection {
     fn new(
         worker: WorkerSlot,
         transport: Transport,
-        address: IpAddr,
+        client: Client,
         admission: Admission,
     ) -> (Self, Early) {
         let Transport { socket, tls, framing, early } = transport;
@@ -113,15 +124,6 @@ impl Connection {
         let (socket, writer) = socket.into_split();
         let peer = Peer::new(writer, tls, framing, now);
         let kind = peer.transport();
-        // The greeting is put into the outbox before other peers can reach this one, so it comes
-        // first. It is written after they can, so a peer that learns the id can use it at once.
-        worker.with_buffers(|buffers| peer.link().push_greeting(&state.greeting(), buffers));
-        shared.shutdown.expect_last_read();
-        let registration = shared.registry.register(id, peer);
-        worker.with_buffers(|buffers| registration.peer().link().write_now(buffers));
-        shared.metrics.peer_connected(kind);
-        let address = config.logged(address);
-        tracing::info!(peer = %Short(id), transport = kind.as_str(), address, "connected");
         let pings = kind.is_websocket().then(|| Pings::new(&config.timeouts, id, now));
         let inbound = Inbound::new(state, config.limits.max_frame_len, pings);
         // On `tcp` the server speaks first, so the handshake has not looked at the first bytes.
@@ -131,16 +133,53 @@ impl Connection {
                 ProxyWatch::default()
             }
         };
-        let connection = Self {
-            io: Io::new(worker, registration, socket),
+        let has_lobby = config.access.has_mode();
+        let lobby = has_lobby.then(|| Lobby::new(&client, &worker, now));
+        let mut connection = Self {
+            io: Io::new(worker, Registration::new(id, peer), socket),
             inbound,
             watch,
-            owes_last_read: true,
+            owes_last_read: false,
             records: Records::default(),
             finish: None,
             _admission: admission,
         };
+        if let Some(lobby) = lobby {
+            let authentication = Authentication::new(client, now);
+            let extended = Extended::in_lobby(lobby, authentication, now);
+            connection.inbound.extended = Some(Box::new(extended));
+        } else {
+            connection.greet();
+            connection.enter(client.address);
+        }
         (connection, early)
+    }
+
+    /// Puts the greeting into the outbox, where it comes first, because other peers cannot reach
+    /// this one before [`enter`](Self::enter).
+    fn greet(&self) {
+        let greeting = self.inbound.state.greeting();
+        let worker = &self.io.worker;
+        worker.with_buffers(|buffers| self.io.peer().link().push_greeting(&greeting, buffers));
+    }
+
+    /// Lists the peer: others can reach it from then on. Then writes the greeting, so that a peer
+    /// that learns the id can use it at once.
+    fn enter(&mut self, address: IpAddr) {
+        let shared = &self.io.worker.shared;
+        shared.shutdown.expect_last_read();
+        self.owes_last_read = true;
+        self.io.registration.begin(&shared.registry);
+        let peer = self.io.registration.peer();
+        self.io.worker.with_buffers(|buffers| peer.link().write_now(buffers));
+        let transport = peer.transport();
+        shared.metrics.peer_connected(transport);
+        let config = self.io.worker.config();
+        let terms = self.inbound.terms();
+        let subject = terms.subject.as_ref().filter(|_| config.access.log_subjects);
+        let (peer, transport) = (Short(self.io.id()), transport.as_str());
+        let (address, subject) = (config.logged(address), subject.map(Subject::as_str));
+        tracing::info!(%peer, transport, address, subject, "connected");
     }
 
     /// Serves the peer until there is a reason to end.
@@ -158,6 +197,14 @@ impl Connection {
         }
         if news.is_superseded {
             return Poll::Ready(End::Superseded);
+        }
+        if self.inbound.is_in_lobby()
+            && let Err(end) = ready!(self.poll_lobby(cx))
+        {
+            return Poll::Ready(end);
+        }
+        if let Poll::Ready(Err(end)) = self.poll_check(cx) {
+            return Poll::Ready(end);
         }
         if self.inbound.takeover().is_some()
             && let Err(end) = ready!(self.poll_takeover(cx))
@@ -187,9 +234,18 @@ impl Connection {
                 self.poll_reads(cx, READS_PER_TURN)
             }
         };
+        // The read may have begun a check.
+        if poll.is_pending() && self.inbound.is_checking() {
+            match self.poll_check(cx) {
+                Poll::Ready(Ok(())) => cx.waker().wake_by_ref(),
+                Poll::Ready(Err(end)) => return Poll::Ready(end),
+                Poll::Pending => {}
+            }
+        }
         // All other deadlines were known before the read.
         let frame = self.inbound.frame_due(timeouts.frame);
-        if let Some(due) = frame.into_iter().chain(self.inbound.token_due()).min() {
+        let (token, expiry) = (self.inbound.token_due(), self.inbound.expires_at());
+        if let Some(due) = frame.into_iter().chain(token).chain(expiry).min() {
             self.io.wake_by(cx, due);
         }
         poll
@@ -211,6 +267,7 @@ impl Connection {
                 stall: stalled_since.map(|since| since + timeouts.write),
                 close,
                 idle: self.inbound.state.poll_timeout(),
+                expiry: self.inbound.expires_at(),
                 token: self.inbound.token_due(),
                 frame: self.inbound.frame_due(timeouts.frame),
                 pong: pings.and_then(Pings::pong_by),
@@ -233,6 +290,7 @@ impl Connection {
                         Poll::Pending => End::Shutdown,
                     }));
                 }
+                Some(Due::Expiry) => return Poll::Ready(Some(End::Expired)),
                 Some(Due::Pong) if self.cannot_answer(stalled_since, now) => self.inbound.heard(),
                 Some(Due::Idle) if self.inbound.state.handle_timeout(now) == Liveness::Alive => {}
                 Some(Due::Idle | Due::Frame | Due::Pong) => {
@@ -321,9 +379,12 @@ impl Connection {
         Poll::Ready(Err(End::TimedOut))
     }
 
-    /// Returns whether the peer has sent more than its rate allows. The task is woken when it may
-    /// send again.
+    /// Returns whether the peer is not to be read from: its credentials are being checked, or it
+    /// has sent more than its rate allows. The task is woken when that is over.
     fn is_paused(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.inbound.is_checking() {
+            return true;
+        }
         if !self.inbound.state.is_limited() {
             return false;
         }
@@ -335,7 +396,7 @@ impl Connection {
 
     /// Reads once, and takes the bytes.
     fn poll_input(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), End>> {
-        let most = if self.inbound.state.is_limited() {
+        let most = if self.inbound.state.is_limited() || self.inbound.is_in_lobby() {
             LIMITED_READ.min(scratch.wire.len())
         } else {
             scratch.wire.len()
@@ -391,8 +452,28 @@ impl Connection {
     /// Answers a request after which frames are handled differently.
     fn answer(&mut self, counts: &mut ReadCounts) -> Result<(), End> {
         let Some(body) = self.inbound.take_request() else { return Ok(()) };
-        match Request::decode(&body) {
-            Ok(Request::Hello(hello)) => self.answer_hello(&hello, counts),
+        let mut verdict = self.inbound.take_verdict();
+        let request = Request::decode(&body);
+        let (credentials, agent) = match request {
+            Ok(Request::Hello(hello)) => (hello.credentials, hello.agent),
+            Ok(Request::Auth(credentials)) => (Some(credentials), None),
+            Ok(_) | Err(_) => (None, None),
+        };
+        if verdict.is_none()
+            && let Some(credentials) = credentials
+            && let Some(check) = self.check(credentials, agent)
+        {
+            match check {
+                Check::Done(decided) => verdict = Some(decided),
+                Check::Running(_) => {
+                    self.inbound.wait_for_check(body, check);
+                    return Ok(());
+                }
+            }
+        }
+        match request {
+            Ok(Request::Hello(hello)) => self.answer_hello(&hello, verdict, counts),
+            Ok(Request::Auth(_)) => self.answer_auth(verdict, counts),
             Ok(Request::Renew) => self.answer_renew(counts),
             Ok(_) | Err(_) => self.release(counts),
         }
@@ -551,13 +632,26 @@ impl Connection {
 
     fn count_end(&self, end: End) {
         let metrics = &self.io.worker.shared.metrics;
+        if self.inbound.is_in_lobby() {
+            return metrics.handshake_failed(end.failure());
+        }
         match end {
             End::Closed(_) | End::Broken | End::Shutdown | End::Superseded => {}
             End::Stalled => metrics.peers_stalled.increment(),
             End::TimedOut => metrics.peers_timed_out.increment(),
             End::CrowdedOut => metrics.peers_crowded_out.increment(),
             End::Misbehaved(_) => metrics.peers_misbehaved.increment(),
+            End::Expired => metrics.peers_expired.increment(),
+            End::Refused(_) => metrics.peers_unauthorized.increment(),
         }
+    }
+
+    /// Logs the end of a connection whose client was not admitted.
+    fn log_failure(&self) {
+        let reason = self.finish.as_ref().map_or(End::ABORTED, |finish| finish.end.as_str());
+        let client = self.inbound.authentication().map(|it| it.client.address);
+        let address = client.and_then(|address| self.io.worker.config().logged(address));
+        tracing::debug!(address, reason, "client not admitted");
     }
 
     /// Closes the link, and unlists the peer: from then on no frame reaches it. If another
@@ -639,6 +733,11 @@ impl Drop for Connection {
             link.abandon(buffers);
             link.take_lost()
         });
+        let place = peer.link().give_up_place();
+        drop(place);
+        if self.inbound.is_in_lobby() {
+            return self.log_failure();
+        }
         let is_here = worker.shared.registry.get(id).is_some();
         let state = if is_here { PeerState::Here } else { PeerState::Gone };
         notices::tell_lost(&lost, id, state, worker);

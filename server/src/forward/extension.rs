@@ -1,17 +1,20 @@
 //! What a client that says HELLO is granted, and the WELCOME that tells it.
 
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use waddell_core::{
     Capabilities, EXTENSION_VERSION, Hello, IceServers, NotResumed, Notice, PeerId, RateLimit,
-    Restarting, ResumeWindows, Welcome, WelcomeRate,
+    Restarting, ResumeWindows, Welcome, WelcomeRate, greeting,
 };
 
+use crate::auth::admitted::{Subject, SubjectLimits};
 use crate::clock::unix_seconds;
 use crate::config::{ExtensionOptions, ServerConfig};
 use crate::forward::worker::Worker;
+use crate::ice;
 use crate::ids;
 use crate::labels::TransportKind;
 use crate::resume::token::{Claims, TOKEN_LEN, TokenError};
@@ -27,18 +30,56 @@ pub(crate) struct Granted {
     pub(crate) resumed: bool,
     /// Why it is not, if there was one.
     pub(crate) reason: Option<NotResumed>,
+    /// Whether the client has not got the greeting yet.
+    pub(crate) is_ungreeted: bool,
 }
 
-/// What the server has for clients that say HELLO.
+/// What a client's credentials have brought.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    /// Whether it has shown any.
+    pub(crate) authenticated: bool,
+    pub(crate) subject: Option<Subject>,
+    pub(crate) expires_in: Option<Duration>,
+    pub(crate) limits: SubjectLimits,
+}
+
+impl Terms {
+    /// Returns the client's rate limit on a server with that one.
+    pub(crate) fn tighten(&self, limit: Option<RateLimit>) -> Option<RateLimit> {
+        let SubjectLimits { rate_frames, rate_bytes, .. } = self.limits;
+        if rate_frames.is_none() && rate_bytes.is_none() {
+            return limit;
+        }
+        let none = RateLimit { frames_per_second: None, bytes_per_second: None, burst: BURST };
+        let RateLimit { frames_per_second, bytes_per_second, burst } = limit.unwrap_or(none);
+        let lower = |of_server: Option<NonZeroU32>, own: Option<NonZeroU32>| {
+            of_server.into_iter().chain(own).min()
+        };
+        Some(RateLimit {
+            frames_per_second: lower(frames_per_second, rate_frames),
+            bytes_per_second: lower(bytes_per_second, rate_bytes),
+            burst,
+        })
+    }
+
+    /// Returns the digest of the subject; zeros without one.
+    fn digest(&self) -> [u8; 8] {
+        self.subject.as_ref().map_or([0; 8], Subject::digest)
+    }
+}
+
+/// What the server has for a client that says HELLO.
 #[derive(Debug)]
 pub(crate) struct Offer {
     pub(crate) config: Rc<ServerConfig>,
     secrets: Arc<Secrets>,
+    terms: Terms,
 }
 
 impl Offer {
-    pub(crate) fn new(worker: &Worker) -> Self {
-        Self { config: worker.config(), secrets: worker.shared.secrets() }
+    pub(crate) fn new(worker: &Worker, terms: Terms) -> Self {
+        Self { config: worker.config(), secrets: worker.shared.secrets(), terms }
     }
 
     /// Returns the parts of the extension that the client wants and this server has.
@@ -50,10 +91,13 @@ impl Offer {
         if self.secrets.ice.is_some() {
             has = has.with(Capabilities::ICE);
         }
+        if self.terms.authenticated {
+            has = has.with(Capabilities::AUTH);
+        }
         hello.wants & has
     }
 
-    /// Returns the frame that answers HELLO.
+    /// Returns the frame that answers HELLO, after the greeting if that is still to be sent.
     pub(crate) fn welcome(
         &self,
         hello: &Hello<'_>,
@@ -65,7 +109,7 @@ impl Offer {
         let resumes = granted.contains(Capabilities::RESUME);
         let token = self.issue(client.id, client.generation);
         let ice = self.secrets.ice.as_ref().filter(|_| granted.contains(Capabilities::ICE));
-        let ice = ice.map(|ice| ice.json_for(client.id, None, unix_seconds()));
+        let ice = ice.map(|ice| self.ice_for(ice, client.id));
         let ping_interval =
             if transport.is_websocket() { timeouts.ping_interval } else { Duration::ZERO };
         let welcome = Welcome {
@@ -80,13 +124,17 @@ impl Offer {
                 away: seconds(extension.away_time),
             }),
             ice: ice.as_ref().map(|(valid_for, json)| IceServers { valid_for: *valid_for, json }),
-            rate: limits.rate_limit.map(rate),
+            credentials_expire_in: self.terms.expires_in.map(seconds),
+            rate: self.terms.tighten(limits.rate_limit).map(rate),
             ping_interval_ms: Some(millis(ping_interval)),
             ..Welcome::new(granted, client.id, limits.max_frame_len)
         };
-        let mut frame = Vec::new();
-        welcome.encode(&mut frame);
-        frame
+        let mut frames = Vec::new();
+        if client.is_ungreeted {
+            frames.extend_from_slice(&greeting(client.id));
+        }
+        welcome.encode(&mut frames);
+        frames
     }
 
     /// Makes a resume token. It is good for twice the window, and a new one is sent each window: so
@@ -94,18 +142,29 @@ impl Offer {
     pub(crate) fn issue(&self, id: PeerId, generation: u32) -> [u8; TOKEN_LEN] {
         let window = self.config.extension.resume_window;
         let expires_at = unix_seconds().saturating_add(window.as_secs().saturating_mul(2));
-        self.secrets.resume_keys.issue(&Claims { id, generation, expires_at, subject: [0; 8] })
+        let subject = self.terms.digest();
+        self.secrets.resume_keys.issue(&Claims { id, generation, expires_at, subject })
     }
 
-    /// Returns what a resume token says.
+    /// Returns what a resume token says, if the client may use it.
     pub(crate) fn verify(&self, token: &[u8]) -> Result<Claims, NotResumed> {
         if self.config.extension.resume_window.is_zero() {
             return Err(NotResumed::Off);
         }
-        self.secrets.resume_keys.verify(token, unix_seconds()).map_err(|error| match error {
+        let verified = self.secrets.resume_keys.verify(token, unix_seconds());
+        let claims = verified.map_err(|error| match error {
             TokenError::Expired => NotResumed::Expired,
             TokenError::Forged => NotResumed::Forged,
-        })
+        })?;
+        if claims.subject == self.terms.digest() {
+            Ok(claims)
+        } else {
+            Err(NotResumed::OtherSubject)
+        }
+    }
+
+    fn ice_for(&self, ice: &ice::IceServers, id: PeerId) -> (u32, String) {
+        ice.json_for(id, self.terms.subject.as_ref().map(Subject::digest), unix_seconds())
     }
 
     /// Appends the frame that answers the client with that id when it asks for ICE servers.
@@ -113,7 +172,7 @@ impl Offer {
         // Without servers since a reload, the client is to ask again.
         let none = || (ASK_AGAIN_AFTER, "[]".to_owned());
         let ice = self.secrets.ice.as_ref();
-        let (valid_for, json) = ice.map_or_else(none, |it| it.json_for(id, None, unix_seconds()));
+        let (valid_for, json) = ice.map_or_else(none, |ice| self.ice_for(ice, id));
         Notice::Ice(IceServers { valid_for, json: &json }).encode(out);
     }
 }
@@ -139,7 +198,7 @@ fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
-fn seconds(duration: Duration) -> u32 {
+pub(crate) fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
@@ -149,6 +208,9 @@ fn rate(limit: RateLimit) -> WelcomeRate {
         bytes: limit.bytes_per_second.map_or(0, Into::into),
     }
 }
+
+/// How much a client may send at once whose credentials limit it, on a server without a limit.
+const BURST: Duration = Duration::from_secs(1);
 
 /// The parts of the extension that need no option.
 const ALWAYS: Capabilities = Capabilities::VERDICTS

@@ -111,7 +111,8 @@ impl Peer {
     /// Locks the writing side of its connection.
     ///
     /// Of several locks, the first of these is taken first: that of the peers that are away, the
-    /// link of the newer connection of a client, that of the older one, a shard of the registry.
+    /// link of the newer connection of a client, that of the older one, a shard of the registry
+    /// or the subjects' counts.
     pub(crate) fn link(&self) -> MutexGuard<'_, Link<OwnedWriteHalf, Self>> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -35,14 +35,6 @@ impl Registry {
         self.read(id).get(&id).cloned()
     }
 
-    /// Lists a peer under its id until the registration ends.
-    pub(crate) fn register(self: &Arc<Self>, id: PeerId, peer: Peer) -> Registration {
-        let peer = Arc::new(peer);
-        let before = self.write(id).insert(id, Arc::clone(&peer));
-        debug_assert!(before.is_none(), "ids are random and never drawn twice");
-        Registration { registry: Some(Arc::clone(self)), id, peer }
-    }
-
     /// Lists a peer that is listed already under that id too, in the place of the one before. Its
     /// own [`Registration::take_over`] has to follow.
     pub(crate) fn replace(&self, id: PeerId, peer: &Arc<Peer>) {
@@ -92,16 +84,28 @@ impl Registry {
     }
 }
 
-/// A peer's entry in the registry. Dropping it removes the peer.
+/// A peer's place in the registry. Dropping it removes the peer.
 #[derive(Debug)]
 pub(crate) struct Registration {
-    /// `None` once the peer is removed.
+    /// `None` if the peer is not listed: not yet, or no longer.
     registry: Option<Arc<Registry>>,
     id: PeerId,
     peer: Arc<Peer>,
 }
 
 impl Registration {
+    /// Makes the registration of a peer with that id, which is not listed yet.
+    pub(crate) fn new(id: PeerId, peer: Peer) -> Self {
+        Self { registry: None, id, peer: Arc::new(peer) }
+    }
+
+    /// Lists the peer under its id until the registration ends.
+    pub(crate) fn begin(&mut self, registry: &Arc<Registry>) {
+        let before = registry.write(self.id).insert(self.id, Arc::clone(&self.peer));
+        debug_assert!(before.is_none(), "ids are random and never drawn twice");
+        self.registry = Some(Arc::clone(registry));
+    }
+
     pub(crate) fn id(&self) -> PeerId {
         self.id
     }

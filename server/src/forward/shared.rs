@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
+use crate::auth::subjects::Subjects;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::forward::away::Away;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) away: Away,
     /// What was read from files with secrets, which a reload replaces.
     secrets: RwLock<Arc<Secrets>>,
+    /// How many connections each subject has.
+    pub(crate) subjects: Arc<Subjects>,
     pub(crate) metrics: Metrics,
     /// Memory for outboxes whose socket takes no more bytes.
     pub(crate) outboxes: Arc<Budget>,
@@ -40,12 +43,14 @@ impl Shared {
         let may_resume_unknown = secrets.resume_keys.outlives_restart();
         let unknown_until = may_resume_unknown.then(|| clock.now() + config.extension.away_time);
         let outbox_total = config.limits.outbox_total_bytes;
+        let subjects = Arc::new(Subjects::new(config.access.max_connections_per_subject));
         Self {
             clock: clock.clone(),
             config: watch::Sender::new(Arc::new(config)),
             registry: Arc::new(Registry::new()),
             away: Away::new(unknown_until),
             secrets: RwLock::new(Arc::new(secrets)),
+            subjects,
             metrics: Metrics::default(),
             outboxes: Budget::with_reserve(outbox_total),
             partial_frames: Budget::with_reserve(outbox_total),

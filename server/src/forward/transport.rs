@@ -4,6 +4,8 @@ pub(crate) mod socket;
 pub(crate) mod tls;
 pub(crate) mod ws;
 
+use std::fmt;
+
 use rustls::ServerConnection;
 use tokio::net::TcpStream;
 
@@ -19,7 +21,7 @@ pub(crate) struct Transport {
 }
 
 /// Bytes that were read during the handshakes but belong to the frames after them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Early {
     /// Whole frames that came in an upgrade, before all other bytes.
     pub(crate) frames: Vec<u8>,
@@ -27,4 +29,13 @@ pub(crate) struct Early {
     pub(crate) wire: Vec<u8>,
     /// As they are inside TLS.
     pub(crate) plain: Vec<u8>,
+}
+
+impl fmt::Debug for Early {
+    /// Does not show the bytes, in which there may be credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { frames, wire, plain } = self;
+        let lens = [frames, wire, plain].map(Vec::len);
+        f.debug_struct("Early").field("lens", &lens).finish()
+    }
 }

@@ -331,6 +331,7 @@ impl ServerHandle {
         admissions.set_limits(max_connections, max_connections_per_address);
         descriptors::warn_of_too_few(&next.limits, admissions.max_by_descriptors());
         entrance.accept_rate.set_limit(accept_rate, shared.clock.now());
+        shared.subjects.set_max(next.access.max_connections_per_subject);
         shared.set_secrets(secrets);
         shared.set_config(next);
         Ok(kept)

@@ -5,8 +5,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
+use waddell_core::{Capabilities, Hello, Request};
 
 use crate::support::{PATIENCE, PROGRAM, Running, greeting, message, metric, until};
 
@@ -213,4 +216,55 @@ fn an_ipv4_client_on_an_ipv6_socket_is_logged_with_its_ipv4_address() {
     server.signal("TERM");
     let (_, log) = server.ended();
     assert!(log.contains("address=127.0.0.1"), "{log}");
+}
+
+/// Returns the log of a server whose clients show credentials that are good, and others.
+fn log_of_credentials(subjects: &str) -> String {
+    // Such a file has mode 600.
+    let tokens = tempfile::NamedTempFile::new().expect("there is room for it");
+    fs::write(tokens.path(), "alice a-secret-of-alice").expect("it can be written");
+    let tokens = format!("--auth-tokens={}", tokens.path().display());
+    let arguments = ["--log=trace", "--log-subjects", subjects, &tokens];
+    let listeners = ["--listen=tcp://127.0.0.1:0", "--listen=ws://127.0.0.1:0"];
+    let mut server = Running::start(&[&arguments[..], &listeners].concat(), 2);
+    for credentials in [&b"a-secret-of-alice"[..], b"a-secret-of-mallory"] {
+        let hello = Hello { credentials: Some(credentials), ..Hello::new(Capabilities::AUTH) };
+        let mut frame = Vec::new();
+        hello.encode(&mut frame);
+        let name = URL_SAFE_NO_PAD.encode(&frame[20..]);
+        let upgrade = format!(
+            "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             sec-websocket-protocol: waddell.2, waddell.2.hello.{name}\r\n\r\n"
+        );
+        // And the same while connected.
+        Request::Auth(credentials).encode(&mut frame);
+        for (index, bytes) in [(0, &frame[..]), (1, upgrade.as_bytes())] {
+            let mut stream = server.connect(index);
+            stream.write_all(bytes).expect("it is connected");
+            // The greeting or CLOSING, or the answer to the request.
+            stream.read_exact(&mut [0; 20]).expect("the server answers");
+            stream.shutdown(std::net::Shutdown::Write).expect("it is connected");
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+        assert!(!name.is_empty());
+    }
+    server.signal("TERM");
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("client not admitted"), "{log}");
+    assert!(!log.contains("secret"), "{log}");
+    // The first letters of such a secret in base64.
+    let encoded = URL_SAFE_NO_PAD.encode("a-secret-of");
+    assert!(!log.contains(&encoded[..8]) && !log.contains("waddell.2.hello"), "{log}");
+    log
+}
+
+#[test]
+fn credentials_are_never_logged_and_subjects_only_on_request() {
+    let without = log_of_credentials("off");
+    assert!(without.contains("connected") && !without.contains("alice"), "{without}");
+    let with = log_of_credentials("on");
+    let mut lines = with.lines().filter(|line| line.contains(" connected"));
+    assert!(lines.any(|line| line.contains("subject=\"alice\"")), "{with}");
 }

@@ -34,6 +34,12 @@ impl Peer {
         Self { id: inner.id, inner }
     }
 
+    /// Does the same, but does not wait for the greeting. The peer has the nil id.
+    pub(crate) async fn ungreeted(stream: Stream, via: Via, frames: &[u8]) -> Self {
+        let inner = soon(peer::Peer::open_ungreeted(via, stream, frames)).await;
+        Self { id: PeerId::NIL, inner: inner.expect("it is connected") }
+    }
+
     pub(crate) async fn send(&mut self, to: PeerId, topic: u16, body: &[u8]) {
         self.send_bytes(&message(to, topic, body)).await;
     }

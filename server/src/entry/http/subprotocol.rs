@@ -1,12 +1,14 @@
 //! The subprotocol of a WebSocket, and the HELLO that can be in its name.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::HeaderValue;
 use waddell_core::{MessageOut, PeerId, Request, TopicId};
 
 /// What the server chooses of the subprotocols that a client offers.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 pub(super) struct Subprotocol {
     name: Option<&'static str>,
     /// The frame of the HELLO that was in an offered name; empty if there is none.
@@ -31,6 +33,13 @@ impl Subprotocol {
     /// Returns the value of the header that answers the client.
     pub(super) fn header(&self) -> Option<HeaderValue> {
         self.name.map(HeaderValue::from_static)
+    }
+}
+
+impl fmt::Debug for Subprotocol {
+    /// Does not show HELLO, in which there may be credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subprotocol").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

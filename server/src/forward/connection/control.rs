@@ -6,7 +6,7 @@ use waddell_core::{HEADER_LEN, IgnoredControl, Rejected, Request, ServerConnecti
 
 use super::extended::Extended;
 use super::notices;
-use crate::forward::extension::Offer;
+use crate::forward::extension::{Offer, Terms};
 use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
 use crate::forward::worker::Worker;
@@ -41,14 +41,22 @@ pub(super) fn handle<'p>(
             notices::unwatch(state, ids.iter(), worker);
         }
         Ok(Request::Ice) => {
-            if extended.is_some_and(|extended| extended.may_have_ice(counts.read_at)) {
+            if let Some(extended) = extended
+                && extended.may_have_ice(counts.read_at)
+            {
                 counts.control();
-                send_ice(state, peer, worker);
+                send_ice(state, extended.terms(), peer, worker);
             } else {
                 counts.control_ignored();
             }
         }
-        Ok(Request::Auth(_)) => counts.control_ignored(),
+        Ok(Request::Auth(_)) => {
+            let authentication = extended.and_then(|it| it.authentication.as_deref_mut());
+            if authentication.is_some_and(|it| it.may_try(counts.read_at)) {
+                return Some(body);
+            }
+            counts.control_ignored();
+        }
         Err(ignored) => {
             match ignored {
                 IgnoredControl::LateHello => worker.shared.metrics.hello(HelloResult::Late),
@@ -72,8 +80,8 @@ pub(super) fn handle<'p>(
 }
 
 /// Answers with ICE servers. Without room, the client does not read, and is not answered.
-fn send_ice(state: &ServerConnection, peer: &Arc<Peer>, worker: &Worker) {
-    let offer = Offer::new(worker);
+fn send_ice(state: &ServerConnection, terms: Terms, peer: &Arc<Peer>, worker: &Worker) {
+    let offer = Offer::new(worker, terms);
     let is_sent = worker.with_notice(|frame| {
         offer.encode_ice(state.id(), frame);
         worker.send_own(peer, frame)

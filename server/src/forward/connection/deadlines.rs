@@ -9,6 +9,8 @@ pub(super) struct Deadlines {
     pub(super) stall: Option<Instant>,
     /// The shutdown closes this peer.
     pub(super) close: Option<Instant>,
+    /// The credentials have expired.
+    pub(super) expiry: Option<Instant>,
     /// The peer has sent no frame for the idle timeout.
     pub(super) idle: Option<Instant>,
     /// The frame that the peer has begun is not complete in time.
@@ -26,6 +28,7 @@ pub(super) struct Deadlines {
 pub(super) enum Due {
     Stall,
     Close,
+    Expiry,
     Idle,
     Frame,
     Pong,
@@ -46,11 +49,12 @@ impl Deadlines {
     }
 
     /// Returns all deadlines, those first that end the connection.
-    fn all(&self) -> [(Option<Instant>, Due); 7] {
-        let Self { stall, close, idle, frame, pong, ping, token } = *self;
+    fn all(&self) -> [(Option<Instant>, Due); 8] {
+        let Self { stall, close, expiry, idle, frame, pong, ping, token } = *self;
         [
             (stall, Due::Stall),
             (close, Due::Close),
+            (expiry, Due::Expiry),
             (idle, Due::Idle),
             (frame, Due::Frame),
             (pong, Due::Pong),
@@ -73,8 +77,9 @@ mod tests {
     /// One deadline after the other, the least important first.
     fn all() -> Deadlines {
         Deadlines {
-            stall: Some(at(7)),
-            close: Some(at(6)),
+            stall: Some(at(8)),
+            close: Some(at(7)),
+            expiry: Some(at(6)),
             idle: Some(at(5)),
             frame: Some(at(4)),
             pong: Some(at(3)),
@@ -105,8 +110,16 @@ mod tests {
 
     #[test]
     fn of_several_that_have_passed_the_most_important_counts() {
-        let expected =
-            [Due::Token, Due::Ping, Due::Pong, Due::Frame, Due::Idle, Due::Close, Due::Stall];
+        let expected = [
+            Due::Token,
+            Due::Ping,
+            Due::Pong,
+            Due::Frame,
+            Due::Idle,
+            Due::Expiry,
+            Due::Close,
+            Due::Stall,
+        ];
         for (seconds, due) in (1..).zip(expected) {
             assert_eq!(all().expired(at(seconds)), Some(due));
         }

@@ -2,7 +2,9 @@
 
 use waddell_core::{CloseCode, FrameTooLong};
 
+use crate::auth::admitted::Refused;
 use crate::forward::transport::ws;
+use crate::labels::FailureReason;
 
 /// Why a connection ends. The words are those that logs and metrics use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,25 @@ pub(super) enum End {
     Shutdown,
     /// Another connection of the client has taken over its id.
     Superseded,
+    /// The client's credentials have expired.
+    Expired,
+    /// The client may not connect, or not any longer.
+    Refused(Refusal),
+}
+
+/// Why a client may not connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Its credentials are missing or not good.
+    Unauthorized,
+    /// Its credentials cannot be checked at the moment.
+    Busy,
+    /// Its subject has too many connections.
+    TooMany,
+    /// Its first frame is no HELLO.
+    NoHello,
+    /// It has sent no frame in time.
+    Silent,
 }
 
 impl End {
@@ -39,6 +60,8 @@ impl End {
             Self::Misbehaved(_) => "misbehaved",
             Self::Shutdown => "shutdown",
             Self::Superseded => "superseded",
+            Self::Expired => "expired",
+            Self::Refused(_) => "unauthorized",
         }
     }
 
@@ -49,6 +72,11 @@ impl End {
             Self::Misbehaved(close) => Some(close),
             Self::Shutdown => Some(ws::Close::GOING_AWAY),
             Self::Superseded => Some(ws::Close::SUPERSEDED),
+            Self::Expired => Some(ws::Close::EXPIRED),
+            Self::Refused(Refusal::Unauthorized) => Some(ws::Close::UNAUTHORIZED),
+            Self::Refused(Refusal::Busy) => Some(ws::Close::BUSY),
+            Self::Refused(Refusal::TooMany) => Some(ws::Close::TOO_MANY),
+            Self::Refused(Refusal::NoHello | Refusal::Silent) => Some(ws::Close::HELLO_REQUIRED),
             Self::Broken | Self::Stalled | Self::CrowdedOut | Self::TimedOut => None,
         }
     }
@@ -62,6 +90,7 @@ impl End {
             Self::Closed(None) | Self::Broken | Self::Stalled | Self::CrowdedOut => true,
             Self::TimedOut => true,
             Self::Misbehaved(_) | Self::Shutdown | Self::Superseded => false,
+            Self::Expired | Self::Refused(_) => false,
         }
     }
 
@@ -77,7 +106,39 @@ impl End {
             Self::Superseded => {
                 Some((CloseCode::SUPERSEDED, "another connection has taken over the id"))
             }
+            Self::Expired => Some((CloseCode::CREDENTIALS_EXPIRED, "the credentials have expired")),
+            Self::Refused(Refusal::Unauthorized) => {
+                Some((CloseCode::UNAUTHORIZED, "the credentials are missing or not accepted"))
+            }
+            Self::Refused(Refusal::Busy) => {
+                Some((CloseCode::BUSY, "the credentials cannot be checked at the moment"))
+            }
+            Self::Refused(Refusal::TooMany) => {
+                Some((CloseCode::TOO_MANY, "there are too many connections with this subject"))
+            }
+            Self::Refused(Refusal::NoHello | Refusal::Silent) => None,
             Self::Closed(_) | Self::Broken | Self::Stalled | Self::CrowdedOut => None,
+        }
+    }
+
+    /// Returns why a connection failed that ended in this way before its client was admitted.
+    pub(super) const fn failure(self) -> FailureReason {
+        match self {
+            Self::Closed(_) | Self::Broken | Self::Superseded => FailureReason::Closed,
+            Self::Stalled | Self::TimedOut | Self::Shutdown => FailureReason::Timeout,
+            Self::Refused(Refusal::Silent) => FailureReason::Timeout,
+            Self::CrowdedOut => FailureReason::System,
+            Self::Misbehaved(_) | Self::Expired | Self::Refused(_) => FailureReason::Unauthorized,
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unauthorized => Self::Unauthorized,
+            Refused::Busy => Self::Busy,
+            Refused::TooMany => Self::TooMany,
         }
     }
 }
@@ -94,7 +155,6 @@ const PROTOCOL_ERROR: u16 = 1002;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::labels::FailureReason;
 
     /// Returns the words in the first column of the table of that title in docs/operating.md.
     fn explained(title: &str) -> Vec<&'static str> {
@@ -116,6 +176,8 @@ mod tests {
             End::Misbehaved(close),
             End::Shutdown,
             End::Superseded,
+            End::Expired,
+            End::Refused(Refusal::Unauthorized),
         ];
         let words: Vec<_> = ends.into_iter().map(End::as_str).chain([End::ABORTED]).collect();
         assert_eq!(explained("`reason` of a peer's end"), words);

@@ -1,11 +1,15 @@
 //! The part of a connection's state that only clients with the extension have.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use waddell_core::{Instant, Pacer, RateLimit, Request};
 
+use super::authentication::{Authentication, Check};
+use super::lobby::Lobby;
+use crate::forward::extension::Terms;
 use crate::forward::peer::Peer;
 
 /// The part of a connection's state that only clients with the extension have.
@@ -25,11 +29,14 @@ pub(super) struct Extended {
     pub(super) owes_refusal: bool,
     /// When the client may ask for ICE servers again.
     ice_from: Instant,
+    /// Set until the client is admitted.
+    pub(super) lobby: Option<Lobby>,
+    /// Set if the client has to authenticate itself.
+    pub(super) authentication: Option<Box<Authentication>>,
 }
 
 /// The frames that came after a request that changes how they are handled, and is not answered yet.
 /// They are the rest of one read at most, because the connection does not read meanwhile.
-#[derive(Debug)]
 pub(super) struct Hold {
     /// The body of the request, until it is answered.
     pub(super) request: Option<Box<[u8]>>,
@@ -37,6 +44,8 @@ pub(super) struct Hold {
     pub(super) frames: Vec<u8>,
     /// The takeover that has to come first.
     pub(super) takeover: Option<Takeover>,
+    /// The check of the credentials in the request.
+    pub(super) check: Option<Check>,
 }
 
 /// A takeover of the id of an earlier connection.
@@ -59,7 +68,24 @@ impl Extended {
             renewals,
             owes_refusal: false,
             ice_from: now,
+            lobby: None,
+            authentication: None,
         }
+    }
+
+    /// Makes the state of a client that is not admitted yet.
+    pub(super) fn in_lobby(lobby: Lobby, authentication: Authentication, now: Instant) -> Self {
+        Self {
+            hold: Some(Hold { request: None, frames: Vec::new(), takeover: None, check: None }),
+            lobby: Some(lobby),
+            authentication: Some(Box::new(authentication)),
+            ..Self::new(now)
+        }
+    }
+
+    /// Returns what the client's credentials have brought.
+    pub(super) fn terms(&self) -> Terms {
+        self.authentication.as_ref().map_or_else(Terms::default, |it| it.terms.clone())
     }
 
     /// Returns whether the client gets no new id although this request asks for one, because it has
@@ -89,7 +115,20 @@ impl Extended {
 impl Hold {
     /// Begins to keep frames after a request with that body.
     pub(super) fn new(request: &[u8]) -> Self {
-        Self { request: Some(request.into()), frames: Vec::new(), takeover: None }
+        Self { request: Some(request.into()), frames: Vec::new(), takeover: None, check: None }
+    }
+}
+
+impl fmt::Debug for Hold {
+    /// Does not show the request and the frames, in which there may be credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { request, frames, takeover, check } = self;
+        f.debug_struct("Hold")
+            .field("has_request", &request.is_some())
+            .field("bytes", &frames.len())
+            .field("takeover", takeover)
+            .field("check", check)
+            .finish()
     }
 }
 

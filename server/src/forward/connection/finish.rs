@@ -34,6 +34,7 @@ impl Finish {
         match self.end {
             End::Broken | End::Stalled | End::TimedOut | End::CrowdedOut => return Poll::Ready(()),
             End::Closed(_) | End::Misbehaved(_) | End::Shutdown | End::Superseded => {}
+            End::Expired | End::Refused(_) => {}
         }
         if !self.shut_down {
             match self.poll_deliver(io, cx) {

@@ -8,7 +8,8 @@ use waddell_core::{
 };
 
 use super::Connection;
-use super::end::End;
+use super::authentication::Verdict;
+use super::end::{End, Refusal};
 use super::extended::Takeover;
 use crate::forward::away::{Return, Tidings};
 use crate::forward::extension::{Granted, Offer};
@@ -39,15 +40,25 @@ impl Connection {
     pub(super) fn answer_hello(
         &mut self,
         hello: &Hello<'_>,
+        verdict: Option<Verdict>,
         counts: &mut ReadCounts,
     ) -> Result<(), End> {
-        let worker = &self.io.worker;
-        let offer = Offer::new(worker);
-        if !offer.config.extension.enabled {
-            worker.shared.metrics.hello(HelloResult::Off);
+        if !self.io.worker.config().extension.enabled {
+            self.io.worker.shared.metrics.hello(HelloResult::Off);
             counts.rejected(Rejected::ReservedRecipient);
+            if self.inbound.is_in_lobby() {
+                return Err(End::Refused(Refusal::NoHello));
+            }
             return self.release(counts);
         }
+        let is_ungreeted = self.inbound.is_in_lobby();
+        let needs_place = self.inbound.authentication().is_some()
+            && self.admit(hello, verdict, counts.read_at)?;
+        if is_ungreeted {
+            self.leave_lobby();
+        }
+        let worker = &self.io.worker;
+        let offer = Offer::new(worker, self.inbound.terms());
         worker.shared.metrics.hello(HelloResult::Welcomed);
         worker.shared.metrics.peer_extended();
         counts.control();
@@ -55,10 +66,20 @@ impl Connection {
         if granted.contains(Capabilities::ICE) {
             worker.shared.metrics.ice_issued.increment();
         }
-        let resumption = self.resume(hello, &offer, counts.read_at);
+        let resumption = self.resume(hello, &offer, is_ungreeted, counts.read_at);
+        if needs_place
+            && !matches!(resumption, Resumption::TakesOver(_))
+            && let Err(refused) = self.take_place()
+        {
+            self.io.worker.shared.metrics.auth(refused.into());
+            // CLOSING says which frames were not handled.
+            self.inbound.state.extend(hello, Capabilities::NONE);
+            return Err(End::Refused(refused.into()));
+        }
         if let Resumption::No(reason) = resumption {
             let generation = 0;
-            let client = Granted { id: self.io.id(), generation, resumed: false, reason };
+            let id = self.io.id();
+            let client = Granted { id, generation, resumed: false, reason, is_ungreeted };
             let frame = offer.welcome(hello, &client, self.io.peer().transport());
             self.send_first(&frame);
         }
@@ -97,10 +118,16 @@ impl Connection {
     }
 
     /// Gives the client its id of before. It gets WELCOME before anything that is sent to that id.
-    fn resume(&mut self, hello: &Hello<'_>, offer: &Offer, now: Instant) -> Resumption {
+    fn resume(
+        &mut self,
+        hello: &Hello<'_>,
+        offer: &Offer,
+        is_ungreeted: bool,
+        now: Instant,
+    ) -> Resumption {
         let Some(token) = hello.resume_token else { return Resumption::No(None) };
         let resumption = match offer.verify(token) {
-            Ok(claims) => self.come_back(claims, hello, offer, now),
+            Ok(claims) => self.come_back(claims, hello, offer, is_ungreeted, now),
             Err(reason) => Resumption::No(Some(reason)),
         };
         let result = match &resumption {
@@ -119,6 +146,7 @@ impl Connection {
         claims: Claims,
         hello: &Hello<'_>,
         offer: &Offer,
+        is_ungreeted: bool,
         now: Instant,
     ) -> Resumption {
         let Claims { id, generation, .. } = claims;
@@ -127,7 +155,7 @@ impl Connection {
         let peer = Arc::clone(self.io.peer());
         let resumes = offer.granted(hello).contains(Capabilities::RESUME);
         let welcome = |generation| {
-            let client = Granted { id, generation, resumed: true, reason: None };
+            let client = Granted { id, generation, resumed: true, reason: None, is_ungreeted };
             offer.welcome(hello, &client, peer.transport())
         };
         // Once more if the id is listed in between.

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use waddell_core::{Decision, Frame, FrameDecoder, Instant, PeerId, ServerConnection};
+use waddell_core::{Decision, Frame, FrameDecoder, Instant, PREFIX_LEN, PeerId, ServerConnection};
 
+use super::authentication::{Authentication, Check, Verdict};
 use super::control;
 use super::end::End;
 use super::extended::{Extended, Hold, Takeover};
+use super::lobby::Lobby;
 use super::pings::Pings;
 use crate::forward::budget::{Budget, Charge, NoMemory};
+use crate::forward::extension::Terms;
 use crate::forward::fate::Fate;
 use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
@@ -111,9 +114,82 @@ impl Inbound {
         self.partial = None;
     }
 
-    /// Returns whether there is a request to answer.
+    /// Returns whether there is a request that can be answered.
     pub(super) fn has_request(&self) -> bool {
-        self.hold().is_some_and(|hold| hold.request.is_some())
+        self.hold().is_some_and(|hold| hold.request.is_some()) && !self.is_checking()
+    }
+
+    /// Returns whether the client is not admitted yet.
+    pub(super) fn is_in_lobby(&self) -> bool {
+        self.extended.as_ref().is_some_and(|extended| extended.lobby.is_some())
+    }
+
+    pub(super) fn lobby_mut(&mut self) -> Option<&mut Lobby> {
+        self.extended.as_mut()?.lobby.as_mut()
+    }
+
+    /// Returns the payload of the first frame that is kept.
+    pub(super) fn first_held(&self) -> Option<&[u8]> {
+        let frames = &*self.hold()?.frames;
+        let len = usize::from(u16::from_le_bytes(*frames.first_chunk()?));
+        frames.get(PREFIX_LEN..PREFIX_LEN + len)
+    }
+
+    /// Returns how many bytes of an incomplete frame there are.
+    pub(super) fn buffered(&self) -> usize {
+        self.frames.buffered()
+    }
+
+    /// Returns whether credentials are being checked. Nothing is to be read meanwhile.
+    pub(super) fn is_checking(&self) -> bool {
+        self.hold().is_some_and(|hold| matches!(hold.check, Some(Check::Running(_))))
+    }
+
+    pub(super) fn check_mut(&mut self) -> Option<&mut Check> {
+        self.extended.as_mut()?.hold.as_mut()?.check.as_mut()
+    }
+
+    /// Keeps a request until the check of its credentials is done.
+    pub(super) fn wait_for_check(&mut self, request: Box<[u8]>, check: Check) {
+        if let Some(extended) = &mut self.extended
+            && let Some(hold) = &mut extended.hold
+        {
+            (hold.request, hold.check) = (Some(request), Some(check));
+        }
+    }
+
+    /// Removes and returns what was decided about the credentials in the request.
+    pub(super) fn take_verdict(&mut self) -> Option<Verdict> {
+        match self.extended.as_mut()?.hold.as_mut()?.check.take()? {
+            Check::Done(verdict) => Some(verdict),
+            Check::Running(_) => None,
+        }
+    }
+
+    /// Returns how the client authenticates itself, if it has to.
+    pub(super) fn authentication(&self) -> Option<&Authentication> {
+        self.extended.as_ref()?.authentication.as_deref()
+    }
+
+    pub(super) fn authentication_mut(&mut self) -> Option<&mut Authentication> {
+        self.extended.as_mut()?.authentication.as_deref_mut()
+    }
+
+    /// Records that the client cannot authenticate itself any more.
+    pub(super) fn forget_authentication(&mut self) {
+        if let Some(extended) = &mut self.extended {
+            extended.authentication = None;
+        }
+    }
+
+    /// Returns when the connection ends because the credentials have expired.
+    pub(super) fn expires_at(&self) -> Option<Instant> {
+        self.authentication()?.expires_at
+    }
+
+    /// Returns what the client's credentials have brought.
+    pub(super) fn terms(&self) -> Terms {
+        self.extended.as_ref().map_or_else(Terms::default, |extended| extended.terms())
     }
 
     /// Removes and returns the body of the request to answer.
@@ -156,7 +232,8 @@ impl Inbound {
     ) -> Result<(), End> {
         let Some(extended) = &mut self.extended else { return Ok(()) };
         let Some(mut hold) = extended.hold.take() else { return Ok(()) };
-        if self.state.granted().is_none() {
+        let is_done = extended.lobby.is_none() && extended.authentication.is_none();
+        if is_done && self.state.granted().is_none() {
             self.extended = None;
         }
         self.take_whole(&mut hold.frames, peer, worker, counts)

@@ -107,10 +107,10 @@ impl Connection {
     }
 
     fn token_for(&self, id: PeerId, generation: u32) -> [u8; TOKEN_LEN] {
-        Offer::new(&self.io.worker).issue(id, generation)
+        Offer::new(&self.io.worker, self.inbound.terms()).issue(id, generation)
     }
 
-    fn send_own(&self, notice: &Notice<'_>) {
+    pub(super) fn send_own(&self, notice: &Notice<'_>) {
         let worker = &self.io.worker;
         worker.with_notice(|frame| {
             notice.encode(frame);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use waddell_core::{Instant, NotResumed, PeerId, PeerNotice, Session};
 
 use super::{Flow, Link, Lost, Pushed};
+use crate::auth::subjects::SubjectPlace;
 use crate::forward::fate::DropReason;
 use crate::forward::lease::Lease;
 use crate::forward::outbox::{Item, Outbox, Unsent};
@@ -34,6 +35,8 @@ pub(super) struct Extension<P> {
     told_away: Vec<PeerId>,
     /// Frames that were in the outbox when it was dropped.
     lost: Unsent,
+    /// The connection's place among those of its subject.
+    place: Option<SubjectPlace>,
 }
 
 impl<P> Default for Extension<P> {
@@ -48,6 +51,7 @@ impl<P> Default for Extension<P> {
             inheritance: None,
             told_away: Vec::new(),
             lost: Unsent::default(),
+            place: None,
         }
     }
 }
@@ -253,6 +257,21 @@ impl<S: WriteHalf, P> Link<S, P> {
         is_lost
     }
 
+    /// Sets the connection's place among those of its subject.
+    pub(crate) fn set_place(&mut self, place: Option<SubjectPlace>) {
+        self.extension_mut().place = place;
+    }
+
+    /// Removes and returns the place of a connection that has ended, unless a successor is to get
+    /// it.
+    pub(crate) fn give_up_place(&mut self) -> Option<SubjectPlace> {
+        let extension = self.extension.as_mut()?;
+        match extension.successor {
+            Successor::Waits(_) => None,
+            Successor::None | Successor::Has => extension.place.take(),
+        }
+    }
+
     /// Returns the news since the last call.
     pub(crate) fn take_news(&mut self) -> News<P> {
         let Some(extension) = &mut self.extension else {
@@ -310,6 +329,7 @@ impl<S: WriteHalf, P> Link<S, P> {
             return None;
         }
         extension.successor = Successor::Has;
+        let place = extension.place.take();
         let mut estate = self.close();
         let mut has_memory = true;
         let mut missed_notice = false;
@@ -325,6 +345,8 @@ impl<S: WriteHalf, P> Link<S, P> {
         heir.lease = estate.lease.take();
         heir.watchers = estate.watchers;
         heir.missed_notice |= missed_notice && heir.takes_notices;
+        // One of the two places is given up.
+        heir.place = heir.place.take().or(place);
         heir.inheritance = Some(Inheritance { session: session() });
         let pushed = to.queue();
         to.wake_owner();

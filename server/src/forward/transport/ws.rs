@@ -122,6 +122,20 @@ impl Close {
     pub(crate) const GOING_AWAY: Self = Self::new(1001, "the server is shutting down");
     /// Another connection of the client has taken over its id.
     pub(crate) const SUPERSEDED: Self = Self::new(4010, "another connection has taken over the id");
+    /// The credentials have expired.
+    pub(crate) const EXPIRED: Self = Self::new(4002, "the credentials have expired");
+    /// The credentials cannot be checked.
+    pub(crate) const BUSY: Self =
+        Self::new(4003, "the credentials cannot be checked at the moment");
+    /// The subject has too many connections.
+    pub(crate) const TOO_MANY: Self =
+        Self::new(4004, "there are too many connections with this subject");
+    /// The credentials are not good.
+    pub(crate) const UNAUTHORIZED: Self =
+        Self::new(4500, "the credentials are missing or not accepted");
+    /// The client did not say HELLO.
+    pub(crate) const HELLO_REQUIRED: Self =
+        Self::new(4501, "this server serves only clients that authenticate themselves");
     /// The peer sent text.
     pub(crate) const TEXT: Self = Self::new(1003, "waddell accepts binary messages only");
     /// The peer is disconnected because of its behaviour, which the reason names.

@@ -6,7 +6,8 @@ use crate::forward::fate::DropReason;
 use crate::forward::shared::Shared;
 use crate::histogram::HistogramSnapshot;
 use crate::labels::{
-    AddressClaim, FailureReason, HelloResult, ResumeResult, TransportKind, UpgradeRefusal,
+    AddressClaim, AuthResult, FailureReason, HelloResult, ResumeResult, TransportKind,
+    UpgradeRefusal,
 };
 use crate::metrics::MetricsSnapshot;
 
@@ -32,6 +33,8 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         peers_crowded_out,
         peers_misbehaved,
         peers_timed_out,
+        peers_expired,
+        peers_unauthorized,
         peers_extended: _,
         restarts_told,
         ids_renewed,
@@ -139,6 +142,8 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
             ("crowded out", peers_crowded_out),
             ("misbehaved", peers_misbehaved),
             ("timed out", peers_timed_out),
+            ("expired", peers_expired),
+            ("unauthorized", peers_unauthorized),
         ],
     );
     page.counter(
@@ -164,6 +169,13 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         "HELLOs of clients that speak the extension, by result.",
         "result",
         &HelloResult::ALL.map(|result| (result.as_str(), shared.metrics.hellos(result))),
+    );
+    page.labelled(
+        "auth_total",
+        "counter",
+        "Clients that had to authenticate themselves, by result.",
+        "result",
+        &AuthResult::ALL.map(|result| (result.as_str(), shared.metrics.auths(result))),
     );
     page.labelled(
         "resumes_total",
