@@ -3,15 +3,16 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::{Notify, watch};
-use waddell_core::{PeerId, TopicId};
+use tokio::sync::{Notify, oneshot, watch};
+use waddell_core::{Extension, PeerId, PeerState, TopicId};
 
 use crate::config::ClientConfig;
 use crate::driver::{Driver, Shared};
-use crate::error::{CloseError, ConnectError, NotSent};
+use crate::error::{CloseError, ConnectError, NotSent, RotateError, WatchError};
 use crate::handle::Handle;
 use crate::inbox::SharedInbox;
-use crate::queue::queue;
+use crate::notices::{NoticeSender, Notices};
+use crate::queue::{Command, queue};
 use crate::state::{Closed, State};
 use crate::topic::Topic;
 
@@ -48,23 +49,30 @@ impl Client {
         let inbox_config = config.inbox;
         let (queue, queue_receiver) = queue(config.outgoing_capacity);
         let on_id = config.on_id.clone();
-        let dialer = Arc::new(config.into_dialer()?);
+        let tokens = config.token.clone();
+        let dialers = config.into_dialers()?;
 
         let inbox = Arc::new(SharedInbox::new(inbox_config));
+        let notices = Arc::new(NoticeSender::new());
         let (state_sender, state) = watch::channel(State::Connecting);
+        let (extension_sender, extension) = watch::channel(None);
         let close = Arc::new(Notify::new());
         let closed = Arc::new(OnceLock::new());
         let shared = Shared {
             queue: queue_receiver,
             inbox: Arc::clone(&inbox),
+            notices: Arc::clone(&notices),
             state: state_sender,
+            extension: extension_sender,
             close: Arc::clone(&close),
             closed: Arc::clone(&closed),
             on_id,
         };
-        let client = Self { handle: Arc::new(Handle { queue, inbox, state, close, closed }) };
-        let server = dialer.to_string();
-        tokio::spawn(Driver::new(core_config, dialer, shared).run());
+        let handle = Handle { queue, inbox, notices, state, extension, close, closed };
+        let client = Self { handle: Arc::new(handle) };
+        let servers: Vec<_> = dialers.iter().map(ToString::to_string).collect();
+        let server = servers.join(", ");
+        tokio::spawn(Driver::new(core_config, dialers, tokens, shared)?.run());
 
         let mut state = client.watch();
         let first_result = state.wait_for(|state| match state {
@@ -97,6 +105,114 @@ impl Client {
     /// alone and can miss earlier ones; [`ClientConfig::on_id`] is called with every id.
     pub fn watch(&self) -> watch::Receiver<State> {
         self.handle.state.clone()
+    }
+
+    /// Returns what the server grants on the present connection and its limits. `None` if there is
+    /// no connection, or the server does not speak the extension of the protocol. Its answer comes
+    /// a moment after the connection: await it with [`find_extension`](Self::find_extension).
+    pub fn extension(&self) -> Option<Extension> {
+        *self.handle.extension.borrow()
+    }
+
+    /// Finds out whether the server speaks the extension of the protocol, and returns what it
+    /// grants; `None` if it does not. Takes a round trip at most. If there is no connection, it
+    /// waits for one.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the client is closed.
+    pub async fn find_extension(&self) -> Result<Option<Extension>, Closed> {
+        let (reply, extension) = oneshot::channel();
+        let queued = self.handle.queue.control(Command::FindExtension(reply)).await;
+        queued.map_err(|_| self.handle.why_closed())?;
+        extension.await.map_err(|_dropped| self.handle.why_closed())
+    }
+
+    /// Returns ICE servers for WebRTC: the JSON text of an array of `RTCIceServer`, `[]` if the
+    /// server has none or if [`ClientConfig::ice`] is not set. Their credentials are good for at
+    /// least half of the time that the server gives them, so call this for each peer connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the client is closed.
+    pub async fn ice_servers(&self) -> Result<String, Closed> {
+        let (reply, servers) = oneshot::channel();
+        let queued = self.handle.queue.control(Command::IceServers(reply)).await;
+        queued.map_err(|_| self.handle.why_closed())?;
+        servers.await.map_err(|_dropped| self.handle.why_closed())
+    }
+
+    /// Returns a receiver of [`extension`](Self::extension).
+    pub fn watch_extension(&self) -> watch::Receiver<Option<Extension>> {
+        self.handle.extension.clone()
+    }
+
+    /// Returns the notices of the server from here on, such as messages that it dropped. A server
+    /// that does not speak the extension of the protocol sends none.
+    ///
+    /// Each stream keeps 256 notices for its reader. If more come, it drops the oldest, and says so
+    /// with [`Notice::Missed`](crate::Notice::Missed). It ends when the client is closed, and does
+    /// not keep the client open.
+    pub fn notices(&self) -> Notices {
+        self.handle.notices.subscribe()
+    }
+
+    /// Returns the state of a peer, and watches it: every later change is a
+    /// [`Notice::Peer`](crate::Notice::Peer) of [`notices`](Self::notices), on this connection and
+    /// the next ones, until [`unwatch_peer`](Self::unwatch_peer). At most 64 peers are watched.
+    ///
+    /// If there is no connection, it waits for one. Dropping the future stops the waiting, and not
+    /// the watching.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError`] if the server does not tell about peers, if too many are watched, or if the
+    /// client is closed.
+    pub async fn watch_peer(&self, id: PeerId) -> Result<PeerState, WatchError> {
+        let closed = || WatchError::Closed(self.handle.why_closed());
+        let (reply, state) = oneshot::channel();
+        let queued = self.handle.queue.control(Command::Watch(id, reply)).await;
+        queued.map_err(|_| closed())?;
+        state.await.map_err(|_dropped| closed())?
+    }
+
+    /// Stops watching a peer. The server goes on telling about it if this client has written to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the client is closed.
+    pub async fn unwatch_peer(&self, id: PeerId) -> Result<(), Closed> {
+        let queued = self.handle.queue.control(Command::Unwatch(id)).await;
+        queued.map_err(|_| self.handle.why_closed())
+    }
+
+    /// Returns whether the present id was kept over the last reconnect. See
+    /// [`ClientConfig::resume`].
+    pub fn resumed(&self) -> bool {
+        self.extension().is_some_and(|extension| extension.resumed)
+    }
+
+    /// Gets a new peer id, and returns it. Others cannot reach this client by the old one any
+    /// more.
+    ///
+    /// A server that can gives a new id on the same connection: messages that are queued before
+    /// this call bear the old id, later ones the new. Otherwise the client hangs up and dials
+    /// again. If there is no connection, it waits for one.
+    ///
+    /// # Errors
+    ///
+    /// [`RotateError`] if the server refuses a new id for the moment, or if the client is closed.
+    pub async fn rotate(&self) -> Result<PeerId, RotateError> {
+        let closed = || RotateError::Closed(self.handle.why_closed());
+        let old = self.id();
+        let (reply, id) = oneshot::channel();
+        let queued = self.handle.queue.control(Command::Rotate(reply)).await;
+        queued.map_err(|_| closed())?;
+        match id.await {
+            Ok(id) if Some(id) == old => Err(RotateError::TooSoon),
+            Ok(id) => Ok(id),
+            Err(_dropped) => Err(closed()),
+        }
     }
 
     /// Opens a topic, or returns another handle of it. Messages that arrived before are kept, up to

@@ -1,5 +1,6 @@
 //! Options of a client, and every default with its reason.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -8,12 +9,13 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use uuid::Uuid;
-use waddell_core::{InboxConfig, PeerId};
+use waddell_core::{Credentials, InboxConfig, PeerId};
 
 use crate::dial::{CustomDial, Dialer};
 use crate::driver::OnId;
 use crate::error::ConnectError;
 use crate::tls::{CertificateError, parse_pinned};
+use crate::token::TokenSource;
 use crate::transport::BoxedStream;
 use crate::url::{ParseServerUrlError, ServerUrl};
 
@@ -31,13 +33,18 @@ use crate::url::{ParseServerUrlError, ServerUrl};
 /// ```
 #[derive(Clone)]
 pub struct ClientConfig {
-    url: Option<ServerUrl>,
+    /// The addresses of the server; none if the caller's dialer connects bare frames.
+    urls: Vec<ServerUrl>,
     dialer: Option<CustomDial>,
     server_cert: Option<CertificateDer<'static>>,
     reconnect_attempts: u32,
     connect_timeout: Option<Duration>,
     keep_alive_interval: Option<Duration>,
     silence_timeout: Option<Duration>,
+    extension: bool,
+    resume: bool,
+    ice: bool,
+    pub(crate) token: Option<TokenSource>,
     pub(crate) inbox: InboxConfig,
     pub(crate) outgoing_capacity: usize,
     pub(crate) on_id: Option<OnId>,
@@ -53,6 +60,17 @@ impl ClientConfig {
         Ok(Self::from(url.parse::<ServerUrl>()?))
     }
 
+    /// Adds another address of the same service. The addresses are dialed in turns: the next one
+    /// after a failed dial, and when a server that stops says that the client is to go elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseServerUrlError`] if `url` is not an address.
+    pub fn also(mut self, url: &str) -> Result<Self, ParseServerUrlError> {
+        self.urls.push(url.parse()?);
+        Ok(self)
+    }
+
     /// Sends bare frames, as over TCP, over the stream that `dial` connects.
     ///
     /// For TLS or a WebSocket over such a stream, use an address and a [`dialer`](Self::dialer).
@@ -62,7 +80,7 @@ impl ClientConfig {
         D: Future<Output = io::Result<S>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Self::with_url(None).dialer(dial)
+        Self::with_urls(Vec::new()).dialer(dial)
     }
 
     /// Calls `dial` for each connection instead of connecting a TCP socket, for example through a
@@ -133,6 +151,57 @@ impl ClientConfig {
         self
     }
 
+    /// Whether to speak the extension of the protocol with servers that do. The client's first
+    /// frame is then HELLO, which other servers ignore; it delays nothing. If a server hangs up on
+    /// it twice in a row, every other dial goes without. Default true.
+    #[must_use]
+    pub fn extension(mut self, extension: bool) -> Self {
+        self.extension = extension;
+        self
+    }
+
+    /// Whether to keep the peer id over a lost connection, on a server that resumes: the messages
+    /// that are queued meanwhile go out under the same id, and other peers can go on writing to
+    /// it. The resume token, which is as good as the id, stays in memory. Default false: every
+    /// connection has a new id.
+    #[must_use]
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.resume = resume;
+        self
+    }
+
+    /// Whether to ask for ICE servers for WebRTC; see
+    /// [`Client::ice_servers`](crate::Client::ice_servers). Default false.
+    #[must_use]
+    pub fn ice(mut self, ice: bool) -> Self {
+        self.ice = ice;
+        self
+    }
+
+    /// Gives this token, of 1 to 4,096 bytes, to servers that ask for credentials. If it is refused
+    /// or expires, the client closes for good. It travels inside the connection, so use `tls` or
+    /// `wss`.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(TokenSource::Fixed(token.into().into()));
+        self
+    }
+
+    /// Calls `provider` for a token before each dial, and when the present one expires soon. The
+    /// [`connect_timeout`](Self::connect_timeout) includes it. An error counts as a failed dial.
+    /// An empty token means that there is none for this client: it closes for good. If the server
+    /// refuses a token, the client asks for another, once in a row.
+    #[must_use]
+    pub fn token_from<F, D, E>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> D + Send + Sync + 'static,
+        D: Future<Output = Result<String, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.token = Some(TokenSource::provider(provider));
+        self
+    }
+
     /// Limits of received messages that wait for the application. Default 1 MiB for each open
     /// topic, and 1 MiB for all other topics together.
     #[must_use]
@@ -149,8 +218,10 @@ impl ClientConfig {
         self
     }
 
-    /// Calls `on_id` with each id of this client: the first and one after every reconnect. It runs
-    /// in the client's task and must not block.
+    /// Calls `on_id` with each id of this client: the first, one after every reconnect, and one
+    /// after [`Client::rotate`](crate::Client::rotate). After a reconnect with
+    /// [`resume`](Self::resume) it can be the same. It runs in the client's task and must not
+    /// block.
     #[must_use]
     pub fn on_id(mut self, on_id: impl Fn(PeerId) + Send + Sync + 'static) -> Self {
         self.on_id = Some(Arc::new(on_id));
@@ -164,28 +235,47 @@ impl ClientConfig {
             connect_timeout: self.connect_timeout,
             keep_alive_interval: self.keep_alive_interval.map(|it| it.max(MIN_INTERVAL)),
             silence_timeout: self.silence_timeout.map(|it| it.max(MIN_INTERVAL)),
+            extension: self.extension,
+            resume: self.resume,
+            ice: self.ice,
+            credentials: match self.token {
+                None => Credentials::None,
+                Some(TokenSource::Fixed(_)) => Credentials::Fixed,
+                Some(TokenSource::Provider(_)) => Credentials::Renewable,
+            },
+            addresses: self.urls.len().max(1),
             jitter_seed: seed,
         }
     }
 
-    pub(crate) fn into_dialer(self) -> Result<Dialer, ConnectError> {
-        let is_tls = self.url.as_ref().is_some_and(|url| url.scheme().is_tls());
-        if self.server_cert.is_some() && !is_tls {
+    /// Returns a dialer for each address; at least one.
+    pub(crate) fn into_dialers(self) -> Result<Vec<Arc<Dialer>>, ConnectError> {
+        let Self { urls, dialer, server_cert, .. } = self;
+        let is_tls = !urls.is_empty() && urls.iter().all(|url| url.scheme().is_tls());
+        if server_cert.is_some() && !is_tls {
             return Err(ConnectError::CertificateWithoutTls);
         }
-        Ok(Dialer::new(self.url, self.dialer, self.server_cert))
+        let new = |url| Arc::new(Dialer::new(url, dialer.clone(), server_cert.clone()));
+        if urls.is_empty() {
+            return Ok(vec![new(None)]);
+        }
+        Ok(urls.into_iter().map(|url| new(Some(url))).collect())
     }
 
-    fn with_url(url: Option<ServerUrl>) -> Self {
+    fn with_urls(urls: Vec<ServerUrl>) -> Self {
         let core = waddell_core::ClientConfig::default();
         Self {
-            url,
+            urls,
             dialer: None,
             server_cert: None,
             reconnect_attempts: core.reconnect_attempts,
             connect_timeout: core.connect_timeout,
             keep_alive_interval: core.keep_alive_interval,
             silence_timeout: Some(DEFAULT_SILENCE_TIMEOUT),
+            extension: core.extension,
+            resume: core.resume,
+            ice: core.ice,
+            token: None,
             inbox: InboxConfig::default(),
             outgoing_capacity: DEFAULT_OUTGOING_CAPACITY,
             on_id: None,
@@ -195,7 +285,7 @@ impl ClientConfig {
 
 impl From<ServerUrl> for ClientConfig {
     fn from(url: ServerUrl) -> Self {
-        Self::with_url(Some(url))
+        Self::with_urls(vec![url])
     }
 }
 
@@ -218,13 +308,17 @@ impl TryFrom<&String> for ClientConfig {
 impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientConfig")
-            .field("url", &self.url)
+            .field("urls", &self.urls)
             .field("custom_dialer", &self.dialer.is_some())
             .field("pinned_certificate", &self.server_cert.is_some())
             .field("reconnect_attempts", &self.reconnect_attempts)
             .field("connect_timeout", &self.connect_timeout)
             .field("keep_alive_interval", &self.keep_alive_interval)
             .field("silence_timeout", &self.silence_timeout)
+            .field("extension", &self.extension)
+            .field("resume", &self.resume)
+            .field("ice", &self.ice)
+            .field("token", &self.token)
             .field("inbox", &self.inbox)
             .field("outgoing_capacity", &self.outgoing_capacity)
             .finish_non_exhaustive()

@@ -19,6 +19,13 @@ use crate::url::ServerUrl;
 pub(crate) type CustomDial =
     Arc<dyn Fn() -> BoxFuture<'static, io::Result<BoxedStream>> + Send + Sync>;
 
+/// A connected byte stream.
+pub(crate) struct Dialed {
+    pub(crate) stream: BoxedStream,
+    /// Whether the server has read HELLO in the upgrade.
+    pub(crate) took_hello: bool,
+}
+
 /// Connects byte streams to one server, again and again.
 pub(crate) struct Dialer {
     /// `None`: bare frames over the stream that `custom` connects.
@@ -39,15 +46,24 @@ impl Dialer {
         Self { url, custom, tls }
     }
 
-    /// Connects, including TLS and WebSocket. Dropping the future hangs up.
-    pub(crate) async fn dial(self: Arc<Self>) -> io::Result<BoxedStream> {
-        let Some(url) = &self.url else { return self.connect().await };
-        if !url.scheme().is_websocket() {
-            return self.connect_secured(url).await;
-        }
+    /// Connects, including TLS and WebSocket, and sends the body of HELLO in the upgrade if there
+    /// is one. Dropping the future hangs up.
+    pub(crate) async fn dial(self: Arc<Self>, hello: Option<Vec<u8>>) -> io::Result<Dialed> {
+        let Some(url) = &self.url else {
+            return Ok(Dialed { stream: self.connect().await?, took_hello: false });
+        };
         let stream = self.connect_secured(url).await?;
+        if !url.scheme().is_websocket() {
+            return Ok(Dialed { stream, took_hello: false });
+        }
         let uri = url.to_string().parse().map_err(io::Error::other)?;
-        Ok(Box::new(WsStream::handshake(stream, &uri).await?))
+        let (stream, took_hello) = WsStream::handshake(stream, &uri, hello.as_deref()).await?;
+        Ok(Dialed { stream: Box::new(stream), took_hello })
+    }
+
+    /// Returns whether connections are WebSockets, whose upgrade can bear HELLO.
+    pub(crate) fn is_websocket(&self) -> bool {
+        self.url.as_ref().is_some_and(|url| url.scheme().is_websocket())
     }
 
     async fn connect_secured(&self, url: &ServerUrl) -> io::Result<BoxedStream> {

@@ -1,21 +1,30 @@
 //! The task behind a client: passes events to the state machine and performs its outputs.
 
+mod commands;
+mod events;
+mod transport;
+
 use std::io;
-use std::mem;
 use std::sync::{Arc, OnceLock};
 
-use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use waddell_core::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output, PeerId};
+use waddell_core::{BadCredentials, ClientState, CloseCode, Extension, Output, PeerId};
 
+use transport::{Transport, TransportEvent};
+
+use crate::checks::Checks;
 use crate::connection::Connection;
-use crate::dial::Dialer;
+use crate::dial::{Dialed, Dialer};
 use crate::error::CloseError;
+use crate::ice::Ice;
 use crate::inbox::SharedInbox;
-use crate::queue::{Command, QueueReceiver};
+use crate::notices::NoticeSender;
+use crate::queue::QueueReceiver;
 use crate::state::{Closed, Disconnected, State};
-use crate::transport::BoxedStream;
+use crate::token::{AskToken, TokenSource};
+use crate::transport::ws::WebSocketClosed;
+use crate::watches::Watches;
 
 /// Called with every new id.
 pub(crate) type OnId = Arc<dyn Fn(PeerId) + Send + Sync>;
@@ -25,7 +34,8 @@ pub(crate) struct Driver {
     core: waddell_core::Client,
     /// Time zero of the state machine.
     epoch: Instant,
-    dialer: Arc<Dialer>,
+    /// One for each address of the server.
+    dialers: Vec<Arc<Dialer>>,
     transport: Transport,
     /// The transport's last error.
     error: Option<Arc<io::Error>>,
@@ -35,6 +45,18 @@ pub(crate) struct Driver {
     lost: Option<Disconnected>,
     /// Whether a connected client is being closed: the next hang-up sends the unsent bytes.
     closing: bool,
+    /// Whether the server of the present connection does not speak the extension.
+    is_plain: bool,
+    checks: Checks,
+    watches: Watches,
+    /// Callers that wait for a new id.
+    rotations: Vec<oneshot::Sender<PeerId>>,
+    /// Callers that wait to know whether the server speaks the extension.
+    finding: Vec<oneshot::Sender<Option<Extension>>>,
+    ice: Ice,
+    tokens: Option<TokenSource>,
+    /// A new token for the present connection, while it is being asked for.
+    renewal: Option<AskToken>,
     shared: Shared,
 }
 
@@ -42,46 +64,45 @@ pub(crate) struct Driver {
 pub(crate) struct Shared {
     pub(crate) queue: QueueReceiver,
     pub(crate) inbox: Arc<SharedInbox>,
+    pub(crate) notices: Arc<NoticeSender>,
     pub(crate) state: watch::Sender<State>,
+    pub(crate) extension: watch::Sender<Option<Extension>>,
     pub(crate) close: Arc<Notify>,
     /// How closing the client ended. Set before the state's sender is dropped.
     pub(crate) closed: Arc<OnceLock<Result<(), CloseError>>>,
     pub(crate) on_id: Option<OnId>,
 }
 
-enum Transport {
-    None,
-    Dialing(BoxFuture<'static, io::Result<BoxedStream>>),
-    Connected(Connection),
-    /// Hung up; its unsent bytes are still to be written.
-    Closing(Connection),
-}
-
-/// An event of the transport.
-enum TransportEvent<'a> {
-    Dialed(io::Result<BoxedStream>),
-    Read(&'a mut [u8]),
-    Written,
-    Failed(io::Error),
-}
-
 impl Driver {
     pub(crate) fn new(
         config: waddell_core::ClientConfig,
-        dialer: Arc<Dialer>,
+        dialers: Vec<Arc<Dialer>>,
+        tokens: Option<TokenSource>,
         shared: Shared,
-    ) -> Self {
-        Self {
-            core: waddell_core::Client::new(config, waddell_core::Instant::default()),
+    ) -> Result<Self, BadCredentials> {
+        let mut core = waddell_core::Client::new(config, waddell_core::Instant::default());
+        if let Some(TokenSource::Fixed(token)) = &tokens {
+            core.set_credentials(token.as_bytes())?;
+        }
+        Ok(Self {
+            core,
             epoch: Instant::now(),
-            dialer,
+            dialers,
             transport: Transport::None,
             error: None,
             has_sent: false,
             lost: None,
             closing: false,
+            is_plain: false,
+            checks: Checks::default(),
+            watches: Watches::default(),
+            rotations: Vec::new(),
+            finding: Vec::new(),
+            ice: Ice::default(),
+            tokens,
+            renewal: None,
             shared,
-        }
+        })
     }
 
     /// Runs until the client is closed.
@@ -94,7 +115,7 @@ impl Driver {
         if let Transport::Closing(connection) = self.transport.take() {
             let finished = connection.finish().await;
             if let Err(error) = &finished {
-                tracing::debug!(server = %self.dialer, %error, "could not close in order");
+                tracing::debug!(server = %self.dialer(), %error, "could not close in order");
             }
             self.set_closed(if self.has_sent { finished } else { Ok(()) });
         }
@@ -121,14 +142,19 @@ impl Driver {
                     self.handle_command(command);
                 }
             }
+            token = renewed(&mut self.renewal) => self.renew(token),
             event = self.transport.next_event() => match event {
+                TransportEvent::Token(token) => self.dial_with(token),
                 TransportEvent::Read(input) if !input.is_empty() => {
                     self.core.handle_bytes(input, now(self.epoch));
                 }
                 TransportEvent::Written => {}
-                TransportEvent::Dialed(Ok(stream)) => {
+                TransportEvent::Dialed(Ok(Dialed { stream, took_hello })) => {
                     self.transport = Transport::Connected(Connection::new(stream));
-                    self.core.handle_connected(now(self.epoch));
+                    match took_hello {
+                        true => self.core.handle_upgraded(now(self.epoch)),
+                        false => self.core.handle_connected(now(self.epoch)),
+                    }
                 }
                 TransportEvent::Dialed(Err(error)) | TransportEvent::Failed(error) => {
                     self.handle_disconnected(Some(error));
@@ -138,65 +164,70 @@ impl Driver {
         }
     }
 
+    /// Returns the dialer of the present address.
+    fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialers[self.core.address()]
+    }
+
     fn handle_disconnected(&mut self, error: Option<io::Error>) {
         self.transport = Transport::None;
+        let code = error.as_ref().and_then(web_socket_code);
         self.error = error.map(Arc::new);
-        self.core.handle_disconnected(now(self.epoch));
+        match code {
+            Some(code) => self.core.handle_closed(code, now(self.epoch)),
+            None => self.core.handle_disconnected(now(self.epoch)),
+        }
     }
 
-    fn handle_command(&mut self, command: Command) {
-        let is_message = matches!(command, Command::Send(_));
-        let result = match command {
-            Command::Send(message) => self.core.send(&message),
-            Command::KeepAlive => self.core.send_keep_alive(),
+    fn dial(&mut self) {
+        let dialer = Arc::clone(self.dialer());
+        let hello = match dialer.is_websocket() {
+            true => self.core.upgrade_hello(),
+            false => None,
         };
-        if let Err(error) = result {
-            tracing::debug!(%error, "not sent");
-        } else if is_message {
-            self.has_sent = true;
-            self.lost = None;
-        }
-        self.handle_outputs();
+        self.transport = Transport::Dialing(Box::pin(dialer.dial(hello)));
     }
 
-    /// Sends the accepted messages, if there is a connection, and closes the client.
-    async fn close(&mut self) {
-        self.shared.queue.close();
-        if self.core.state() == ClientState::Ready {
-            while let Some(command) = self.shared.queue.recv().await {
-                self.handle_command(command);
+    /// Dials with a token that was asked for.
+    fn dial_with(&mut self, token: io::Result<String>) {
+        match token {
+            Ok(token) if token.is_empty() => self.core.refuse_credentials(),
+            Ok(token) => match self.core.set_credentials(token.as_bytes()) {
+                Ok(()) => self.dial(),
+                Err(error) => self.handle_disconnected(Some(io::Error::other(error))),
+            },
+            Err(error) => self.handle_disconnected(Some(error)),
+        }
+    }
+
+    /// Gives the server a token that was asked for while connected.
+    fn renew(&mut self, token: io::Result<String>) {
+        self.renewal = None;
+        match token {
+            Ok(token) if token.is_empty() => self.core.refuse_credentials(),
+            Ok(token) => {
+                if let Err(error) = self.core.authenticate(token.as_bytes()) {
+                    tracing::debug!(%error, "no new token");
+                }
             }
-            self.closing = true;
+            // When the present one expires, the next dial asks again.
+            Err(error) => tracing::debug!(%error, "no new token"),
         }
-        let mut messages = 0;
-        while let Some(command) = self.shared.queue.try_recv() {
-            messages += usize::from(matches!(command, Command::Send(_)));
-        }
-        let lost = self.lost.take();
-        match lost {
-            _ if messages > 0 => self.set_closed(Err(CloseError::NotSent { messages })),
-            Some(lost) => self.set_closed(Err(CloseError::Lost(lost))),
-            // How the connection ends is still to be seen.
-            None if self.closing => {}
-            None => self.set_closed(Ok(())),
-        }
-        self.core.close();
-    }
-
-    /// Sets how closing the client ended. Only the first call has an effect.
-    fn set_closed(&self, result: Result<(), CloseError>) {
-        // Fails if it is set already.
-        let _ = self.shared.closed.set(result);
     }
 
     fn handle_outputs(&mut self) {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Dial => {
-                    tracing::debug!(server = %self.dialer, "dialing");
+                    tracing::debug!(server = %self.dialer(), "dialing");
                     self.error = None;
                     self.shared.state.send_replace(State::Connecting);
-                    self.transport = Transport::Dialing(Box::pin(Arc::clone(&self.dialer).dial()));
+                    match &self.tokens {
+                        Some(TokenSource::Provider(ask)) => {
+                            self.transport = Transport::Asking(ask());
+                        }
+                        Some(TokenSource::Fixed(_)) | None => self.dial(),
+                    }
                 }
                 Output::Transmit(bytes) => {
                     if let Transport::Connected(connection) = &mut self.transport {
@@ -218,70 +249,15 @@ impl Driver {
         }
     }
 
-    fn handle_event(&mut self, event: ClientEvent) {
-        match event {
-            ClientEvent::Connected { id } => {
-                tracing::info!(server = %self.dialer, %id, "connected");
-                if let Some(on_id) = &self.shared.on_id {
-                    on_id(id);
-                }
-                self.shared.state.send_replace(State::Ready { id });
-            }
-            ClientEvent::Message(message) => self.shared.inbox.push(message),
-            ClientEvent::Disconnected { reason, retry_at } => {
-                let reason = self.disconnected(reason);
-                tracing::info!(server = %self.dialer, %reason, "disconnected");
-                let retry_at = self.epoch + retry_at.elapsed_since_epoch();
-                self.shared.state.send_replace(State::Waiting { reason, retry_at });
-            }
-            ClientEvent::Closed { reason } => {
-                let reason = match reason {
-                    CloseReason::AttemptsExhausted { last } => {
-                        Closed::AttemptsExhausted { last: self.disconnected(last) }
-                    }
-                    CloseReason::ByApplication => Closed::ByApplication,
-                };
-                tracing::info!(server = %self.dialer, %reason, "closed");
-                self.shared.state.send_replace(State::Closed { reason });
-                self.shared.queue.close();
-                self.shared.inbox.close();
-            }
-        }
-    }
-
-    fn disconnected(&mut self, reason: DisconnectReason) -> Disconnected {
-        let disconnected = Disconnected::new(reason, self.error.take());
-        if mem::take(&mut self.has_sent) {
-            self.lost = Some(disconnected.clone());
-        }
-        disconnected
-    }
-
     fn can_send(&self) -> bool {
         match &self.transport {
             Transport::Connected(connection) => {
                 self.core.state() == ClientState::Ready && !connection.is_congested()
             }
-            Transport::None | Transport::Dialing(_) | Transport::Closing(_) => false,
-        }
-    }
-}
-
-impl Transport {
-    fn take(&mut self) -> Self {
-        mem::replace(self, Self::None)
-    }
-
-    /// Waits for the transport's next event. Nothing is lost when the future is dropped.
-    async fn next_event(&mut self) -> TransportEvent<'_> {
-        match self {
-            Self::Dialing(dial) => TransportEvent::Dialed(dial.await),
-            Self::Connected(connection) => match connection.advance().await {
-                Ok(Some(input)) => TransportEvent::Read(input),
-                Ok(None) => TransportEvent::Written,
-                Err(error) => TransportEvent::Failed(error),
-            },
-            Self::None | Self::Closing(_) => std::future::pending().await,
+            Transport::None
+            | Transport::Asking(_)
+            | Transport::Dialing(_)
+            | Transport::Closing(_) => false,
         }
     }
 }
@@ -296,10 +272,26 @@ impl Drop for Shared {
                 true
             }
         });
+        self.extension.send_replace(None);
         self.inbox.close();
+        self.notices.close();
     }
 }
 
 fn now(epoch: Instant) -> waddell_core::Instant {
     waddell_core::Instant::since_epoch(epoch.elapsed())
+}
+
+/// Waits for a token that is being asked for.
+async fn renewed(renewal: &mut Option<AskToken>) -> io::Result<String> {
+    match renewal {
+        Some(asking) => asking.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns the code with which the server closed the WebSocket.
+fn web_socket_code(error: &io::Error) -> Option<CloseCode> {
+    let closed: &WebSocketClosed = error.get_ref()?.downcast_ref()?;
+    closed.code.map(CloseCode)
 }

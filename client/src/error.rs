@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 
-use waddell_core::BodyTooLong;
+use waddell_core::{BadCredentials, BodyTooLong, DropReason, TooManyWatched, Undelivered};
 
 use crate::state::{Closed, Disconnected};
 use crate::tls::CertificateError;
@@ -22,6 +22,9 @@ pub enum ConnectError {
     /// A certificate is pinned, but the address is neither `tls` nor `wss`.
     #[error("a certificate is pinned, but the connection is not encrypted; use tls:// or wss://")]
     CertificateWithoutTls,
+    /// The token has the wrong length.
+    #[error("the token is not usable: {0}")]
+    Token(#[from] BadCredentials),
     /// The server could not be reached, or did not greet.
     #[error("{server}: {}", failure(.reason))]
     Failed {
@@ -36,7 +39,8 @@ pub enum ConnectError {
 fn failure(reason: &Closed) -> &dyn fmt::Display {
     match reason {
         Closed::AttemptsExhausted { last } => last,
-        Closed::ByApplication | Closed::TaskGone => reason,
+        Closed::ByServer(why) => why,
+        Closed::ByApplication | Closed::NoToken | Closed::TaskGone => reason,
     }
 }
 
@@ -92,4 +96,56 @@ pub enum SendError {
     /// The body is longer than a frame can carry.
     #[error(transparent)]
     BodyTooLong(#[from] BodyTooLong),
+}
+
+/// Why the state of a peer is not known.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// The server does not tell about peers. A checked message may tell as much.
+    #[error("the server does not tell about peers; send a checked message instead")]
+    NotSupported,
+    /// The client watches 64 peers already.
+    #[error(transparent)]
+    TooMany(#[from] TooManyWatched),
+    /// The client is closed for good.
+    #[error(transparent)]
+    Closed(Closed),
+}
+
+/// Why a client has no new id.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RotateError {
+    /// The server has refused a new id, because it gave one a moment ago.
+    #[error("the server gives no new id so soon; try again in a second")]
+    TooSoon,
+    /// The client is closed for good.
+    #[error(transparent)]
+    Closed(Closed),
+}
+
+/// Why a checked message was not delivered, or may not have been.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckedSendError {
+    /// The client is closed for good. The message may have been sent before.
+    #[error(transparent)]
+    Closed(Closed),
+    /// The body is longer than a frame can carry. Nothing was sent.
+    #[error(transparent)]
+    BodyTooLong(#[from] BodyTooLong),
+    /// The server dropped the message, or the connection was lost.
+    #[error(transparent)]
+    Undelivered(#[from] Undelivered),
+}
+
+impl CheckedSendError {
+    /// Returns why the server dropped the message; `None` if it is not known that it did.
+    pub fn drop_reason(&self) -> Option<DropReason> {
+        match self {
+            Self::Undelivered(Undelivered::Dropped(reason)) => Some(*reason),
+            Self::Undelivered(_) | Self::Closed(_) | Self::BodyTooLong(_) => None,
+        }
+    }
 }

@@ -3,9 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, watch};
+use waddell_core::Extension;
 
 use crate::error::CloseError;
 use crate::inbox::SharedInbox;
+use crate::notices::NoticeSender;
 use crate::queue::QueueSender;
 use crate::state::{Closed, State};
 
@@ -13,7 +15,9 @@ use crate::state::{Closed, State};
 pub(crate) struct Handle {
     pub(crate) queue: QueueSender,
     pub(crate) inbox: Arc<SharedInbox>,
+    pub(crate) notices: Arc<NoticeSender>,
     pub(crate) state: watch::Receiver<State>,
+    pub(crate) extension: watch::Receiver<Option<Extension>>,
     pub(crate) close: Arc<Notify>,
     /// How closing the client ended. Not set if its task ended early.
     pub(crate) closed: Arc<OnceLock<Result<(), CloseError>>>,

@@ -3,7 +3,7 @@
 //! A client connects to a server, receives a random id, and exchanges small messages with other
 //! peers by id and topic. It connects over `tcp://`, `tls://`, `ws://`, `wss://` or any stream
 //! that the caller dials. When the connection is lost, the client dials again and receives a new
-//! id.
+//! id, or keeps its own with [`ClientConfig::resume`].
 //!
 //! ```
 //! use futures_util::StreamExt;
@@ -29,6 +29,8 @@
 //! - While the client dials again, accepted messages are queued, up to a limit.
 //! - A message that was being written when the connection broke is not sent again.
 //! - Messages to one peer keep their order.
+//! - [`Topic::send_checked`] tells what became of a message, and [`Client::notices`] which
+//!   messages the server dropped.
 //! - A full topic drops and counts the messages that do not fit. Other topics are not affected.
 //!
 //! # Structure
@@ -43,6 +45,7 @@
 //!   byte stream        TCP, TLS, WebSocket, or a stream that the caller dials
 //! ```
 
+mod checks;
 mod client;
 mod config;
 mod connection;
@@ -50,24 +53,33 @@ mod dial;
 mod driver;
 mod error;
 mod handle;
+mod ice;
 mod inbox;
 mod manager;
+mod notices;
 mod queue;
 mod state;
 mod tls;
+mod token;
 mod topic;
 mod transport;
 mod url;
+mod watches;
 
 pub use client::Client;
 pub use config::ClientConfig;
-pub use error::{CloseError, ConnectError, NotSent, SendError};
+pub use error::{
+    CheckedSendError, CloseError, ConnectError, NotSent, RotateError, SendError, WatchError,
+};
 pub use manager::ClientManager;
+pub use notices::{Notice, Notices};
 pub use state::{Closed, Disconnected, State};
 pub use tls::CertificateError;
 pub use topic::Topic;
 pub use url::{ParseServerUrlError, Scheme, ServerUrl};
 pub use waddell_core::{
-    BodyTooLong, DisconnectReason, InboxConfig, MAX_BODY_LEN, MessageIn, PORTABLE_BODY_LEN,
-    ParsePeerIdError, PeerId, TopicId,
+    BadCredentials, BodyTooLong, Capabilities, CloseCode, Delivery, DisconnectReason, DropReason,
+    Dropped, Extension, InboxConfig, MAX_BODY_LEN, MessageIn, NotResumed, PORTABLE_BODY_LEN,
+    ParsePeerIdError, PeerId, PeerNotice, PeerState, Restarting, ResumeWindows, TooManyWatched,
+    TopicId, Undelivered, WelcomeRate,
 };

@@ -2,15 +2,22 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use waddell_core::{HEADER_LEN, KEEP_ALIVE_FRAME, MAX_BODY_LEN, MessageOut, PREFIX_LEN};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use waddell_core::{
+    Extension, HEADER_LEN, KEEP_ALIVE_FRAME, MAX_BODY_LEN, MessageOut, PREFIX_LEN, PeerId,
+};
+
+use crate::checks::{MAX_CHECKS, Outcome, Reply};
+use crate::watches::WatchReply;
 
 /// Makes a queue that holds `capacity` bytes, and at least one of the largest messages.
 pub(crate) fn queue(capacity: usize) -> (QueueSender, QueueReceiver) {
     let capacity = capacity.clamp(LARGEST_COST as usize, Semaphore::MAX_PERMITS);
     let room = Arc::new(Semaphore::new(capacity));
+    let checks = Arc::new(Semaphore::new(MAX_CHECKS));
     let (sender, receiver) = mpsc::unbounded_channel();
-    (QueueSender { sender, room: Arc::clone(&room) }, QueueReceiver { receiver, room })
+    let receiver = QueueReceiver { receiver, room: Arc::clone(&room), checks: Arc::clone(&checks) };
+    (QueueSender { sender, room, checks }, receiver)
 }
 
 /// The application's end.
@@ -18,6 +25,8 @@ pub(crate) fn queue(capacity: usize) -> (QueueSender, QueueReceiver) {
 pub(crate) struct QueueSender {
     sender: mpsc::UnboundedSender<Queued>,
     room: Arc<Semaphore>,
+    /// Places for checked messages without an outcome.
+    checks: Arc<Semaphore>,
 }
 
 /// The driver's end. Closing or dropping it wakes the senders that wait for room.
@@ -25,13 +34,34 @@ pub(crate) struct QueueSender {
 pub(crate) struct QueueReceiver {
     receiver: mpsc::UnboundedReceiver<Queued>,
     room: Arc<Semaphore>,
+    checks: Arc<Semaphore>,
 }
 
 /// Something to send.
 #[derive(Debug)]
 pub(crate) enum Command {
     Send(MessageOut),
+    SendChecked(MessageOut, Reply),
     KeepAlive,
+    Watch(PeerId, WatchReply),
+    Unwatch(PeerId),
+    Rotate(oneshot::Sender<PeerId>),
+    FindExtension(oneshot::Sender<Option<Extension>>),
+    IceServers(oneshot::Sender<String>),
+}
+
+impl Command {
+    pub(crate) fn is_message(&self) -> bool {
+        match self {
+            Self::Send(_) | Self::SendChecked(..) => true,
+            Self::KeepAlive
+            | Self::Watch(..)
+            | Self::Unwatch(_)
+            | Self::Rotate(_)
+            | Self::FindExtension(_)
+            | Self::IceServers(_) => false,
+        }
+    }
 }
 
 /// A queued command and the room that it occupies.
@@ -48,9 +78,21 @@ pub(crate) struct QueueClosed;
 impl QueueSender {
     /// Waits until there is room for the message, then queues it.
     pub(crate) async fn send(&self, message: MessageOut) -> Result<(), QueueClosed> {
-        let room = Arc::clone(&self.room);
-        let room = room.acquire_many_owned(cost(&message)).await.map_err(|_| QueueClosed)?;
+        let room = self.acquire(&message).await?;
         self.push(Command::Send(message), room)
+    }
+
+    /// Waits until there is room for the message, then queues it. Returns the receiver of its
+    /// outcome.
+    pub(crate) async fn send_checked(
+        &self,
+        message: MessageOut,
+    ) -> Result<oneshot::Receiver<Outcome>, QueueClosed> {
+        let place = Arc::clone(&self.checks).acquire_owned().await.map_err(|_| QueueClosed)?;
+        let room = self.acquire(&message).await?;
+        let (reply, outcome) = Reply::new(place);
+        self.push(Command::SendChecked(message, reply), room)?;
+        Ok(outcome)
     }
 
     /// Queues a message in room that was reserved for one of the largest messages.
@@ -74,9 +116,21 @@ impl QueueSender {
         }
     }
 
+    /// Waits until there is room for the command, then queues it.
+    pub(crate) async fn control(&self, command: Command) -> Result<(), QueueClosed> {
+        let room = Arc::clone(&self.room);
+        let room = room.acquire_many_owned(MESSAGE_COST).await.map_err(|_| QueueClosed)?;
+        self.push(command, room)
+    }
+
     /// Returns the semaphore of the free bytes; it is closed with the queue.
     pub(crate) fn room(&self) -> Arc<Semaphore> {
         Arc::clone(&self.room)
+    }
+
+    async fn acquire(&self, message: &MessageOut) -> Result<OwnedSemaphorePermit, QueueClosed> {
+        let room = Arc::clone(&self.room);
+        room.acquire_many_owned(cost(message)).await.map_err(|_| QueueClosed)
     }
 
     fn push(&self, command: Command, room: OwnedSemaphorePermit) -> Result<(), QueueClosed> {
@@ -98,6 +152,7 @@ impl QueueReceiver {
     /// Closes the queue to new commands. Queued ones can still be received.
     pub(crate) fn close(&mut self) {
         self.room.close();
+        self.checks.close();
         self.receiver.close();
     }
 }

@@ -1,10 +1,11 @@
 //! State of a client, and the reasons for a lost connection and a close.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use waddell_core::{DisconnectReason, PeerId};
+use waddell_core::{CloseCode, DisconnectReason, PeerId};
 
 use crate::transport::ws::WebSocketClosed;
 
@@ -55,27 +56,31 @@ impl Disconnected {
         self.error.as_deref()
     }
 
-    /// Returns the code of the close frame with which the server ended the WebSocket; `None` if it
-    /// sent none, and over TCP. waddell's codes are in PROTOCOL.md, others in RFC 6455, section
-    /// 7.4.
+    /// Returns the code with which the server ended the connection: that of CLOSING if the server
+    /// speaks the extension of the protocol, else that of the WebSocket's close frame. `None` if it
+    /// gave none. waddell's codes are in PROTOCOL.md, others in RFC 6455, section 7.4.
     pub fn close_code(&self) -> Option<u16> {
-        self.web_socket_closed().and_then(|closed| closed.code)
+        match self.reason {
+            DisconnectReason::ClosedByServer(code) => Some(code.0),
+            _other => self.cause::<WebSocketClosed>().and_then(|closed| closed.code),
+        }
     }
 
-    /// Returns the reason in that close frame, of at most 123 bytes; `None` if it has none. Control
-    /// characters are removed.
+    /// Returns the server's reason beside that code, of at most 123 bytes; `None` if it gave none.
+    /// Control characters are removed.
     pub fn close_reason(&self) -> Option<&str> {
-        let reason = self.web_socket_closed().map(|closed| closed.reason.as_str());
-        reason.filter(|reason| !reason.is_empty())
+        let closing = self.cause::<ServerClosing>().map(|closing| closing.reason.as_str());
+        let closed = || self.cause::<WebSocketClosed>().map(|closed| closed.reason.as_str());
+        closing.or_else(closed).filter(|reason| !reason.is_empty())
     }
 
-    fn web_socket_closed(&self) -> Option<&WebSocketClosed> {
+    fn cause<E: std::error::Error + 'static>(&self) -> Option<&E> {
         self.error.as_deref()?.get_ref()?.downcast_ref()
     }
 }
 
-impl std::fmt::Display for Disconnected {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Disconnected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.error {
             Some(error) => write!(f, "{}: {error}", self.reason),
             None => self.reason.fmt(f),
@@ -85,6 +90,32 @@ impl std::fmt::Display for Disconnected {
 
 impl std::error::Error for Disconnected {}
 
+/// The server said CLOSING.
+#[derive(Debug)]
+pub(crate) struct ServerClosing {
+    code: CloseCode,
+    /// At most 123 bytes; without control characters. Empty if the server gave none.
+    reason: String,
+}
+
+impl ServerClosing {
+    pub(crate) fn new(code: CloseCode, reason: &str) -> Self {
+        let reason = reason.chars().filter(|character| !character.is_control()).collect();
+        Self { code, reason }
+    }
+}
+
+impl fmt::Display for ServerClosing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason.as_str() {
+            "" => write!(f, "code {}", self.code.0),
+            reason => write!(f, "{reason} (code {})", self.code.0),
+        }
+    }
+}
+
+impl std::error::Error for ServerClosing {}
+
 /// Why a client is closed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -92,6 +123,14 @@ pub enum Closed {
     /// [`Client::close`](crate::Client::close) was called, or the last handle was dropped.
     #[error("the client is closed")]
     ByApplication,
+    /// The provider of [`ClientConfig::token_from`] has returned an empty token.
+    ///
+    /// [`ClientConfig::token_from`]: crate::ClientConfig::token_from
+    #[error("the client is closed: there is no token for it")]
+    NoToken,
+    /// The server ended the connection, and said that the client may not dial again.
+    #[error("the client is closed: {0}")]
+    ByServer(Disconnected),
     /// One more dial failed than [`ClientConfig::reconnect_attempts`] allows.
     ///
     /// [`ClientConfig::reconnect_attempts`]: crate::ClientConfig::reconnect_attempts

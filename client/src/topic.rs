@@ -11,9 +11,9 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::PollSemaphore;
-use waddell_core::{BodyTooLong, MAX_BODY_LEN, MessageIn, MessageOut, PeerId, TopicId};
+use waddell_core::{BodyTooLong, Delivery, MAX_BODY_LEN, MessageIn, MessageOut, PeerId, TopicId};
 
-use crate::error::SendError;
+use crate::error::{CheckedSendError, SendError};
 use crate::handle::Handle;
 use crate::inbox::Reader;
 use crate::queue::LARGEST_COST;
@@ -65,7 +65,9 @@ impl Topic {
     /// Sends a message as soon as the queue has room for it.
     ///
     /// `Ok` means that the message was accepted, not that it has arrived. It is lost if the
-    /// connection breaks while it is being written, or if no connected peer has the id `to`.
+    /// connection breaks while it is being written, or if no connected peer has the id `to`;
+    /// [`send_checked`](Self::send_checked) tells, and so does
+    /// [`Client::notices`](crate::Client::notices).
     ///
     /// # Errors
     ///
@@ -81,6 +83,33 @@ impl Topic {
     /// [`SendError`] if the client is closed or the body is too long; nothing is sent then.
     pub async fn send_parts(&self, to: PeerId, parts: &[&[u8]]) -> Result<(), SendError> {
         self.send(MessageOut::from_parts(to, self.id, parts.iter().copied())).await
+    }
+
+    /// Sends a message, and waits until it is known what became of it. That takes a round trip to
+    /// the server. Many calls at once share their questions, so they take little more.
+    ///
+    /// `Ok` means that the server has put the message into the recipient's outbox
+    /// ([`Delivery::Forwarded`]), or, on a server that gives no verdicts, that it has handled the
+    /// message ([`Delivery::Sent`]). Only an answer of the recipient proves that the message has
+    /// arrived.
+    ///
+    /// Dropping the future stops the waiting. A message that is still queued then is not sent. At
+    /// most 16,384 messages of a client wait for their outcome; further calls wait for a place.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckedSendError`] if the server dropped the message, if the connection was lost, or as
+    /// for [`send_to`](Self::send_to). Its text says what to do.
+    pub async fn send_checked(
+        &self,
+        to: PeerId,
+        body: impl Into<Bytes>,
+    ) -> Result<Delivery, CheckedSendError> {
+        let message = MessageOut::new(to, self.id, body);
+        check_len(&message)?;
+        let closed = || CheckedSendError::Closed(self.handle.why_closed());
+        let outcome = self.handle.queue.send_checked(message).await.map_err(|_| closed())?;
+        Ok(outcome.await.map_err(|_dropped| closed())??)
     }
 
     /// Returns how many messages were dropped because the topic was full. Its limit is

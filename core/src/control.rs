@@ -13,7 +13,8 @@
 //! A client sends control frames to the nil id, which servers without the extension ignore. The
 //! server sends them from the nil id, which no peer has. All integers are little-endian.
 //!
-//! [`Request`] is what a client sends, [`Notice`] what the server sends.
+//! [`Request`](crate::Request) is what a client sends, [`Notice`](crate::Notice) what the server
+//! sends.
 
 pub(crate) mod bytes;
 pub(crate) mod dropped;

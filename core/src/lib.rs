@@ -43,10 +43,15 @@ mod rate;
 mod server;
 mod time;
 
-pub use client::{
-    Client, ClientConfig, ClientEvent, ClientState, CloseReason, DisconnectReason, Output,
-    SendError,
-};
+pub use client::Client;
+pub use client::bad_credentials::BadCredentials;
+pub use client::config::{ClientConfig, Credentials};
+pub use client::extension::Extension;
+pub use client::ice::IceServerList;
+pub use client::outcome::{Delivery, Ticket, Undelivered};
+pub use client::output::{ClientEvent, ClientState, CloseReason, DisconnectReason, Output};
+pub use client::send_error::SendError;
+pub use client::watch_error::TooManyWatched;
 pub use control::dropped::{Dropped, DroppedEntries};
 pub use control::hello::{
     Hello, IceServers, MAX_AGENT_LEN, MAX_CREDENTIALS_LEN, MAX_TOKEN_LEN, NotResumed,

@@ -10,11 +10,12 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use session::topic_of;
 pub use session::{IgnoredControl, Session};
 
 use crate::control::hello::Hello;
 use crate::control::request::Request;
-use crate::control::{Capabilities, ControlError, DropReason};
+use crate::control::{Capabilities, ControlError, DropReason, control_body};
 use crate::frame::{Frame, PREFIX_LEN};
 use crate::id::{PeerId, TopicId};
 use crate::message::{HEADER_LEN, KEEP_ALIVE};
@@ -90,40 +91,10 @@ impl ServerConnection {
     ///
     /// Any frame counts as a sign of life and against the peer's rate, rejected ones included.
     pub fn handle_frame(&mut self, frame: &mut Frame<'_>, now: Instant) -> Decision {
-        let session = match &mut self.extras {
-            Some(extras) => extras.note(frame, now),
-            None => None,
-        };
-        let payload = frame.payload_mut();
-        let len = payload.len();
-        let Some((header, _body)) = payload.split_first_chunk_mut::<HEADER_LEN>() else {
-            if payload == KEEP_ALIVE {
-                return Decision::KeepAlive;
-            }
-            if let Some(session) = session {
-                session.dropped(PeerId::NIL, TopicId::UNKNOWN, DropReason::ShortFrame);
-            }
-            return Decision::Reject(Rejected::ShortFrame { len });
-        };
-        let [recipient @ .., topic_low, topic_high] = header;
-        let to = PeerId::from_bytes(*recipient);
-        if to.is_nil() {
-            let topic = TopicId(u16::from_le_bytes([*topic_low, *topic_high]));
-            if topic == TopicId::CONTROL {
-                return Decision::Control;
-            }
-            if let Some(session) = session {
-                session.dropped(PeerId::NIL, topic, DropReason::ReservedRecipient);
-            }
-            return Decision::Reject(Rejected::ReservedRecipient);
+        match &mut self.extras {
+            None => decide(self.id, frame),
+            Some(extras) => extras.handle_frame(self.id, frame, now),
         }
-        *recipient = *self.id.as_bytes();
-        if let Some(session) = session
-            && session.is_first_contact(to)
-        {
-            return Decision::FirstContact(to);
-        }
-        Decision::Forward(to)
     }
 
     /// Handles the body of a control frame, after the [`Decision::Control`] for it. Returns what
@@ -188,11 +159,11 @@ impl ServerConnection {
         self.session().map(|session| session.granted)
     }
 
-    /// Records that the frame which was handled last did not get to its recipient.
+    /// Records that this frame, which was handled last, did not get to its recipient.
     #[cold]
-    pub fn note_dropped(&mut self, recipient: PeerId, topic: TopicId, reason: DropReason) {
+    pub fn note_dropped(&mut self, recipient: PeerId, frame: &Frame<'_>, reason: DropReason) {
         if let Some(session) = self.session_mut() {
-            session.dropped(recipient, topic, reason);
+            session.dropped(recipient, topic_of(frame.payload()), reason);
         }
     }
 
@@ -303,19 +274,45 @@ impl ServerConnection {
 }
 
 impl Extras {
-    /// Records that a frame has come. Returns the session, if there is one.
-    fn note(&mut self, frame: &Frame<'_>, now: Instant) -> Option<&mut Session> {
+    // Out of line, so that connections without extras pay for one branch.
+    #[inline(never)]
+    fn handle_frame(&mut self, id: PeerId, frame: &mut Frame<'_>, now: Instant) -> Decision {
         if let Some(limits) = &mut self.limits {
             limits.last_heard = now;
             if let Some(pacer) = &mut limits.pacer {
                 pacer.charge(1, frame.as_bytes().len(), now);
             }
         }
-        if let Some(session) = &mut self.session {
-            session.count();
+        let decision = decide(id, frame);
+        match &mut self.session {
+            None => decision,
+            Some(session) => session.note(decision, frame.payload()),
         }
-        self.session.as_mut()
     }
+}
+
+/// Decides what is to be done with a frame from the peer with that id, and stamps the sender.
+fn decide(id: PeerId, frame: &mut Frame<'_>) -> Decision {
+    let payload = frame.payload_mut();
+    let len = payload.len();
+    let Some((header, _body)) = payload.split_first_chunk_mut::<HEADER_LEN>() else {
+        return if payload == KEEP_ALIVE {
+            Decision::KeepAlive
+        } else {
+            Decision::Reject(Rejected::ShortFrame { len })
+        };
+    };
+    let [recipient @ .., _, _] = header;
+    let to = PeerId::from_bytes(*recipient);
+    if to.is_nil() {
+        return if control_body(payload).is_some() {
+            Decision::Control
+        } else {
+            Decision::Reject(Rejected::ReservedRecipient)
+        };
+    }
+    *recipient = *id.as_bytes();
+    Decision::Forward(to)
 }
 
 /// What the driver is to do with a frame.

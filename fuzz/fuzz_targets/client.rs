@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use waddell_core::ClientConfig;
+use waddell_core::{ClientConfig, Credentials};
 use waddell_tests::checks;
 
 fuzz_target!(|data: &[u8]| {
@@ -20,6 +20,11 @@ fuzz_target!(|data: &[u8]| {
         connect_timeout: duration(choice >> 2),
         keep_alive_interval: duration(choice >> 4),
         silence_timeout: duration(choice >> 6),
+        extension: choice & 1 == 0,
+        resume: choice & 2 == 0,
+        ice: false,
+        credentials: Credentials::None,
+        addresses: 2,
         jitter_seed: u64::from(choice),
     };
     checks::client(config, &checks::Call::decode_all(data));

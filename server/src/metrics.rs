@@ -117,6 +117,8 @@ counters! {
         peers_timed_out,
         /// Peers that spoke the extension.
         peers_extended,
+        /// Peers that were told of a shutdown before it ended their connection.
+        restarts_told,
         /// Times that a peer was given a new id because it asked for one.
         ids_renewed,
     }

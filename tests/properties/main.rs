@@ -11,7 +11,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::FileFailurePersistence;
-use waddell_core::{ClientConfig, MAX_BODY_LEN, MessageOut, PeerId, TopicId};
+use waddell_core::{
+    Capabilities, ClientConfig, CloseCode, Closing, Credentials, DropReason, Dropped, Handled,
+    MAX_BODY_LEN, MessageOut, Notice, PeerId, TopicId, Welcome,
+};
 use waddell_tests::checks::{self, Call};
 use waddell_tests::vectors::Vectors;
 
@@ -73,6 +76,15 @@ proptest! {
     #[test]
     fn clients_accept_any_order_of_calls(config in config(), calls in vec(call(), 0..200)) {
         checks::client(config, &calls);
+    }
+
+    #[test]
+    fn any_split_of_notices_gives_the_same_outcomes(
+        stream in vec(prop_oneof![4 => notice(), 1 => frame()], 0..20),
+        checked in 0_usize..12,
+        cuts in cuts(),
+    ) {
+        checks::notices(&stream.concat(), checked, &cuts);
     }
 
     #[test]
@@ -144,6 +156,38 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// Generates a control frame of the server about the first frames of a client, or a broken one.
+fn notice() -> impl Strategy<Value = Vec<u8>> {
+    let near = || prop_oneof![9 => 0_u64..16, 1 => any::<u64>()];
+    let few = || prop_oneof![9 => 0_u32..5, 1 => any::<u32>()];
+    let entry = (near(), few(), few(), any::<u8>()).prop_map(|(first, span, count, reason)| {
+        let (reason, topic) = (DropReason::from_code(reason), TopicId(7));
+        Dropped { first, span, count, reason, topic, recipient: peer(7) }
+    });
+    let dropped = vec(entry, 1..5).prop_map(|entries| {
+        let mut bytes = Vec::new();
+        Dropped::encode_all(&entries, &mut bytes);
+        bytes
+    });
+    let encode = |notice: Notice<'_>| {
+        let mut bytes = Vec::new();
+        notice.encode(&mut bytes);
+        bytes
+    };
+    let handled = (near(), any::<bool>())
+        .prop_map(move |(upto, complete)| encode(Notice::Handled(Handled { upto, complete })));
+    let closing = (near(), any::<u16>()).prop_map(move |(handled, code)| {
+        encode(Notice::Closing(Closing { code: CloseCode(code), handled, reason: "bye" }))
+    });
+    let welcome = any::<u32>().prop_map(move |bits| {
+        let granted = Capabilities::from_bits(bits);
+        encode(Notice::Welcome(Welcome::new(granted, peer(1), 1_000)))
+    });
+    let any_control =
+        vec(any::<u8>(), 0..60).prop_map(|body| framed([&[0; 16][..], &[0xff; 2], &body].concat()));
+    prop_oneof![6 => dropped, 6 => handled, 1 => closing, 2 => welcome, 2 => any_control]
+}
+
 fn framed(payload: Vec<u8>) -> Vec<u8> {
     let len = u16::try_from(payload.len()).expect("payloads are short here");
     [len.to_le_bytes().to_vec(), payload].concat()
@@ -198,18 +242,24 @@ fn config() -> impl Strategy<Value = ClientConfig> {
         select(vec![None, Some(0), Some(1), Some(10_000), Some(u64::MAX)])
             .prop_map(|ms| ms.map(Duration::from_millis))
     };
-    (attempts, durations(), durations(), durations(), any::<u64>()).prop_map(
+    (attempts, durations(), durations(), durations(), any::<bool>(), any::<u64>()).prop_map(
         |(
             reconnect_attempts,
             connect_timeout,
             keep_alive_interval,
             silence_timeout,
+            extension,
             jitter_seed,
         )| ClientConfig {
             reconnect_attempts,
             connect_timeout,
             keep_alive_interval,
             silence_timeout,
+            extension,
+            resume: extension,
+            ice: false,
+            credentials: Credentials::None,
+            addresses: 2,
             jitter_seed,
         },
     )

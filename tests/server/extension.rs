@@ -202,7 +202,7 @@ async fn closing_says_why_and_up_to_which_frame_the_server_came() {
         until(|| server.metrics().frames_dropped_unknown == 1).await;
         let stopping = server.stop();
         let notices = peer.last_notices().await;
-        let [dropped, closing] = &notices[..] else { panic!("{via:?}: {notices:?}") };
+        let [dropped, _restarting, closing] = &notices[..] else { panic!("{via:?}: {notices:?}") };
         assert!(matches!(Notice::decode(dropped), Ok(Notice::Dropped(_))), "{via:?}");
         let expected =
             Closing { code: CloseCode::RESTARTING, handled: 1, reason: "the server stops" };

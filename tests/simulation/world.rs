@@ -15,9 +15,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use waddell_core::{
-    Client, ClientConfig, ClientEvent, ClientState, CloseReason, ConnectionConfig, Decision,
-    DisconnectReason, FrameDecoder, Instant, Liveness, MAX_BODY_LEN, MessageIn, MessageOut, Output,
-    PeerId, ServerConnection, TopicId,
+    Client, ClientConfig, ClientEvent, ClientState, CloseReason, ConnectionConfig, Credentials,
+    Decision, DisconnectReason, FrameDecoder, Instant, Liveness, MAX_BODY_LEN, MessageIn,
+    MessageOut, Output, PeerId, ServerConnection, TopicId,
 };
 use waddell_server::internals::{Link, Worker};
 use waddell_tests::rng::Rng;
@@ -237,6 +237,12 @@ impl World {
             // A server with an idle timeout disconnects clients without keep-alives; they return.
             keep_alive_interval: self.rng.chance(70).then_some(Duration::from_secs(25)),
             silence_timeout: self.rng.chance(50).then_some(Duration::from_secs(60)),
+            // This server does not speak it, and must not be disturbed by HELLO.
+            extension: index.is_multiple_of(2),
+            resume: index.is_multiple_of(4),
+            ice: false,
+            credentials: Credentials::None,
+            addresses: 1,
             jitter_seed: self.rng.next_u64(),
         };
         self.clients.push(Peer {

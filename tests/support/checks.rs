@@ -5,13 +5,14 @@
 
 pub mod control;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use waddell_core::{
-    Client, ClientConfig, ClientEvent, ClientState, ConnectionConfig, Decision, FrameDecoder,
-    FrameTooLong, HEADER_LEN, Instant, KEEP_ALIVE_FRAME, MAX_BODY_LEN, MAX_FRAME_LEN, MessageIn,
-    MessageOut, Notice, Output, PREFIX_LEN, PeerId, Rejected, Request, SendError, ServerConnection,
-    TopicId,
+    Capabilities, Client, ClientConfig, ClientEvent, ClientState, ConnectionConfig, Decision,
+    FrameDecoder, FrameTooLong, HEADER_LEN, Instant, KEEP_ALIVE_FRAME, MAX_BODY_LEN, MAX_FRAME_LEN,
+    MessageIn, MessageOut, Notice, Output, PREFIX_LEN, PeerId, Rejected, Request, SendError,
+    ServerConnection, TopicId, Welcome,
 };
 
 /// Decodes `stream` in pieces, and compares the frames with those of the whole stream.
@@ -174,10 +175,11 @@ pub fn round_trip(sender: PeerId, messages: &[MessageOut], cuts: &[u16]) {
 
     let mut client = Client::new(ClientConfig::default(), at_ms(0));
     client.handle_connected(at_ms(0));
+    let hello = client.poll_output().into_iter().chain(client.poll_output()).last();
+    assert!(matches!(hello, Some(Output::Transmit(_))), "{hello:?}");
     for mut piece in pieces(&delivered, cuts) {
         client.handle_bytes(&mut piece, at_ms(0));
     }
-    assert_eq!(client.poll_output(), Some(Output::Dial));
     let id = recipient();
     assert_eq!(client.poll_output(), Some(Output::Event(ClientEvent::Connected { id })));
     for sent in messages {
@@ -188,6 +190,51 @@ pub fn round_trip(sender: PeerId, messages: &[MessageOut], cuts: &[u16]) {
         assert!(arrived.body == sent.body);
     }
     assert_eq!(client.poll_output(), None);
+}
+
+/// Passes a stream of a server with the extension to a client that has sent so many checked
+/// messages, whole and in pieces, and compares the events.
+///
+/// # Panics
+///
+/// If they differ, or if a checked message does not get exactly one outcome.
+pub fn notices(stream: &[u8], checked: usize, cuts: &[u16]) {
+    let events = |cuts: &[u16]| {
+        let mut client = Client::new(ClientConfig::default(), at_ms(0));
+        client.handle_connected(at_ms(0));
+        let own = ServerConnection::new(recipient(), ConnectionConfig::default(), at_ms(0));
+        client.handle_bytes(&mut own.greeting(), at_ms(0));
+        let mut welcome = Vec::new();
+        let grants = Welcome::new(Capabilities::VERDICTS, recipient(), u16::MAX);
+        Notice::Welcome(grants).encode(&mut welcome);
+        client.handle_bytes(&mut welcome, at_ms(0));
+        let mut tickets = BTreeSet::new();
+        for _message in 0..checked {
+            let message = MessageOut::new(peer(7), TopicId(7), vec![7]);
+            tickets.insert(client.send_checked(&message, at_ms(0)).expect("it is ready"));
+        }
+        let mut events = Vec::new();
+        let mut drain = |client: &mut Client| {
+            while let Some(output) = client.poll_output() {
+                if let Output::Event(ClientEvent::Checked { ticket, .. }) = output {
+                    assert!(tickets.remove(&ticket), "{ticket:?} has one outcome");
+                }
+                match output {
+                    Output::Event(event) => events.push(event),
+                    Output::Dial | Output::Transmit(_) | Output::HangUp => {}
+                }
+            }
+        };
+        for mut piece in pieces(stream, cuts) {
+            client.handle_bytes(&mut piece, at_ms(0));
+            drain(&mut client);
+        }
+        client.handle_disconnected(at_ms(0));
+        drain(&mut client);
+        assert!(tickets.is_empty(), "they have no outcome: {tickets:?}");
+        events
+    };
+    assert_eq!(events(&[]), events(cuts));
 }
 
 /// A call on a client, or an event of its driver.
@@ -273,6 +320,9 @@ pub fn client(config: ClientConfig, calls: &[Call]) {
         transport: Transport::None,
         stream: Vec::new(),
         id: None,
+        extension: config.extension,
+        said_hello: false,
+        restarts: false,
         probed: false,
         closed: false,
     };
@@ -291,6 +341,11 @@ struct Driver {
     /// Bytes of an unfinished frame that arrived on the transport.
     stream: Vec<u8>,
     id: Option<PeerId>,
+    extension: bool,
+    /// Whether HELLO was sent on the transport.
+    said_hello: bool,
+    /// Whether the server has said that it restarts.
+    restarts: bool,
     /// Whether a probe was sent after the last byte.
     probed: bool,
     closed: bool,
@@ -307,6 +362,7 @@ enum Transport {
 #[derive(Debug, PartialEq, Eq)]
 enum Did {
     Dial,
+    Hello,
     Transmit(Vec<u8>),
     HangUp,
     Connected(PeerId),
@@ -325,7 +381,9 @@ impl Driver {
                 if before == Transport::Dialing {
                     self.transport = Transport::Connected;
                 }
-                assert_eq!(self.drain(), []);
+                let done = self.drain();
+                self.said_hello |= done == [Did::Hello];
+                assert!(done.is_empty() || self.said_hello && self.extension, "{done:?}");
             }
             Call::Bytes(bytes) => self.receive(bytes),
             Call::Frame { from, body_len, cut } => {
@@ -402,6 +460,15 @@ impl Driver {
             let (frames, rest) = split_frames(&self.stream);
             let mut greeted = self.id.is_some();
             for frame in &frames {
+                if self.said_hello
+                    && let Some(body) = frame[PREFIX_LEN..].strip_prefix(&CONTROL_HEADER)
+                {
+                    if let Ok(Notice::Closing(_)) = Notice::decode(body) {
+                        expected.extend([Did::HangUp, Did::Lost]);
+                        break;
+                    }
+                    continue;
+                }
                 match frame[PREFIX_LEN..].first_chunk() {
                     Some(id) if frame.len() >= PREFIX_LEN + HEADER_LEN => {
                         expected.push(if greeted {
@@ -472,7 +539,8 @@ impl Driver {
         }
     }
 
-    /// Takes all outputs, and checks that each is allowed in its state.
+    /// Takes all outputs, and checks that each is allowed in its state. Leaves out what control
+    /// frames of the server cause, except for the end of the connection.
     fn drain(&mut self) -> Vec<Did> {
         let mut done = Vec::new();
         while let Some(output) = self.client.poll_output() {
@@ -481,12 +549,17 @@ impl Driver {
                 Output::Dial => {
                     assert_eq!(self.transport, Transport::None);
                     self.transport = Transport::Dialing;
+                    self.said_hello = false;
                     self.stream.clear();
                     Did::Dial
                 }
+                Output::Transmit(bytes) if self.id.is_none() => {
+                    assert_eq!(self.transport, Transport::Connected);
+                    assert_eq!(bytes[PREFIX_LEN..][..HEADER_LEN], CONTROL_HEADER);
+                    Did::Hello
+                }
                 Output::Transmit(bytes) => {
                     assert_eq!(self.transport, Transport::Connected);
-                    assert!(self.id.is_some());
                     Did::Transmit(bytes.to_vec())
                 }
                 Output::HangUp => {
@@ -505,10 +578,36 @@ impl Driver {
                     let topic = message.topic.0.to_le_bytes();
                     Did::Message([&message.from.as_bytes()[..], &topic, &message.body].concat())
                 }
+                Output::Event(
+                    ClientEvent::Extended(_)
+                    | ClientEvent::Undelivered(_)
+                    | ClientEvent::Peer(_)
+                    | ClientEvent::NotExtended
+                    | ClientEvent::Closing { .. },
+                ) => {
+                    assert!(self.said_hello);
+                    continue;
+                }
+                Output::Event(ClientEvent::IceServers(_)) => panic!("they were not asked for"),
+                Output::Event(ClientEvent::CredentialsDue) => panic!("there are no credentials"),
+                Output::Event(ClientEvent::Restarting(_)) => {
+                    assert!(self.said_hello);
+                    self.restarts = true;
+                    continue;
+                }
+                Output::Event(ClientEvent::Renamed { id }) => {
+                    assert!(self.said_hello);
+                    self.id = Some(id);
+                    continue;
+                }
+                Output::Event(ClientEvent::Checked { .. }) => panic!("no message was checked"),
                 Output::Event(ClientEvent::Disconnected { retry_at, .. }) => {
                     assert_eq!(self.transport, Transport::None);
                     assert!(retry_at >= self.now);
-                    assert!(retry_at <= self.now + Duration::from_millis(7_500));
+                    // A server that restarts chooses the time.
+                    let most = if self.restarts { 7_200_000 } else { 7_500 };
+                    assert!(retry_at <= self.now + Duration::from_millis(most));
+                    self.restarts = false;
                     self.id = None;
                     Did::Lost
                 }
@@ -548,6 +647,9 @@ impl Driver {
         assert_eq!(self.client.poll_timeout().is_some(), has_timeout, "{state:?}");
     }
 }
+
+/// The nil id and the topic of control frames.
+const CONTROL_HEADER: [u8; HEADER_LEN] = *b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff";
 
 /// Cuts a stream into its whole frames, prefixes included, and the rest.
 pub fn split_frames(mut stream: &[u8]) -> (Vec<&[u8]>, &[u8]) {

@@ -7,7 +7,7 @@ use core::fmt;
 
 use js_sys::{Array, Math, Uint8Array};
 use waddell_core::{
-    Arrival, BodyTooLong, Client, ClientConfig, ClientEvent, ClientState, CloseReason,
+    Arrival, BodyTooLong, Client, ClientConfig, ClientEvent, ClientState, CloseReason, Credentials,
     DisconnectReason, Inbox, InboxConfig, Instant, MAX_BODY_LEN, MessageIn, MessageOut, Output,
     PeerId, SendError, TopicId,
 };
@@ -62,6 +62,11 @@ impl Driver {
             connect_timeout: connect_timeout_ms.is_finite().then(|| from_ms(connect_timeout_ms)),
             keep_alive_interval: keep_alive_ms.is_finite().then(|| from_ms(keep_alive_ms)),
             silence_timeout: None,
+            extension: false,
+            resume: false,
+            ice: false,
+            credentials: Credentials::None,
+            addresses: 1,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
         };
         Rc::new_cyclic(|me: &Weak<Self>| {
@@ -293,6 +298,17 @@ impl Driver {
                 handler.connected(id.encode_text(&mut [0; PeerId::TEXT_LEN]))
             }
             ClientEvent::Message(message) => self.deliver(&handler, message),
+            // They come of the extension and of checked messages only.
+            ClientEvent::Extended(_)
+            | ClientEvent::Checked { .. }
+            | ClientEvent::Undelivered(_)
+            | ClientEvent::Peer(_)
+            | ClientEvent::NotExtended
+            | ClientEvent::Renamed { .. }
+            | ClientEvent::Restarting(_)
+            | ClientEvent::CredentialsDue
+            | ClientEvent::IceServers(_)
+            | ClientEvent::Closing { .. } => Ok(()),
             ClientEvent::Disconnected { reason, retry_at } => {
                 let retry_in_ms = to_ms(retry_at - now());
                 handler.disconnected(self.disconnect_error(reason), retry_in_ms)
@@ -304,7 +320,10 @@ impl Driver {
                 let handler_of_a_closed_client = self.handler.borrow_mut().take();
                 drop(handler_of_a_closed_client);
                 handler.closed(match reason {
-                    CloseReason::ByApplication => None,
+                    CloseReason::ByApplication | CloseReason::NoCredentials => None,
+                    CloseReason::ByServer(code) => {
+                        Some(self.disconnect_error(DisconnectReason::ClosedByServer(code)))
+                    }
                     CloseReason::AttemptsExhausted { last } => Some(self.disconnect_error(last)),
                 })
             }
@@ -355,7 +374,9 @@ fn code_of(reason: DisconnectReason) -> &'static str {
         DisconnectReason::DialFailed => "dial-failed",
         DisconnectReason::TimedOut | DisconnectReason::Silent => "timed-out",
         DisconnectReason::ServerMisbehaved => "server-misbehaved",
-        DisconnectReason::ConnectionLost => "connection-lost",
+        DisconnectReason::ConnectionLost
+        | DisconnectReason::ClosedByServer(_)
+        | DisconnectReason::Rotated => "connection-lost",
     }
 }
 
@@ -367,6 +388,7 @@ fn send_error(error: SendError) -> WaddellError {
             ("body-too-long", "the body is longer than 65517 bytes, the most that fits in a frame")
         }
         SendError::NotConnected => ("not-connected", "not connected: wait for the id event"),
+        SendError::TooManyChecked => ("buffer-full", "too many messages without an outcome"),
     };
     WaddellError::new(code, message)
 }

@@ -18,6 +18,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::transport::ByteStream;
 
+use handshake::Upgraded;
+
 /// A WebSocket as a stream of bytes: the payloads of its binary messages, joined.
 ///
 /// Every write becomes a message of its own. WebSocket pings are answered while the stream is
@@ -33,13 +35,19 @@ pub(crate) struct WsStream<S> {
 }
 
 impl<S: ByteStream> WsStream<S> {
-    /// Requests a WebSocket over a connected stream.
-    pub(crate) async fn handshake(stream: S, uri: &Uri) -> io::Result<Self> {
-        let (stream, early) = handshake::request(stream, uri).await?;
+    /// Requests a WebSocket over a connected stream, with the body of HELLO if there is one.
+    /// Returns also whether the server has read HELLO.
+    pub(crate) async fn handshake(
+        stream: S,
+        uri: &Uri,
+        hello: Option<&[u8]>,
+    ) -> io::Result<(Self, bool)> {
+        let Upgraded { stream, early, took_hello } = handshake::request(stream, uri, hello).await?;
         let (early, config) = (early.into(), Some(config()));
         let socket =
             WebSocketStream::from_partially_read(stream, early, Role::Client, config).await;
-        Ok(Self { socket, received: Bytes::new(), ended: false, closing: false })
+        let stream = Self { socket, received: Bytes::new(), ended: false, closing: false };
+        Ok((stream, took_hello))
     }
 }
 

@@ -112,7 +112,8 @@ async fn server_that_never_closes_delays_the_close_for_five_seconds() {
         let (near, far) = duplex(4096);
         give.send(far).unwrap();
         async { Ok(near) }
-    });
+    })
+    .extension(false);
     let serving = tokio::spawn(async move {
         let mut server: DuplexStream = take.recv().await.unwrap();
         server.write_all(GREETING).await.unwrap();
@@ -146,7 +147,7 @@ async fn client_and_server() -> (Client, DuplexStream) {
             }
         }
     });
-    let connecting = Client::connect(config.connect_timeout(None));
+    let connecting = Client::connect(config.connect_timeout(None).extension(false));
     let (client, written) = tokio::join!(connecting, far.write_all(GREETING));
     written.unwrap();
     (client.unwrap(), far)

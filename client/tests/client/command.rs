@@ -8,7 +8,7 @@ use rcgen::{CertificateParams, SanType};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
-use waddell_client::{Client, MAX_BODY_LEN, PeerId, TopicId};
+use waddell_client::{Capabilities, Client, MAX_BODY_LEN, PeerId, TopicId};
 
 use crate::fake_server::FakeServer;
 use crate::transports::{certificate, serve_tls, signed_certificate, tls_config};
@@ -74,6 +74,18 @@ async fn listen_prints_its_new_id_after_a_reconnect() {
 }
 
 #[tokio::test]
+async fn listen_keeps_its_id_if_it_is_told_to() {
+    let fake = FakeServer::granting(Capabilities::RESUME);
+    let url = format!("tcp://{}", fake.listen().await);
+    let mut listener = Listener::start(&["listen", &url, "--resume"]).await;
+    let id = listener.id.to_string();
+    // It has read WELCOME when it has answered.
+    assert_eq!(waddell(&["ping", &url, &id, "--count", "1"]).await.0, 0);
+    fake.cut();
+    assert_eq!(listener.line().await, format!("id {id}"));
+}
+
+#[tokio::test]
 async fn listen_ends_when_its_output_is_closed() {
     let url = format!("tcp://{}", FakeServer::new().listen().await);
     let mut listener = Listener::start(&["listen", &url]).await;
@@ -113,7 +125,8 @@ async fn send_fails_if_the_server_ends_the_connection_instead_of_taking_the_mess
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.write_all(b"\x12\x00IIIIIIIIIIIIIIII\x00\x00").await.unwrap();
-            stream.read_exact(&mut [0; 20]).await.unwrap();
+            // HELLO, and the beginning of the message.
+            stream.read_exact(&mut [0; 30 + 20]).await.unwrap();
             if !with_reset {
                 // A socket with unread bytes is reset when it is closed.
                 stream.shutdown().await.unwrap();
@@ -130,6 +143,61 @@ async fn send_fails_if_the_server_ends_the_connection_instead_of_taking_the_mess
         assert_eq!((code, output.as_str()), (1, ""), "{error}");
         let expected = "it is not known whether the server took the message";
         assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn send_says_what_became_of_the_message() {
+    let url = format!("tcp://{}", FakeServer::extended().listen().await);
+    let client = Client::connect(&url).await.unwrap();
+    let id = client.id().unwrap().to_string();
+    let (code, output, error) = waddell(&["send", &url, &id, "hello"]).await;
+    let line = format!("forwarded 5 bytes to {id} on topic 1\n");
+    assert_eq!((code, output, error.as_str()), (0, line, ""));
+
+    let stranger = "3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11";
+    let (code, output, error) = waddell(&["send", &url, stranger, "hello"]).await;
+    assert_eq!((code, output.as_str()), (1, ""), "{error}");
+    let expected = format!("not delivered to {stranger}: no peer has this id; ask the peer");
+    assert!(error.contains(&expected), "{error}");
+
+    let unchecked = ["send", &url, stranger, "hello", "--no-check", "--json"];
+    let (code, output, error) = waddell(&unchecked).await;
+    assert_eq!((code, error.as_str()), (0, ""));
+    assert!(output.contains("\"outcome\":\"unchecked\""), "{output}");
+}
+
+#[tokio::test]
+async fn token_comes_from_an_option_the_environment_or_a_command() {
+    let fake = FakeServer::granting(Capabilities::VERDICTS.with(Capabilities::AUTH));
+    fake.demand("sesame");
+    let url = format!("tcp://{}", fake.listen().await);
+    let stranger = "3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11";
+    let send = ["send", &url, stranger, "hello"];
+    let run = async |arguments: &[&str], variable: Option<&str>| {
+        let mut command = command(&[&send[..], arguments].concat());
+        command.env_remove("WADDELL_TOKEN").envs(variable.map(|it| ("WADDELL_TOKEN", it)));
+        let output = command.output().await.unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for (arguments, variable) in [
+        (&["--token", "sesame"][..], None),
+        (&["--token", "sesame"], Some("ignored")),
+        (&[], Some("sesame")),
+        (&["--token-command", "echo sesame"], None),
+    ] {
+        let error = run(arguments, variable).await;
+        assert!(error.contains("no peer has this id"), "{arguments:?}: {error}");
+    }
+    for (arguments, variable, expected) in [
+        (&[][..], None, "wrong token (code 4500)"),
+        (&[], Some(""), "wrong token (code 4500)"),
+        (&["--token", "wrong"], None, "wrong token (code 4500)"),
+        (&["--token-command", "exit 3"], None, "--token-command failed: exit status: 3"),
+        (&["--token-command", "true"], None, "there is no token for it"),
+    ] {
+        let error = run(arguments, variable).await;
+        assert!(error.contains(expected), "{arguments:?}: {error}");
     }
 }
 
@@ -186,6 +254,45 @@ async fn ping_without_an_answer_fails() {
         waddell(&["ping", &url, &id, "--count", "2", "--interval", "0", "--timeout", "0.05"]).await;
     assert_eq!((code, output.as_str()), (1, "2 sent, none answered\n"));
     assert!(error.contains("check that the peer runs waddell listen"), "{error}");
+}
+
+#[tokio::test]
+async fn ping_ends_at_once_when_no_peer_has_the_id() {
+    let url = format!("tcp://{}", FakeServer::extended().listen().await);
+    let stranger = "3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11";
+    let (code, output, error) = waddell(&["ping", &url, stranger, "--timeout", "600"]).await;
+    assert_eq!((code, output.as_str()), (1, "1 sent, none answered\n"));
+    assert!(error.contains(&format!("no peer has the id {stranger}")), "{error}");
+
+    let listener = Listener::start(&["listen", &url]).await;
+    let id = listener.id.to_string();
+    let endless = ["ping", &url, &id, "--count", "1000000", "--timeout", "600"];
+    let mut ping = command(&endless).spawn().unwrap();
+    let mut lines = BufReader::new(ping.stdout.take().unwrap()).lines();
+    assert!(lines.next_line().await.unwrap().unwrap().contains("ping 1 took"));
+    drop(listener);
+    assert_eq!(ping.wait().await.unwrap().code(), Some(1));
+}
+
+#[tokio::test]
+async fn info_tells_what_the_server_can_do() {
+    let plain = format!("tcp://{}", FakeServer::new().listen().await);
+    assert_eq!(waddell(&["info", &plain]).await.1, "extension    none\n");
+    let json: serde_json::Value =
+        serde_json::from_str(&waddell(&["info", &plain, "--json"]).await.1).unwrap();
+    assert_eq!((&json["event"], &json["extension"]), (&"info".into(), &serde_json::Value::Null));
+
+    let fake = FakeServer::granting(Capabilities::VERDICTS.with(Capabilities::ICE));
+    let extended = format!("tcp://{}", fake.listen().await);
+    let expected = "extension    version 2\n\
+                    parts        verdicts, ice\n\
+                    max payload  65535 bytes\n\
+                    ICE servers  [{\"urls\":\"stun:1.example\"}]\n";
+    assert_eq!(waddell(&["info", &extended]).await.1, expected);
+    let json: serde_json::Value =
+        serde_json::from_str(&waddell(&["info", &extended, "--json"]).await.1).unwrap();
+    assert_eq!(json["parts"], serde_json::json!(["verdicts", "ice"]));
+    assert_eq!(json["ice_servers"][0]["urls"], "stun:2.example");
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ async fn server_that_does_not_greet_times_out_and_is_hung_up() {
         async { Ok(near) }
     });
     let config = config.reconnect_attempts(0).connect_timeout(Duration::from_secs(2));
-    let error = Client::connect(config).await.unwrap_err();
+    let error = Client::connect(config.extension(false)).await.unwrap_err();
     assert!(error.to_string().contains("did not greet in time"), "{error}");
     let mut server = take.recv().await.unwrap();
     assert_eq!(server.read(&mut [0; 16]).await.unwrap(), 0);

@@ -108,10 +108,8 @@ async fn holder_of_the_certificate_without_its_key_is_refused() {
 #[tokio::test]
 async fn websocket_pings_are_answered_and_split_frames_are_joined() {
     let (server, mut sockets) = accept_ws().await;
-    let connecting =
-        tokio::spawn(
-            async move { Client::connect(&format!("ws://{server}/deep/path")).await.unwrap() },
-        );
+    let config = ClientConfig::new(&format!("ws://{server}/deep/path")).unwrap();
+    let connecting = tokio::spawn(Client::connect(config.extension(false)));
     let mut socket = sockets.recv().await.unwrap();
     socket.send(Message::Ping(Bytes::from_static(b"there?"))).await.unwrap();
     assert_eq!(socket.next().await.unwrap().unwrap(), Message::Pong("there?".into()));
@@ -121,7 +119,7 @@ async fn websocket_pings_are_answered_and_split_frames_are_joined() {
     for piece in [&bytes[..1], &[], &bytes[1..], &end] {
         socket.send(Message::Binary(Bytes::copy_from_slice(piece))).await.unwrap();
     }
-    let client = connecting.await.unwrap();
+    let client = connecting.await.unwrap().unwrap();
     assert_eq!(client.id().unwrap().as_bytes(), b"IIIIIIIIIIIIIIII");
     assert_eq!(client.topic(TOPIC).recv().await.unwrap().body, "hi");
 
@@ -341,11 +339,11 @@ type Socket = WebSocketStream<TcpStream>;
 /// Connects a client. Returns it, the server's end of its WebSocket, and those of later dials.
 async fn greeted() -> (Client, Socket, mpsc::UnboundedReceiver<Socket>) {
     let (server, mut sockets) = accept_ws().await;
-    let connecting =
-        tokio::spawn(async move { Client::connect(&format!("ws://{server}")).await.unwrap() });
+    let config = ClientConfig::new(&format!("ws://{server}")).unwrap().extension(false);
+    let connecting = tokio::spawn(Client::connect(config));
     let mut socket = sockets.recv().await.unwrap();
     socket.send(Message::Binary(GREETING)).await.unwrap();
-    (connecting.await.unwrap(), socket, sockets)
+    (connecting.await.unwrap().unwrap(), socket, sockets)
 }
 
 async fn accept_ws() -> (SocketAddr, mpsc::UnboundedReceiver<Socket>) {

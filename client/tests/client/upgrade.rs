@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use waddell_client::{Client, ClientConfig};
+use waddell_client::{Capabilities, Client, ClientConfig, PeerId, TopicId};
+use waddell_core::{Notice, Welcome};
 
 /// The answer of RFC 6455. ACCEPT stands for the key that belongs to the request.
 const USUAL: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
@@ -163,4 +164,69 @@ async fn a_connection_that_closes_without_an_answer_is_told_apart() {
         let error = Client::connect(config(server)).await.unwrap_err().to_string();
         assert!(error.contains("closed the connection instead of answering"), "{error}");
     }
+}
+
+/// Serves one WebSocket: answers with that subprotocol, greets, and welcomes with the flag that
+/// HELLO may come in the upgrade. Returns what the client offered, and the stream.
+async fn welcome(listener: &TcpListener, subprotocol: &str) -> (String, TcpStream) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let request = read_request(&mut stream).await;
+    let key = value(&request, "sec-websocket-key").expect("there is a key");
+    let accept = derive_accept_key(key.as_bytes());
+    let chosen = format!("{accept}\r\nSec-WebSocket-Protocol: {subprotocol}");
+    let mut bytes = USUAL.replace("ACCEPT", &chosen).into_bytes();
+    let id = PeerId::from_bytes(*b"IIIIIIIIIIIIIIII");
+    let welcome = Welcome {
+        reads_hello_in_upgrade: true,
+        ..Welcome::new(Capabilities::VERDICTS, id, u16::MAX)
+    };
+    let mut frame = Vec::new();
+    Notice::Welcome(welcome).encode(&mut frame);
+    bytes.extend_from_slice(GREETING);
+    bytes.extend_from_slice(&[0x82, frame.len() as u8]);
+    bytes.extend_from_slice(&frame);
+    stream.write_all(&bytes).await.unwrap();
+    (value(&request, "sec-websocket-protocol").unwrap().to_owned(), stream)
+}
+
+/// Reads a masked WebSocket message of less than 126 bytes.
+async fn read_message(stream: &mut TcpStream) -> Vec<u8> {
+    let mut head = [0; 6];
+    stream.read_exact(&mut head).await.unwrap();
+    let mut payload = vec![0; usize::from(head[1] & 0x7f)];
+    stream.read_exact(&mut payload).await.unwrap();
+    payload.iter().zip(head[2..].iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()
+}
+
+#[tokio::test]
+async fn reconnect_brings_hello_in_the_upgrade_where_the_server_reads_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let connecting = tokio::spawn(async move { Client::connect(&url).await.unwrap() });
+    let (offered, mut stream) = welcome(&listener, "waddell").await;
+    assert_eq!(offered, "waddell", "it does not know the server yet");
+    let hello = read_message(&mut stream).await;
+    let client = connecting.await.unwrap();
+    let mut extension = client.watch_extension();
+    drop(extension.wait_for(Option::is_some).await.unwrap());
+    drop(stream);
+
+    let (offered, mut stream) = welcome(&listener, "waddell.2").await;
+    let offers: Vec<_> = offered.split(", ").collect();
+    // The body of HELLO: kind, "wad2", version 2, and so on.
+    assert_eq!((offers[0], offers[2]), ("waddell.2", "waddell"));
+    assert!(offers[1].starts_with("waddell.2.hello.AXdhZDIC"), "{offered}");
+    let topic = client.topic(TopicId(7));
+    let stranger = PeerId::from_bytes([7; 16]);
+    topic.send_to(stranger, "first").await.unwrap();
+    assert_eq!(read_message(&mut stream).await[20..], *b"first", "HELLO is not sent again");
+    drop(stream);
+
+    // The server has become one that does not read it.
+    let (offered, mut stream) = welcome(&listener, "waddell").await;
+    assert!(offered.contains("waddell.2.hello."), "{offered}");
+    let again = read_message(&mut stream).await;
+    // It has one field more: the number of the next frame.
+    assert_eq!(again[2..30], hello[2..30], "HELLO goes in band");
+    drop(client);
 }

@@ -1,12 +1,6 @@
 //! A server that sends nothing: when to ask whether it is still there, and when to give up.
 
-use alloc::vec::Vec;
-
-use bytes::Bytes;
-
-use super::ClientConfig;
-use crate::id::{PeerId, TopicId};
-use crate::message::{MessageIn, MessageOut};
+use super::config::ClientConfig;
 use crate::time::Instant;
 
 /// A time in which the server sends nothing.
@@ -45,20 +39,3 @@ impl Silence {
         Verdict::Probe
     }
 }
-
-/// Returns the frame of a message to `id` itself, which the server returns.
-pub(super) fn probe(id: PeerId) -> Bytes {
-    // No frame is shorter, so a server that takes any frame takes this one.
-    let message = MessageOut::new(id, PROBE_TOPIC, Bytes::new());
-    let mut frame = Vec::with_capacity(message.frame_len());
-    message.encode(&mut frame).expect("the body fits");
-    frame.into()
-}
-
-/// Returns whether a message is the answer to a probe.
-pub(super) fn is_probe(message: &MessageIn, id: PeerId) -> bool {
-    message.from == id && message.topic == PROBE_TOPIC && message.body.is_empty()
-}
-
-/// Topic of messages that test connections. See PROTOCOL.md.
-const PROBE_TOPIC: TopicId = TopicId(0xfffe);

@@ -1,11 +1,29 @@
+//! Tests of the client without the extension, and what all of its tests use.
+
+mod credentials;
+mod ending;
+mod extension;
+mod ice;
+mod outcomes;
+mod peers;
+mod resume;
+
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
+use super::bad_credentials::BadCredentials;
+use super::config::Credentials;
+use super::life::{MAX_RETRY_DELAY, RETRY_STEP, STABLE_AFTER};
+use super::outcome::Ticket;
+use super::output::CloseReason;
+use super::send_error::SendError;
+use super::watch_error::TooManyWatched;
 use super::*;
 use crate::id::TopicId;
-use crate::message::{MAX_BODY_LEN, PORTABLE_BODY_LEN};
+use crate::message::{BodyTooLong, MAX_BODY_LEN, MessageOut, PORTABLE_BODY_LEN};
 
 /// State, call, outputs in order, and the state after. It lists every combination, including
 /// those in which nothing happens.
@@ -548,7 +566,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// All options on, so that every state except `Closed` has a timeout.
 fn config() -> ClientConfig {
-    ClientConfig { keep_alive_interval: Some(Duration::from_secs(25)), ..ClientConfig::default() }
+    ClientConfig {
+        keep_alive_interval: Some(Duration::from_secs(25)),
+        extension: false,
+        ..ClientConfig::default()
+    }
 }
 
 fn at(seconds: f64) -> Instant {
@@ -613,7 +635,27 @@ fn drain(client: &mut Client) -> Vec<String> {
             Output::Transmit(bytes) => format!("Transmit[{}]", bytes.len()),
             Output::HangUp => "HangUp".into(),
             Output::Event(ClientEvent::Connected { .. }) => "Connected".into(),
+            Output::Event(ClientEvent::Extended(_)) => "Extended".into(),
             Output::Event(ClientEvent::Message(_)) => "Message".into(),
+            Output::Event(ClientEvent::Checked { ticket, outcome }) => {
+                format!("Checked({} {outcome:?})", ticket.0)
+            }
+            Output::Event(ClientEvent::Undelivered(entry)) => {
+                format!("Undelivered({}+{})", entry.first, entry.span)
+            }
+            Output::Event(ClientEvent::Peer(notice)) => {
+                format!("Peer({:?} lost {})", notice.state, notice.lost)
+            }
+            Output::Event(ClientEvent::IceServers(servers)) => {
+                format!("IceServers({} for {:?})", servers.json, servers.valid_for)
+            }
+            Output::Event(ClientEvent::CredentialsDue) => "CredentialsDue".into(),
+            Output::Event(ClientEvent::Restarting(_)) => "Restarting".into(),
+            Output::Event(ClientEvent::Renamed { .. }) => "Renamed".into(),
+            Output::Event(ClientEvent::NotExtended) => "NotExtended".into(),
+            Output::Event(ClientEvent::Closing { code, reason }) => {
+                format!("Closing({} {reason})", code.0)
+            }
             Output::Event(ClientEvent::Disconnected { reason, .. }) => {
                 format!("Disconnected({reason:?})")
             }

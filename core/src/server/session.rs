@@ -6,6 +6,7 @@ use core::mem;
 use super::contacts::Contacts;
 use super::kept::KeptVerdicts;
 use super::verdicts::Verdicts;
+use super::{Decision, Rejected};
 use crate::control::dropped::Dropped;
 use crate::control::hello::Hello;
 use crate::control::notice::{Handled, Notice};
@@ -142,13 +143,36 @@ impl Session {
         self.granted.contains(Capabilities::RESUME) && !self.said_bye
     }
 
+    /// Counts a frame with that payload, and notes what became of it. Returns the decision, which
+    /// may be that the recipient is a new one.
+    pub(super) fn note(&mut self, decision: Decision, payload: &[u8]) -> Decision {
+        self.count();
+        match decision {
+            Decision::Forward(to) if self.is_first_contact(to) => Decision::FirstContact(to),
+            Decision::Reject(rejected) => {
+                let (topic, reason) = match rejected {
+                    Rejected::ShortFrame { .. } => (TopicId::UNKNOWN, DropReason::ShortFrame),
+                    Rejected::ReservedRecipient => {
+                        (topic_of(payload), DropReason::ReservedRecipient)
+                    }
+                };
+                self.dropped(PeerId::NIL, topic, reason);
+                decision
+            }
+            Decision::Forward(_)
+            | Decision::FirstContact(_)
+            | Decision::KeepAlive
+            | Decision::Control => decision,
+        }
+    }
+
     /// Counts a frame.
-    pub(super) fn count(&mut self) {
+    fn count(&mut self) {
         self.number = self.number.wrapping_add(1);
     }
 
     /// Returns whether the client has not written to that peer before, as far as is remembered.
-    pub(super) fn is_first_contact(&mut self, peer: PeerId) -> bool {
+    fn is_first_contact(&mut self, peer: PeerId) -> bool {
         self.granted.contains(Capabilities::PEERS)
             && self.contacts.get_or_insert_default().add(peer)
     }
@@ -276,6 +300,12 @@ impl Session {
         }
         told
     }
+}
+
+/// Returns the topic in the header of a message.
+pub(super) fn topic_of(payload: &[u8]) -> TopicId {
+    let topic = payload.get(PeerId::LEN..).and_then(<[u8]>::first_chunk);
+    TopicId(topic.map_or(0, |topic| u16::from_le_bytes(*topic)))
 }
 
 /// Most peers that one connection may watch.

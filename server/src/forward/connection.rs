@@ -23,7 +23,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use waddell_core::{Closing, Instant, Liveness, Notice, PeerState, Request, ServerConnection};
+use waddell_core::{
+    Capabilities, Closing, Instant, Liveness, Notice, PeerState, Request, ServerConnection,
+};
 
 use deadlines::{Deadlines, Due};
 use end::End;
@@ -34,8 +36,9 @@ use pings::Pings;
 use records::Records;
 
 use crate::admission::Admission;
-use crate::config::Timeouts;
+use crate::config::{ExtensionOptions, Timeouts};
 use crate::forward::away::Tidings;
+use crate::forward::extension;
 use crate::forward::link::extension::{Estate, Succession};
 use crate::forward::link::{Lost, Pushed};
 use crate::forward::peer::Peer;
@@ -172,6 +175,9 @@ impl Connection {
             Phase::Serving | Phase::Unready | Phase::LastReads => None,
             Phase::Closing => worker.shared.shutdown.close_at(self.io.id()),
         };
+        if let Some(close) = close {
+            self.say_restarting(close, &config.extension);
+        }
         if let Some(end) = ready!(self.poll_deadlines(cx, timeouts, stalled_since, close)) {
             return Poll::Ready(end);
         }
@@ -406,6 +412,27 @@ impl Connection {
         });
         if is_sent {
             worker.metrics.drops_told.add(state.notices_sent());
+        }
+    }
+
+    /// Tells a client that wants to know it that the server stops, and ends its connection at
+    /// `close`.
+    fn say_restarting(&mut self, close: Instant, options: &ExtensionOptions) {
+        let granted = self.inbound.state.granted();
+        let Some(extended) = &mut self.inbound.extended else { return };
+        if extended.told_restart
+            || !granted.is_some_and(|granted| granted.contains(Capabilities::RESTART))
+        {
+            return;
+        }
+        let worker = &self.io.worker;
+        extended.told_restart = worker.with_notice(|frame| {
+            let restarting = extension::restarting(close - self.io.now(), options);
+            Notice::Restarting(restarting).encode(frame);
+            worker.send_own(self.io.registration.peer(), frame)
+        });
+        if extended.told_restart {
+            worker.shared.metrics.restarts_told.increment();
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use waddell_core::{
-    Capabilities, EXTENSION_VERSION, Hello, NotResumed, PeerId, RateLimit, ResumeWindows, Welcome,
-    WelcomeRate,
+    Capabilities, EXTENSION_VERSION, Hello, NotResumed, PeerId, RateLimit, Restarting,
+    ResumeWindows, Welcome, WelcomeRate,
 };
 
 use crate::config::{ExtensionOptions, ServerConfig};
@@ -27,7 +27,10 @@ pub(crate) struct Granted {
 
 /// Returns the parts of the extension that the client wants and this server has.
 pub(crate) fn granted(hello: &Hello<'_>, options: &ExtensionOptions) -> Capabilities {
-    let always = Capabilities::VERDICTS.with(Capabilities::PEERS).with(Capabilities::RENEW);
+    let always = Capabilities::VERDICTS
+        .with(Capabilities::PEERS)
+        .with(Capabilities::RESTART)
+        .with(Capabilities::RENEW);
     let has =
         if options.resume_window.is_zero() { always } else { always.with(Capabilities::RESUME) };
     hello.wants & has
@@ -59,12 +62,22 @@ pub(crate) fn welcome(
             away: seconds(extension.away_time),
         }),
         rate: limits.rate_limit.map(rate),
-        ping_interval_ms: Some(u32::try_from(ping_interval.as_millis()).unwrap_or(u32::MAX)),
+        ping_interval_ms: Some(millis(ping_interval)),
         ..Welcome::new(granted, client.id, limits.max_frame_len)
     };
     let mut frame = Vec::new();
     welcome.encode(&mut frame);
     frame
+}
+
+/// Returns the notice that the server stops, to a client whose connection ends after that time.
+pub(crate) fn restarting(ends_in: Duration, options: &ExtensionOptions) -> Restarting {
+    Restarting {
+        in_ms: millis(ends_in),
+        wait_ms: millis(options.restart_wait),
+        spread_ms: millis(options.restart_spread),
+        elsewhere: options.restart_elsewhere,
+    }
 }
 
 /// Makes a resume token. It is good for twice the window, and a new one is sent each window: so
@@ -85,6 +98,10 @@ pub(crate) fn issue(
 pub(crate) fn token_interval(id: PeerId, window: Duration) -> Duration {
     let random = ids::spread(id) >> 24;
     window.saturating_mul(922 + random * 4 / 5) / 1024
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn seconds(duration: Duration) -> u32 {

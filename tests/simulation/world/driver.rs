@@ -119,13 +119,25 @@ impl World {
                 self.clients[index].ids.push(id);
             }
             ClientEvent::Message(message) => self.check_message(index, &message),
+            ClientEvent::Extended(_)
+            | ClientEvent::Checked { .. }
+            | ClientEvent::Undelivered(_)
+            | ClientEvent::Peer(_)
+            | ClientEvent::NotExtended
+            | ClientEvent::Renamed { .. }
+            | ClientEvent::Restarting(_)
+            | ClientEvent::CredentialsDue
+            | ClientEvent::IceServers(_)
+            | ClientEvent::Closing { .. } => panic!("the server does not speak the extension"),
             ClientEvent::Disconnected { reason, retry_at } => {
                 self.report.count(match reason {
                     DisconnectReason::DialFailed => "dial_failed",
                     DisconnectReason::ConnectionLost => "connection_lost",
+                    DisconnectReason::ClosedByServer(_) => "closed_by_server",
                     DisconnectReason::TimedOut => "timed_out",
                     DisconnectReason::ServerMisbehaved => "server_misbehaved",
                     DisconnectReason::Silent => "silent",
+                    DisconnectReason::Rotated => panic!("no client rotates"),
                 });
                 assert!(retry_at >= self.now);
                 assert_eq!(self.clients[index].connection, None, "{reason}");
@@ -134,6 +146,8 @@ impl World {
                 match reason {
                     CloseReason::ByApplication => self.report.count("closed"),
                     CloseReason::AttemptsExhausted { .. } => self.report.count("gave_up"),
+                    CloseReason::NoCredentials => panic!("no client has credentials"),
+                    CloseReason::ByServer(_) => panic!("the server serves every client"),
                 }
                 let peer = &mut self.clients[index];
                 assert_eq!(peer.connection, None);
@@ -149,6 +163,18 @@ impl World {
             Output::HangUp => 2,
             Output::Event(ClientEvent::Connected { id }) => u64::from(id.as_bytes()[0]) + 3,
             Output::Event(ClientEvent::Message(message)) => message.body.len() as u64 + 100_000,
+            Output::Event(
+                ClientEvent::Extended(_)
+                | ClientEvent::Checked { .. }
+                | ClientEvent::Undelivered(_)
+                | ClientEvent::Peer(_)
+                | ClientEvent::NotExtended
+                | ClientEvent::Renamed { .. }
+                | ClientEvent::Restarting(_)
+                | ClientEvent::CredentialsDue
+                | ClientEvent::IceServers(_)
+                | ClientEvent::Closing { .. },
+            ) => 6,
             Output::Event(ClientEvent::Disconnected { .. }) => 4,
             Output::Event(ClientEvent::Closed { .. }) => 5,
         };

@@ -14,8 +14,8 @@ use crate::server::Server;
 
 /// Prints this peer's id, then every message that arrives for a topic.
 ///
-/// The first line is this peer's id. After each reconnect a line with the new id follows. Also
-/// answers the pings of `waddell ping`.
+/// The first line is this peer's id. After each reconnect a line with the id follows: a new one, or
+/// with --resume the same if the server can. Also answers the pings of `waddell ping`.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Listen {
@@ -29,6 +29,10 @@ pub(crate) struct Listen {
     /// Exit after this many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+
+    /// Keep the id over lost connections, if the server can
+    #[arg(long)]
+    resume: bool,
 
     /// Reconnect attempts before giving up, at the start and after each lost connection
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -44,7 +48,7 @@ impl Listen {
         let output = self.server.output();
         let (new_id, mut ids) = mpsc::unbounded_channel();
         let connecting = self.server.connect(self.reconnect_attempts, |config| {
-            config.on_id(move |id| {
+            config.resume(self.resume).on_id(move |id| {
                 // Fails only when the command ends.
                 let _ = new_id.send(id);
             })

@@ -1,9 +1,10 @@
-//! The `waddell` command: listen, send, ping and bench through a waddell server.
+//! The `waddell` command: listen, send, ping, bench and info through a waddell server.
 //!
 //! Results go to standard output, which is flushed after each line. Everything else goes to
 //! standard error. Exit codes: 0 success, 1 failure, 2 bad usage.
 
 mod bench;
+mod info;
 mod listen;
 mod output;
 mod ping;
@@ -34,6 +35,7 @@ enum Command {
     Send(send::Send),
     Ping(ping::Ping),
     Bench(bench::Bench),
+    Info(info::Info),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
                 Command::Send(send) => send.run().await,
                 Command::Ping(ping) => ping.run().await,
                 Command::Bench(bench) => bench.run().await,
+                Command::Info(info) => info.run().await,
             }
         })
     });
@@ -75,6 +78,7 @@ Examples:
   waddell send wss://server.example 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11 --topic 1 hello
   waddell ping ws://127.0.0.1:62480 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11
   waddell bench tcp://127.0.0.1:62443 --pairs 100
+  waddell info wss://server.example
 
 Addresses: tcp://HOST[:62443], tls://HOST[:62443], ws://HOST[:62480][/ws],
 wss://HOST[:62480][/ws].

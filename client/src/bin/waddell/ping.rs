@@ -4,18 +4,25 @@
 //! `waddell ping `, a little-endian number of 8 bytes, and padding. The answer goes to the sender
 //! on the same topic, and has the same body with `pong` in place of `ping`.
 
+use std::future::pending;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use clap::Args;
+use futures_util::StreamExt;
 use tokio::signal::ctrl_c;
 use tokio::time::{Instant, sleep_until, timeout};
-use waddell_client::{MAX_BODY_LEN, PeerId, Topic, TopicId};
+use waddell_client::{
+    DropReason, MAX_BODY_LEN, Notice, Notices, PeerId, PeerState, Topic, TopicId,
+};
 
 use crate::output::{Failure, Output};
 use crate::server::{Server, parse_peer};
 
 /// Measures round trips through the server to a peer that runs `waddell listen`.
+///
+/// Ends at once when the server tells that no peer has this id.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Ping {
@@ -52,9 +59,17 @@ impl Ping {
         let mut topic = client.topic(TOPIC);
         let mut times = Vec::new();
         let mut sent = 0;
+        let mut is_gone = false;
+        let mut gone = pin!(gone(client.notices(), self.peer));
         while sent < self.count {
             let next = Instant::now() + self.interval;
             tokio::select! {
+                () = &mut gone => {
+                    // The ping to which this is the answer.
+                    sent += 1;
+                    is_gone = true;
+                    break;
+                }
                 result = self.ping_once(&mut topic, sent) => {
                     sent += 1;
                     if let Some(time) = result? {
@@ -67,13 +82,26 @@ impl Ping {
             if sent < self.count {
                 tokio::select! {
                     () = sleep_until(next) => {}
+                    () = &mut gone => {
+                        is_gone = true;
+                        break;
+                    }
                     _ = ctrl_c() => break,
                 }
             }
         }
         // The answers have told all there is to tell.
         let _ = client.close().await;
-        print_summary(output, sent, times)
+        let received = times.len();
+        print_summary(output, sent, times)?;
+        match received {
+            _ if is_gone => Err(Failure::Failed(format!("no peer has the id {}", self.peer))),
+            0 => {
+                let text = "no answer: check that the peer runs waddell listen and has this id";
+                Err(Failure::Failed(text.to_owned()))
+            }
+            _answered => Ok(()),
+        }
     }
 
     /// Sends a ping and waits for its answer. Returns the round-trip time, or `None` after the
@@ -92,6 +120,23 @@ impl Ping {
         };
         timeout(self.timeout, answer).await.ok().transpose()
     }
+}
+
+/// Completes when the server tells that no peer has this id. A server without the extension of the
+/// protocol never does.
+async fn gone(mut notices: Notices, peer: PeerId) {
+    while let Some(notice) = notices.next().await {
+        match notice {
+            Notice::Undelivered(dropped)
+                if dropped.recipient == peer && dropped.reason == DropReason::UnknownRecipient =>
+            {
+                return;
+            }
+            Notice::Peer(told) if told.id == peer && told.state == PeerState::Gone => return,
+            _other => {}
+        }
+    }
+    pending::<()>().await;
 }
 
 /// Answers pings until the client is closed.
@@ -147,12 +192,7 @@ fn print_summary(output: Output, sent: u64, mut times: Vec<Duration>) -> Result<
             ("median_ms", median.into()),
             ("p99_ms", p99.into()),
         ],
-    )?;
-    if received == 0 {
-        let text = "no answer: check that the peer runs waddell listen and has this id".to_owned();
-        return Err(Failure::Failed(text));
-    }
-    Ok(())
+    )
 }
 
 /// Returns the given percentile of sorted times, by nearest rank.
@@ -210,7 +250,7 @@ and the last line is
 {\"event\":\"summary\",\"sent\":N,\"received\":N,\"min_ms\":M,\"median_ms\":M,\"p99_ms\":M}.
 Pings are sent on topic 65534, which is reserved for them. A ping is the 13 bytes
 \"waddell ping \", a little-endian number of 8 bytes, and padding. The answer has \"pong\" in
-place of \"ping\". The exit code is 1 if no ping was answered.";
+place of \"ping\". The exit code is 1 if no ping was answered, or if the peer has left.";
 
 #[cfg(test)]
 mod tests {

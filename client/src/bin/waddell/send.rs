@@ -4,16 +4,19 @@ use std::io::{Read, stdin};
 use std::time::Duration;
 
 use clap::Args;
-use tokio::time::sleep;
-use waddell_client::{Client, CloseError, MAX_BODY_LEN, PeerId, State, TopicId};
+use tokio::time::timeout;
+use waddell_client::{
+    CheckedSendError, Delivery, MAX_BODY_LEN, PeerId, Topic, TopicId, Undelivered,
+};
 
 use crate::output::Failure;
 use crate::server::{Server, parse_peer};
 
 /// Sends one message to a peer.
 ///
-/// Success means that the server took the message: it closed the connection in order after it. It
-/// does not mean that the message arrived. The server does not report whether a peer has that id.
+/// Success means that the server has put the message into the peer's outbox, and failure that it
+/// has not, for the reason that is printed. A server that gives no verdicts only says that it has
+/// handled the message; the output tells the two apart.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Send {
@@ -30,6 +33,11 @@ pub(crate) struct Send {
     /// Topic to send on, from 0 to 65535
     #[arg(long, value_name = "N", default_value_t = 1)]
     topic: u16,
+
+    /// Do not ask what became of the message. Success means that the server closed the connection
+    /// in order after it
+    #[arg(long)]
+    no_check: bool,
 }
 
 impl Send {
@@ -47,29 +55,25 @@ impl Send {
         let client = self.server.connect(0, |config| config).await?;
         let topic = client.topic(TopicId(self.topic));
         let id = client.id();
-        topic.send_to(self.peer, body).await?;
-        let handled = match id {
-            Some(id) => handled(&client, id).await,
-            None => Handled::ConnectionLost,
-        };
-        let closed = client.close().await;
-        match handled {
-            Handled::Yes | Handled::NotTold => closed?,
-            Handled::ConnectionLost => {
-                // The close may be that of another connection, which came after it.
-                let why = match closed {
-                    Err(CloseError::Lost(lost)) => format!(": {lost}"),
-                    Ok(()) | Err(_) => " when the connection was lost".to_owned(),
-                };
-                let text = format!("it is not known whether the server took the message{why}");
-                return Err(Failure::Failed(text));
+        let (outcome, text) = if self.no_check {
+            topic.send_to(self.peer, body).await?;
+            client.close().await?;
+            ("unchecked", "sent")
+        } else {
+            let checked = self.send_checked(&topic, body).await;
+            // The verdict has told all there is to tell.
+            let _ = client.close().await;
+            match checked? {
+                Delivery::Forwarded => ("forwarded", "forwarded"),
+                Delivery::Sent => ("sent", "sent"),
             }
-        }
+        };
         let (peer, topic) = (self.peer, self.topic);
         self.server.output().line(
-            format_args!("sent {size} bytes to {peer} on topic {topic}"),
+            format_args!("{text} {size} bytes to {peer} on topic {topic}"),
             [
                 ("event", "sent".into()),
+                ("outcome", outcome.into()),
                 ("to", peer.to_string().into()),
                 ("topic", topic.into()),
                 ("size", size.into()),
@@ -77,47 +81,26 @@ impl Send {
             ],
         )
     }
-}
 
-/// Waits until the server has handled the frames that were sent so far, or has ended the
-/// connection.
-///
-/// It handles frames in their order. So a message to this client itself comes back after it has
-/// handled those before. Without this, the close would cross with the server's refusal of a frame,
-/// and over TCP the two would look the same.
-async fn handled(client: &Client, id: PeerId) -> Handled {
-    let mut topic = client.topic(ECHO_TOPIC);
-    let mut states = client.watch();
-    let echo = async {
-        // No frame is shorter, so a server that takes any frame takes this one.
-        topic.send_to(id, "").await.ok()?;
-        while topic.recv().await.ok()?.from != id {}
-        Some(())
-    };
-    let is_other = |state: &State| !matches!(state, State::Ready { id: now } if *now == id);
-    tokio::select! {
-        biased;
-        Some(()) = echo => Handled::Yes,
-        _lost = states.wait_for(is_other) => Handled::ConnectionLost,
-        // A server that does not bring it back may still close in order.
-        () = sleep(ECHO_TIMEOUT) => Handled::NotTold,
+    async fn send_checked(&self, topic: &Topic, body: Vec<u8>) -> Result<Delivery, Failure> {
+        match timeout(CHECK_TIMEOUT, topic.send_checked(self.peer, body)).await {
+            Ok(Ok(delivery)) => Ok(delivery),
+            Ok(Err(CheckedSendError::Undelivered(undelivered))) => Err(self.failure(undelivered)),
+            Ok(Err(error)) => Err(Failure::Failed(error.to_string())),
+            Err(_) => Err(Failure::Failed(format!(
+                "it is not known whether the server took the message: it did not say within {} s",
+                CHECK_TIMEOUT.as_secs()
+            ))),
+        }
+    }
+
+    fn failure(&self, undelivered: Undelivered) -> Failure {
+        Failure::Failed(format!("not delivered to {}: {undelivered}", self.peer))
     }
 }
 
-/// Whether the server has handled the frames that were sent so far.
-enum Handled {
-    Yes,
-    /// The connection on which they were sent is no more.
-    ConnectionLost,
-    /// The server does not say.
-    NotTold,
-}
-
-/// Topic of the message to this client itself, which is known by its sender.
-const ECHO_TOPIC: TopicId = TopicId(0);
-
-/// Longest time to wait for that message.
-const ECHO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time to wait for the outcome.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads standard input, but at most one byte more than a message can carry.
 fn read_stdin() -> Result<Vec<u8>, Failure> {
@@ -134,4 +117,7 @@ Examples:
   waddell send tcp://127.0.0.1:62443 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11 hello
   waddell send ws://127.0.0.1 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11 --topic 7 - < offer.json
 
-With --json: {\"event\":\"sent\",\"to\":ID,\"topic\":N,\"size\":BYTES,\"from\":ID}";
+Output: \"forwarded\" if the server has put the message into the peer's outbox, \"sent\" if the
+server gives no verdicts.
+With --json: {\"event\":\"sent\",\"outcome\":OUTCOME,\"to\":ID,\"topic\":N,\"size\":BYTES,
+\"from\":ID}, in which OUTCOME is \"forwarded\", \"sent\" or, with --no-check, \"unchecked\".";

@@ -26,6 +26,9 @@ use crate::transport::ByteStream;
 /// does not know it.
 const SUBPROTOCOL: &str = "waddell";
 
+/// Subprotocol of a server that has read the HELLO in the request.
+const WITH_HELLO: &str = "waddell.2";
+
 /// Longest head of an answer, in bytes: proxies add headers of their own.
 const MAX_HEAD_LEN: usize = 64 << 10;
 
@@ -35,19 +38,38 @@ const MAX_REASON_LEN: usize = 1 << 10;
 /// Longest time to wait for the body of a refusal.
 const REASON_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Requests a WebSocket over a connected stream. Returns the stream, and the bytes that came after
-/// the answer.
+/// A stream on which the server speaks WebSocket.
+pub(super) struct Upgraded<S> {
+    pub(super) stream: S,
+    /// The bytes that came after the answer.
+    pub(super) early: Bytes,
+    /// Whether the server has read HELLO.
+    pub(super) took_hello: bool,
+}
+
+/// Requests a WebSocket over a connected stream, with the body of HELLO if there is one.
 ///
 /// Source: RFC 6455, section 4.1.
-pub(super) async fn request<S: ByteStream>(stream: S, uri: &Uri) -> io::Result<(S, Bytes)> {
+pub(super) async fn request<S: ByteStream>(
+    stream: S,
+    uri: &Uri,
+    hello: Option<&[u8]>,
+) -> io::Result<Upgraded<S>> {
     let key = generate_key();
+    let mut subprotocols = HeaderValue::from_static(SUBPROTOCOL);
+    if let Some(hello) = hello {
+        let hello = base64url(hello);
+        let offer = format!("{WITH_HELLO}, {WITH_HELLO}.hello.{hello}, {SUBPROTOCOL}");
+        subprotocols = HeaderValue::try_from(offer).map_err(io::Error::other)?;
+        subprotocols.set_sensitive(true);
+    }
     let request = Request::get(uri.path_and_query().map_or("/", |target| target.as_str()))
         .header(header::HOST, uri.authority().map_or("", |authority| authority.as_str()))
         .header(header::CONNECTION, "Upgrade")
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
         .header(header::SEC_WEBSOCKET_KEY, &key)
-        .header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
+        .header(header::SEC_WEBSOCKET_PROTOCOL, subprotocols)
         .body(Empty::<Bytes>::new())
         .map_err(io::Error::other)?;
     let (mut sender, mut connection) = http1::Builder::new()
@@ -70,9 +92,10 @@ pub(super) async fn request<S: ByteStream>(stream: S, uri: &Uri) -> io::Result<(
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(io::Error::other(refusal(response, connection).await));
     }
-    check(response.headers(), &key).map_err(io::Error::other)?;
+    let chosen = check(response.headers(), &key, hello.is_some()).map_err(io::Error::other)?;
     let parts = connection.into_parts();
-    Ok((parts.io.into_inner(), parts.read_buf))
+    let took_hello = chosen.as_deref() == Some(WITH_HELLO);
+    Ok(Upgraded { stream: parts.io.into_inner(), early: parts.read_buf, took_hello })
 }
 
 /// Describes an answer that opens no WebSocket, with the server's reason if there is one.
@@ -119,13 +142,14 @@ async fn reason<S: ByteStream>(
     (!text.is_empty()).then_some(text)
 }
 
-/// Checks the answer to a request with that key, except for its status.
-fn check(headers: &HeaderMap, key: &str) -> Result<(), String> {
+/// Checks the answer to a request with that key, except for its status. Returns the subprotocol.
+fn check(headers: &HeaderMap, key: &str, with_hello: bool) -> Result<Option<String>, String> {
     let only = |name: HeaderName| {
         let mut values = headers.get_all(name).iter();
         values.next().filter(|_| values.next().is_none())
     };
     let accept = only(header::SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+    let is_offered = |name: &HeaderValue| name == SUBPROTOCOL || with_hello && name == WITH_HELLO;
     let fault = if !has_token(headers, header::UPGRADE, "websocket") {
         "it has no header `Upgrade: websocket`"
     } else if !has_token(headers, header::CONNECTION, "upgrade") {
@@ -134,10 +158,11 @@ fn check(headers: &HeaderMap, key: &str) -> Result<(), String> {
         "its Sec-WebSocket-Accept does not belong to the request"
     } else if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
         "it has an extension that was not offered"
-    } else if headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().any(|it| it != SUBPROTOCOL) {
+    } else if !headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().all(is_offered) {
         "it has a subprotocol that was not offered"
     } else {
-        return Ok(());
+        let chosen = only(header::SEC_WEBSOCKET_PROTOCOL);
+        return Ok(chosen.and_then(|name| name.to_str().ok()).map(str::to_owned));
     };
     Err(format!("the answer opens no WebSocket: {fault}"))
 }
@@ -152,6 +177,23 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
         .any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
+/// Returns bytes in base64url without padding.
+///
+/// Source: RFC 4648, section 5.
+fn base64url(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
+        let bits = bits << (8 * (3 - chunk.len()));
+        for digit in 0..=chunk.len() {
+            text.push(char::from(DIGITS[bits >> (18 - 6 * digit) & 63]));
+        }
+    }
+    text
+}
+
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 fn into_io(error: hyper::Error) -> io::Error {
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         let text = "the server closed the connection instead of answering";
@@ -162,4 +204,24 @@ fn into_io(error: hyper::Error) -> io::Error {
         return io::Error::new(io::ErrorKind::InvalidData, text);
     }
     io::Error::other(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Source: RFC 4648, section 10.
+    #[test]
+    fn base64url_has_no_padding_and_no_plus() {
+        for (bytes, text) in [
+            (&b""[..], ""),
+            (b"f", "Zg"),
+            (b"fo", "Zm8"),
+            (b"foo", "Zm9v"),
+            (b"foob", "Zm9vYg"),
+            (b"\xfb\xff\xfe", "-__-"),
+        ] {
+            assert_eq!(base64url(bytes), text);
+        }
+    }
 }

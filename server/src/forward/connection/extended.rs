@@ -17,6 +17,8 @@ pub(super) struct Extended {
     pub(super) token_due: Option<Instant>,
     /// The generation of its resume tokens.
     pub(super) generation: u32,
+    /// Whether the client was told that the server stops.
+    pub(super) told_restart: bool,
     /// How often the client may have a new id.
     renewals: Pacer,
 }
@@ -45,7 +47,7 @@ impl Extended {
     /// Makes the state of a client that says HELLO.
     pub(super) fn new(now: Instant) -> Self {
         let renewals = Pacer::new(RENEWALS, now);
-        Self { hold: None, token_due: None, generation: 0, renewals }
+        Self { hold: None, token_due: None, generation: 0, told_restart: false, renewals }
     }
 
     /// Returns whether the client may have a new id, and counts it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use waddell_core::{Decision, Frame, FrameDecoder, Instant, PeerId, ServerConnection, TopicId};
+use waddell_core::{Decision, Frame, FrameDecoder, Instant, PeerId, ServerConnection};
 
 use super::control;
 use super::end::End;
@@ -278,14 +278,8 @@ fn note(
 ) {
     counts.fate(fate, frame.as_bytes().len());
     if let Fate::Dropped(reason) = fate {
-        state.note_dropped(to, topic_of(frame.payload()), reason.into());
+        state.note_dropped(to, frame, reason.into());
     }
-}
-
-/// Returns the topic in the header of a message.
-fn topic_of(payload: &[u8]) -> TopicId {
-    let topic = payload.get(PeerId::LEN..).and_then(<[u8]>::first_chunk);
-    TopicId(topic.map_or(0, |topic| u16::from_le_bytes(*topic)))
 }
 
 /// Counts the WebSocket frames that are not charged to the peer's rate yet.

@@ -33,6 +33,7 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         peers_misbehaved,
         peers_timed_out,
         peers_extended: _,
+        restarts_told,
         ids_renewed,
         frames_in,
         bytes_in,
@@ -174,6 +175,11 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         "peers_away",
         "Peers that have lost their connection and may come back under the same id.",
         shared.away.len() as u64,
+    );
+    page.counter(
+        "restarts_told",
+        "Peers that were told of a shutdown before it ended their connection.",
+        restarts_told,
     );
     page.counter("ids_renewed", "Peers that were given a new id on request.", ids_renewed);
     page.counter("frames_in", "Whole frames received.", frames_in);

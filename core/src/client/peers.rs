@@ -1,0 +1,195 @@
+//! The peers whose state the client wants to know, and its latest messages to them.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::session::encode;
+use super::watch_error::TooManyWatched;
+use crate::control::dropped::Dropped;
+use crate::control::notice::Handled;
+use crate::control::peer::{PeerIds, PeerNotice};
+use crate::control::request::Request;
+use crate::id::PeerId;
+
+/// The peers whose state the client wants to know, and its latest messages to them.
+#[derive(Debug)]
+pub(super) struct Peers {
+    /// Those of [`Client::watch`](crate::Client::watch), over all connections.
+    watched: Vec<PeerId>,
+    /// Those to which the client has written under its present id, the latest last.
+    contacts: VecDeque<PeerId>,
+    /// Whether the server is to be asked about all of them.
+    ask_anew: bool,
+    /// The latest messages under the present id, by number.
+    sent: VecDeque<Sent>,
+    /// Messages that the server accepted and could not pass on, and that are not found in `sent`
+    /// yet: the server may still tell which of them it dropped before.
+    losses: Vec<Loss>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    number: u64,
+    to: PeerId,
+}
+
+/// The last `count` messages to a peer, of those up to a number, were lost.
+#[derive(Clone, Copy, Debug)]
+struct Loss {
+    to: PeerId,
+    count: u32,
+    upto: u64,
+}
+
+impl Peers {
+    pub(super) fn new() -> Self {
+        Self {
+            watched: Vec::new(),
+            contacts: VecDeque::new(),
+            ask_anew: false,
+            sent: VecDeque::new(),
+            losses: Vec::new(),
+        }
+    }
+
+    /// Adds a peer to watch.
+    pub(super) fn watch(&mut self, id: PeerId) -> Result<(), TooManyWatched> {
+        if !self.watched.contains(&id) {
+            if self.watched.len() == MAX_WATCHED {
+                return Err(TooManyWatched);
+            }
+            self.watched.push(id);
+        }
+        Ok(())
+    }
+
+    /// Removes a peer that is watched. Returns whether it was.
+    pub(super) fn unwatch(&mut self, id: PeerId) -> bool {
+        let before = self.watched.len();
+        self.watched.retain(|watched| *watched != id);
+        self.watched.len() < before
+    }
+
+    /// Returns whether any peer is watched.
+    pub(super) fn has_watched(&self) -> bool {
+        !self.watched.is_empty()
+    }
+
+    /// Records that a message was sent as the frame with that number, on a connection with
+    /// notices.
+    pub(super) fn handle_sent(&mut self, to: PeerId, number: u64) {
+        if self.sent.len() == MAX_SENT {
+            self.sent.pop_front();
+        }
+        self.sent.push_back(Sent { number, to });
+        if self.contacts.back() != Some(&to) {
+            self.contacts.retain(|contact| *contact != to);
+            if self.contacts.len() == MAX_WATCHED {
+                self.contacts.pop_front();
+            }
+            self.contacts.push_back(to);
+        }
+    }
+
+    /// Records that the server has granted notices.
+    pub(super) fn begin(&mut self) {
+        self.ask_anew = true;
+    }
+
+    /// Records that notices were lost.
+    pub(super) fn handle_gap(&mut self) {
+        self.ask_anew = true;
+    }
+
+    /// Forgets what was sent under an id that is no more.
+    pub(super) fn end(&mut self) {
+        self.contacts.clear();
+        self.sent.clear();
+        self.losses.clear();
+    }
+
+    /// Forgets the messages that the server dropped: they were not accepted.
+    pub(super) fn handle_dropped(&mut self, entry: &Dropped) {
+        if entry.is_exact() {
+            let dropped = entry.first..=entry.last();
+            self.sent.retain(|sent| !dropped.contains(&sent.number));
+        }
+    }
+
+    /// Records a notice, and the number of the last frame that was sent before it came.
+    pub(super) fn handle_notice(&mut self, notice: PeerNotice, upto: u64) {
+        let PeerNotice { id: to, lost: count, .. } = notice;
+        if count > 0 && self.losses.len() < MAX_WATCHED {
+            self.losses.push(Loss { to, count, upto });
+        }
+    }
+
+    /// Returns whether SYNC is needed to find the lost messages.
+    pub(super) fn has_losses(&self) -> bool {
+        !self.losses.is_empty()
+    }
+
+    /// Handles HANDLED. Returns the numbers of the messages that were lost, in any order: those
+    /// that are left, since every DROPPED about earlier frames has come.
+    pub(super) fn handle_handled(&mut self, handled: Handled) -> Vec<u64> {
+        let mut lost = Vec::new();
+        for loss in self.losses.extract_if(.., |loss| loss.upto <= handled.upto) {
+            if !handled.complete {
+                continue;
+            }
+            for _message in 0..loss.count {
+                let is_lost = |sent: &Sent| sent.to == loss.to && sent.number <= loss.upto;
+                let Some(last) = self.sent.iter().rposition(is_lost) else { break };
+                lost.extend(self.sent.remove(last).map(|sent| sent.number));
+            }
+        }
+        lost
+    }
+
+    /// Returns the frames that ask about all peers anew, if that is due.
+    ///
+    /// Those to which the client only wrote are no longer watched right after: the server goes on
+    /// telling about them, and they take no place from the others.
+    pub(super) fn poll_requests(&mut self) -> Option<Vec<Bytes>> {
+        if !core::mem::take(&mut self.ask_anew) {
+            return None;
+        }
+        let room = MAX_WATCHED - self.watched.len();
+        let is_new = |contact: &&PeerId| !self.watched.contains(contact);
+        let contacts: Vec<_> =
+            self.contacts.iter().rev().filter(is_new).take(room).copied().collect();
+        let all: Vec<_> = self.watched.iter().chain(&contacts).copied().collect();
+        let mut frames = Vec::new();
+        let (all, contacts) = (bytes(&all), bytes(&contacts));
+        if !all.is_empty() {
+            frames.push(encode(&Request::Watch(PeerIds::from_bytes(&all))));
+        }
+        if !contacts.is_empty() {
+            frames.push(encode(&Request::Unwatch(PeerIds::from_bytes(&contacts))));
+        }
+        Some(frames)
+    }
+}
+
+/// Returns the frame that asks about one peer.
+pub(super) fn watch(id: PeerId) -> Bytes {
+    encode(&Request::Watch(PeerIds::from(&id)))
+}
+
+/// Returns the frame that asks about one peer no more.
+pub(super) fn unwatch(id: PeerId) -> Bytes {
+    encode(&Request::Unwatch(PeerIds::from(&id)))
+}
+
+/// Returns ids one after the other.
+fn bytes(ids: &[PeerId]) -> Vec<u8> {
+    ids.iter().flat_map(|id| *id.as_bytes()).collect()
+}
+
+/// Most peers that a server watches for one connection.
+pub(super) const MAX_WATCHED: usize = 64;
+
+/// Most messages that are remembered.
+const MAX_SENT: usize = 256;
