@@ -8,6 +8,7 @@ mod extension;
 mod frames;
 mod http;
 mod limits;
+mod losses;
 mod memory;
 mod native;
 mod operators;
