@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use self::client::{Client, Loss};
 use self::writer::Writer;
+use crate::support::admin::{read, serve_operators};
 use crate::support::server::TestServer;
 use crate::support::{soon, until};
 
@@ -29,7 +30,7 @@ async fn lose_and_account() {
     // An id is taken over three times in ten seconds at most, and each loss may be a takeover: the
     // client may be back before the server has seen the end of its connection.
     const ROUNDS: usize = 3;
-    let server = TestServer::start();
+    let server = TestServer::start_with(serve_operators);
     let address = server.address("tcp");
     let mut writers = Vec::new();
     for _ in 0..WRITERS {
@@ -90,6 +91,10 @@ async fn lose_and_account() {
     }
     let metrics = server.metrics();
     assert!(metrics.losses_told > 0 && metrics.frames_dropped_away > 0, "{metrics:?}");
+    assert_eq!(metrics.frames_dropped_unknown, 0, "a client is here or away");
+    assert_eq!(read(&server, "waddell_peers_away").await, 0, "a client is not here and away");
+    // Each writer and each client, under one id.
+    assert_eq!(server.handle.peers(), WRITERS + CLIENTS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
