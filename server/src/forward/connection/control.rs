@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use waddell_core::{HEADER_LEN, IgnoredControl, Rejected, Request, ServerConnection};
+use waddell_core::{
+    HEADER_LEN, IgnoredControl, Notice, PeerId, Rejected, Request, ServerConnection,
+};
 
+use super::extended::Extended;
 use super::notices;
 use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
@@ -14,6 +17,7 @@ use crate::labels::HelloResult;
 /// request that the connection answers after this read.
 pub(super) fn handle<'p>(
     state: &mut ServerConnection,
+    extended: Option<&mut Extended>,
     payload: &'p [u8],
     is_first: bool,
     peer: &Arc<Peer>,
@@ -22,7 +26,15 @@ pub(super) fn handle<'p>(
 ) -> Option<&'p [u8]> {
     let body = payload.get(HEADER_LEN..).unwrap_or_default();
     match state.handle_control(body, is_first) {
-        Ok(Request::Hello(_) | Request::Renew) => return Some(body),
+        Ok(Request::Hello(_)) => return Some(body),
+        Ok(Request::Renew) => {
+            // The rest of the read is handled anew after each new id, so it must be given seldom.
+            if extended.is_some_and(|extended| extended.may_renew(counts.read_at)) {
+                return Some(body);
+            }
+            counts.control();
+            refuse_renewal(state.id(), peer, worker);
+        }
         // The core has noted what to answer.
         Ok(Request::Sync { .. }) => counts.control(),
         Ok(Request::Bye) => {
@@ -58,4 +70,12 @@ pub(super) fn handle<'p>(
         }
     }
     None
+}
+
+/// Tells a client that asks for a new id that it keeps its present one.
+pub(super) fn refuse_renewal(id: PeerId, peer: &Arc<Peer>, worker: &Worker) {
+    worker.with_notice(|frame| {
+        Notice::Renewed { id, resume_token: None }.encode(frame);
+        worker.send_own(peer, frame);
+    });
 }

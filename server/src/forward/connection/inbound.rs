@@ -239,8 +239,10 @@ fn take_frames(
             }
             Decision::Control => {
                 let is_first = counts.frames == 1 && peer.frames_in() == 0;
+                let known = extended.as_deref_mut();
                 let payload = frame.payload();
-                let handled = control::handle(state, payload, is_first, peer, worker, counts);
+                let handled =
+                    control::handle(state, known, payload, is_first, peer, worker, counts);
                 if let Some(request) = handled {
                     // The frames after it are handled after it is answered.
                     let new = || Box::new(Extended::new(counts.read_at));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use waddell_core::{Capabilities, Notice, PeerId, PeerState};
 
-use super::Connection;
 use super::end::End;
+use super::{Connection, control};
 use crate::clock::unix_seconds;
 use crate::forward::away::Tidings;
 use crate::forward::extension;
@@ -16,14 +16,12 @@ use crate::ids::{self, Short};
 use crate::resume::token::TOKEN_LEN;
 
 impl Connection {
-    /// Answers RENEW: gives the client a new id, unless it has had too many. Then handles the
-    /// frames after it, which bear the new id.
+    /// Answers RENEW: gives the client a new id. Then handles the frames after it, which bear the
+    /// new id.
     pub(super) fn answer_renew(&mut self, counts: &mut ReadCounts) -> Result<(), End> {
         counts.control();
-        let may = self.inbound.extended.as_mut().is_some_and(|it| it.may_renew(counts.read_at));
-        if !may || !self.renew() {
-            let renewed = Notice::Renewed { id: self.io.id(), resume_token: None };
-            self.send_own(&renewed);
+        if !self.renew() {
+            control::refuse_renewal(self.io.id(), self.io.peer(), &self.io.worker);
         }
         self.release(counts)
     }
