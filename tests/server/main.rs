@@ -7,6 +7,7 @@ mod dashboard;
 mod extension;
 mod frames;
 mod http;
+mod legacy;
 mod limits;
 mod losses;
 mod memory;
