@@ -17,6 +17,8 @@ const CONNECT_WITHIN_MS = 20_000;
 /** A path often comes back by itself within this time. An earlier restart would waste signals. */
 const RESTART_ICE_AFTER_MS = 3_000;
 const RECOVER_WITHIN_MS = 25_000;
+/** The other side may be back soon, with a new id. */
+const RETURN_WITHIN_MS = 3_000;
 const PING_EVERY_MS = 1_000;
 /** Calls that may come in. Each makes a connection, of which a browser has some hundreds. */
 const INCOMING = { most: 10, everyMs: 2_000 };
@@ -26,7 +28,7 @@ const PONGS = { most: 10, everyMs: 200 };
 const MOVES = { most: 10, everyMs: 5_000 };
 /** Claims of a new id that are answered. Each is a signal to the claimed id. */
 const CLAIMS = { most: 5, everyMs: 5_000 };
-/** How often one call starts again because an id has changed. */
+/** How often one call starts again because a side has lost its server. */
 const MAX_REDIALS = 20;
 /** Signals that are kept until there is a new id. */
 const MAX_UNSENT = 200;
@@ -52,6 +54,9 @@ export class Switchboard extends EventTarget {
     this.#config = config;
     signaling.addEventListener("signal", ({ detail }) => this.#handleSignal(detail));
     signaling.addEventListener("id", () => this.#handleOwnId());
+    signaling.addEventListener("peer", ({ detail: { id, state } }) => {
+      if (this.current?.remoteId === id) this.current.handleRemoteState(state);
+    });
   }
 
   /** Calls a peer. Ends the current call first. */
@@ -70,9 +75,7 @@ export class Switchboard extends EventTarget {
   #handleSignal({ from, signal }) {
     const call = this.current;
     if (call?.isLive && signal.call === call.token) {
-      const { remoteId } = call;
-      call.handleSignal(from, signal);
-      if (call.remoteId !== remoteId) this.#redial(call);
+      if (call.handleSignal(from, signal)) this.#redial(call);
     } else if (signal.kind === "description" && signal.opens) {
       this.#handleIncoming(from, signal);
     } else if (signal.kind === "description") {
@@ -103,7 +106,7 @@ export class Switchboard extends EventTarget {
     this.#redial(call);
   }
 
-  /** Starts an unfinished call again after an id changed: signals for the old id are lost. */
+  /** Starts an unfinished call again after a side has lost its server: signals may be lost. */
   #redial(call) {
     const isUnfinished = call.opens && ["calling", "connecting"].includes(call.state);
     if (call !== this.current || !isUnfinished || call.redials === MAX_REDIALS) return;
@@ -122,7 +125,8 @@ class Call extends EventTarget {
   state = "calling";
   /**
    * Why the call ended. By this side: "hung-up", "page-left", "replaced" (by another call). By the
-   * other side: "left", "busy", "no-answer". By the network: "ice-failed", "lost".
+   * other side: "left", "busy", "no-answer", "unknown" (no peer has its id). By the network:
+   * "ice-failed", "lost".
    */
   reason;
 
@@ -211,6 +215,7 @@ class Call extends EventTarget {
     this.#end("replaced");
   }
 
+  /** Returns whether the other side has connected to the server again, perhaps with a new id. */
   handleSignal(from, signal) {
     this.#wasAnswered = true;
     switch (signal.kind) {
@@ -225,8 +230,9 @@ class Call extends EventTarget {
         this.#peer.handleSignal({ candidate: signal.candidate });
         break;
       case "moved":
-        if (this.#believes(signal) && this.#moves.take()) this.#handleMoved(from);
-        break;
+        if (!this.#believes(signal) || !this.#moves.take()) break;
+        this.#handleMoved(from);
+        return true;
       case "bye":
         this.#end("left");
         break;
@@ -234,6 +240,7 @@ class Call extends EventTarget {
         this.#end("busy");
         break;
     }
+    return false;
   }
 
   /**
@@ -245,6 +252,14 @@ class Call extends EventTarget {
     this.#sendMoved();
     if (this.opens && !this.#wasAnswered) return;
     for (const signal of this.#unsent.splice(0)) this.#signal(signal);
+  }
+
+  /** Handles what the server says of the other side's id. A direct connection needs no server. */
+  handleRemoteState(state) {
+    const needsServer = this.isLive && this.state !== "connected";
+    if (!needsServer || !["unknown", "gone"].includes(state)) return;
+    if (state === "unknown" && !this.#wasAnswered) this.#end("unknown");
+    else this.#endIn(RETURN_WITHIN_MS, this.state === "interrupted" ? "left" : "unknown");
   }
 
   /** Shows the other side this page's id, stamped by the server. Without a connection, does not. */

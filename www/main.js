@@ -50,6 +50,10 @@ function start() {
       `${detail.message}; next attempt in ${formatMilliseconds(detail.retryInMs)}`,
     ),
   );
+  signaling.addEventListener("peer", ({ detail }) => handlePeer(detail));
+  signaling.addEventListener("restart", ({ detail }) =>
+    logEvent("signal", "in", `the server restarts in ${formatMilliseconds(detail.inMs)}`),
+  );
   signaling.addEventListener("traffic", ({ detail }) => handleTraffic(detail));
   signaling.addEventListener("rtt", ({ detail }) => signalFigure.rtt(detail));
   signaling.addEventListener("unreadable", ({ detail }) =>
@@ -98,10 +102,20 @@ function iceServers() {
   });
 }
 
-function handleId(id) {
+function handleId({ id, resumed }) {
   share.show(id);
-  logEvent("signal", "in", `this page has the id ${shortId(id)}`);
+  logEvent("signal", "in", `this page has ${resumed ? "kept its" : "the"} id ${shortId(id)}`);
   if (peerToCall) dial(peerToCall);
+}
+
+function handlePeer({ id, state }) {
+  const words = {
+    here: `${shortId(id)} is connected`,
+    away: `${shortId(id)} has lost its connection`,
+    gone: `${shortId(id)} has left`,
+    unknown: `no peer has the id ${shortId(id)}`,
+  };
+  logEvent("signal", "in", `the server says: ${words[state]}`);
 }
 
 /** Calls the peer in the address bar, if there is one. */

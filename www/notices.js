@@ -10,13 +10,15 @@ const TEXTS = {
   },
   reconnecting: {
     title: "The connection to the server is gone",
-    text: "The page keeps trying. It gets a new id and a new link when it is connected again.",
+    text:
+      "The page keeps trying. If the server cannot give its id back, it gets a new id and a new " +
+      "link.",
   },
   reconnectingInCall: {
     title: "The connection to the server is gone",
     text:
-      "Your conversation goes on: it does not need the server. The page reconnects by itself and " +
-      "gets a new id.",
+      "Your conversation goes on: it does not need the server. The page reconnects by itself, " +
+      "with its id or with a new one.",
   },
   closed: {
     title: "The connection to the server is closed",
@@ -53,9 +55,14 @@ const TEXTS = {
     text:
       "An id has 36 characters, like 3f2c0b9e-7d41-4c1a-9a55-0f6d2c8e1b34. Copy the whole link.",
   },
+  unknown: {
+    title: "No page has this id",
+    text: "The other page is closed, or has a new id. Ask for a fresh link.",
+    action: "Try again",
+  },
   "no-answer": {
     title: "Nobody answered",
-    text: "The other page is closed, or has a new id after a reconnect. Ask for a fresh link.",
+    text: "The other page may be closed, or have a new id. Ask for a fresh link.",
     action: "Try again",
   },
   busy: {

@@ -2,7 +2,7 @@
 //
 //   {call, kind: "description", opens, description}    an offer or an answer
 //   {call, kind: "candidate", candidate}
-//   {call, kind: "moved", proof}                       the sender has a new id
+//   {call, kind: "moved", proof}                       the sender has connected again
 //   {call, kind: "busy"}  {call, kind: "bye"}
 //
 // `call` is the token of the call, and `opens` is true in the first signals of its caller. `proof`

@@ -12,10 +12,12 @@ const FRAME_OVERHEAD = 20;
 const ECHO_EVERY_MS = 1_000;
 
 /**
- * Events: `state` (detail: the client's state), `id` (detail: the new id), `signal` (detail: from,
- * signal), `traffic` (detail: direction, kind, peer, bytes), `rtt` (detail: milliseconds),
- * `trouble` (detail: message, retryInMs; the connection is lost, or a dial failed),
- * `unreadable` (detail: from, bytes).
+ * Events: `state` (detail: the client's state), `id` (detail: id, resumed; resumed: the page has
+ * kept its id), `signal` (detail: from, signal), `traffic` (detail: direction, kind, peer, bytes),
+ * `rtt` (detail: milliseconds), `trouble` (detail: message, retryInMs; the connection is lost, or a
+ * dial failed), `unreadable` (detail: from, bytes), `peer` (detail: id, state; what the server says
+ * of a peer: "unknown" if it dropped a signal because no peer has the id, else the client's states
+ * of peers), `restart` (detail: inMs; the server will end the connection).
  */
 export class Signaling extends EventTarget {
   #client;
@@ -43,18 +45,29 @@ export class Signaling extends EventTarget {
       throw Object.assign(error, { code: "package" });
     });
     await init();
-    this.#client = await Client.connect(this.url, { reconnectAttempts: Infinity });
+    const options = { reconnectAttempts: Infinity, resume: true };
+    this.#client = await Client.connect(this.url, options);
     this.#signals = this.#client.topic(SIGNALS);
     this.#echoes = this.#client.topic(ECHOES);
     this.#client.addEventListener("state", () => this.#emit("state", this.state));
     this.#client.addEventListener("error", ({ detail: { error, retryInMs } }) =>
       this.#emit("trouble", { message: error.message, retryInMs }),
     );
-    this.#client.addEventListener("id", ({ detail }) => this.#emit("id", detail.id));
+    this.#client.addEventListener("id", ({ detail: { id, resumed } }) =>
+      this.#emit("id", { id, resumed }),
+    );
+    this.#client.addEventListener("peer", ({ detail: { id, state } }) =>
+      this.#emit("peer", { id, state }),
+    );
+    this.#client.addEventListener("undelivered", ({ detail: { to, topic, reason } }) => {
+      const isUnknown = topic === SIGNALS && reason === "unknown-recipient";
+      if (isUnknown) this.#emit("peer", { id: to, state: "unknown" });
+    });
+    this.#client.addEventListener("restart", ({ detail }) => this.#emit("restart", detail));
     this.#signals.addEventListener("message", ({ detail }) => this.#handleSignal(detail));
     this.#echoes.addEventListener("message", ({ detail }) => this.#handleEcho(detail));
     this.#emit("state", this.state);
-    if (this.id) this.#emit("id", this.id);
+    if (this.id) this.#emit("id", { id: this.id, resumed: false });
     setInterval(() => this.#sendEcho(), ECHO_EVERY_MS);
     this.#sendEcho();
   }

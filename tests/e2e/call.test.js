@@ -5,6 +5,7 @@ import { test } from "node:test";
 import jsQR from "jsqr";
 import { PNG } from "pngjs";
 import { hears, idOf, inCall, linkOf, openPair, say, suite } from "./harness.js";
+import { openStranger } from "./stranger.js";
 
 const UNKNOWN = "00000000-0000-4000-8000-000000000000";
 
@@ -166,9 +167,21 @@ test("a third page is told that the other two are talking", async () => {
   assert.equal(await first.locator("#talk").getAttribute("data-state"), "connected");
 });
 
-test("a link to a peer that does not exist leads to a notice with advice", async () => {
+test("the server says at once that no page has the id of a link", async () => {
+  const page = await browser.open(`${server.page}#peer=${UNKNOWN}`);
+  const notice = page.getByRole("alert").filter({ hasText: "No page has this id" });
+  await notice.waitFor();
+  assert.match(await notice.innerText(), /fresh link/);
+  await notice.getByRole("button", { name: "Try again" }).click();
+  await notice.waitFor();
+  await page.locator("#event-list li", { hasText: "no peer has the id" }).nth(1).waitFor();
+});
+
+test("a page that does not answer leads to a notice with advice", async () => {
+  const stranger = await openStranger(browser, server);
+  const id = await stranger.evaluate(() => window.stranger.id);
   const prepare = (page) => page.clock.install();
-  const page = await browser.open(`${server.page}#peer=${UNKNOWN}`, { prepare });
+  const page = await browser.open(`${server.page}#peer=${id}`, { prepare });
   await inCall(page, "calling");
   await page.clock.fastForward(10_000);
   const notice = page.getByRole("alert").filter({ hasText: "Nobody answered" });
@@ -176,6 +189,16 @@ test("a link to a peer that does not exist leads to a notice with advice", async
   assert.match(await notice.innerText(), /fresh link/);
   await notice.getByRole("button", { name: "Try again" }).click();
   await inCall(page, "calling");
+});
+
+test("the server tells that the other side has left before it answered", async () => {
+  const stranger = await openStranger(browser, server);
+  const id = await stranger.evaluate(() => window.stranger.id);
+  const page = await browser.open(`${server.page}#peer=${id}`);
+  await inCall(page, "calling");
+  await stranger.evaluate(() => window.stranger.close());
+  await page.locator("#event-list li", { hasText: "has left" }).waitFor();
+  await page.getByRole("alert").filter({ hasText: "No page has this id" }).waitFor();
 });
 
 test("a page's own link, and half a link, are recognised", async () => {

@@ -19,12 +19,12 @@ import {
   Server,
   suite,
 } from "./harness.js";
+import { openStranger } from "./stranger.js";
 
 const WIDTHS = {
   wide: { viewport: { width: 1280, height: 860 } },
   narrow: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true },
 };
-const UNKNOWN = "00000000-0000-4000-8000-000000000000";
 
 const { browser, server } = await suite();
 
@@ -44,7 +44,9 @@ for (const [width, size] of Object.entries(WIDTHS)) {
 
     test(`calling and in error, ${width}, ${colorScheme}`, async () => {
       const prepare = (page) => page.clock.install();
-      const page = await browser.open(`${server.page}#peer=${UNKNOWN}`, { ...options, prepare });
+      const stranger = await openStranger(browser, server);
+      const id = await stranger.evaluate(() => window.stranger.id);
+      const page = await browser.open(`${server.page}#peer=${id}`, { ...options, prepare });
       await inCall(page, "calling");
       await look(page, "calling");
       await page.clock.fastForward(10_000);

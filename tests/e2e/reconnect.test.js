@@ -1,6 +1,10 @@
 // Pages while the server is killed and started again.
 
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { hears, idOf, inCall, linkOf, openPair, say, Server, suite } from "./harness.js";
 
@@ -28,6 +32,27 @@ test("a page reconnects with a new id after the server was killed and started ag
   assert.notEqual(newId, id);
   assert.match(await linkOf(page), new RegExp(`#peer=${newId}$`));
   await page.waitForSelector('[data-notice="reconnecting"]', { state: "detached" });
+});
+
+test("a page keeps its id and its link over a restart of a server with a key", async () => {
+  const key = join(mkdtempSync(join(tmpdir(), "waddell-key-")), "resume-key");
+  writeFileSync(key, randomBytes(32).toString("hex"), { mode: 0o600 });
+  const args = ["--resume-key", key, "--restart-spread", "0s"];
+  await server.kill();
+  server = await Server.start({ args });
+  const page = await browser.open(server.page, { expect: REFUSED });
+  const id = await idOf(page);
+  const caller = await browser.open(await linkOf(page), { expect: REFUSED });
+  await Promise.all([inCall(page, "connected"), inCall(caller, "connected")]);
+  await server.stop();
+  await page.locator("#event-list li", { hasText: "the server restarts" }).waitFor();
+  await page.waitForSelector('body:not([data-server="open"])');
+
+  server = await Server.start({ listen: [server.ws.href], args });
+  assert.equal(await idOf(page), id);
+  await page.locator("#event-list li", { hasText: "kept its id" }).waitFor();
+  assert.match(caller.url(), new RegExp(`#peer=${id}$`));
+  rmSync(dirname(key), { recursive: true });
 });
 
 test("a conversation continues without the server, and both sides learn the new ids", async () => {

@@ -61,6 +61,7 @@ async function makeStranger() {
       stranger.signal(id, { call: token, kind: "description", opens: true, description });
       await Promise.all(opened);
     },
+    close: () => client.close(),
     signal: (id, signal) => topic.send(id, JSON.stringify(signal)),
     say: (message) => stranger.talkChannel.send(JSON.stringify(message)),
     tell: (message) => stranger.filesChannel.send(JSON.stringify(message)),

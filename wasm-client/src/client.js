@@ -1,21 +1,40 @@
-// The public classes Client and Topic, with their events and promises.
+// The public class Client.
 //
-// The protocol, the socket and the timer are in Rust (driver.rs). The classes below call a
-// `Driver`, and the `Driver` calls the methods of the handler that `Client` gives it.
+// The protocol is in Rust (driver.rs). The classes call a `Driver`, and the `Driver` calls the
+// methods of the handler that `Client` gives it.
 
+import { Checks } from "./checks.js";
+import { connectFailed, disconnectError, illegalConstructor } from "./errors.js";
 import init from "./init.js";
+import { parseOptions, toUtf8 } from "./options.js";
+import { Questions } from "./questions.js";
+import { abortedBy, unlessAborted } from "./signal.js";
+import { Socket } from "./socket.js";
+import { checkPeerId, end, HERE, offer, Topic } from "./topic.js";
+import { upgradeProtocols } from "./upgrade.js";
 import { Driver, WaddellError } from "./wasm.js";
-
-// Only this module can call the constructors.
-const HERE = Symbol();
 
 // A client lives until it is closed, even if the application holds no reference to it: its driver
 // holds the handler below, and the handler holds the client.
 export class Client extends EventTarget {
   #settings;
   #driver;
+  #dialing; // what distinguishes the present dial from others
+  #socket; // the latest
+  #closing; // how the server has closed it: its close event, or what came before that
+  #timer;
+  #checks;
+  #watches = new Questions(); // of the states of peers, by their ids
+  #rotations = new Questions(); // of new ids, by the present one
   #topics = new Map();
   #id = null;
+  #iceRequests = new Questions(); // of ICE servers
+  #ice = { staleAt: 0 }; // the latest: JSON text, and when half its time is over
+  #previous = null; // the latest id
+  #resumed = false;
+  #isPlain = false; // whether it is known that the server does not speak the extension
+  #isUntold = false; // whether it is known that the server does not tell the state of peers
+  #extension = null;
   #state = "connecting";
   #closeError; // why the client was closed, if not by `close` or by the driver
   #connecting; // resolve and reject of the promise that `connect` returned
@@ -23,9 +42,7 @@ export class Client extends EventTarget {
 
   static async connect(url, options = {}) {
     const settings = parseOptions(url, options);
-    const { signal } = settings;
-    if (signal) await unlessAborted(signal, init);
-    else await init();
+    await unlessAborted(settings.signal, init);
     return new Promise((resolve, reject) => new Client(HERE, settings, { resolve, reject }));
   }
 
@@ -36,19 +53,21 @@ export class Client extends EventTarget {
     this.#connecting = connecting;
     this.#removeListeners = this.#addListeners(settings.signal);
     this.#driver = new Driver(
-      {
-        dial: () => this.#dial(),
-        connected: (id) => this.#connected(id),
-        message: (topic, message) => offer(this.#topics.get(topic), message),
-        disconnected: (error, retryInMs) => this.#disconnected(error, retryInMs),
-        closed: (lastError) => this.#closed(lastError),
-      },
+      this.#handler(),
       settings.reconnectAttempts,
       settings.connectTimeoutMs,
       settings.keepAliveMs,
+      settings.silenceTimeoutMs,
       settings.maxBufferedAmount,
+      settings.extension,
+      settings.resume,
+      settings.ice,
+      ["undefined", "string", "function"].indexOf(typeof settings.token),
+      settings.urls.length,
     );
-    this.#driver.start();
+    this.#checks = new Checks(this.#driver);
+    if (typeof settings.token === "string") this.#driver.setCredentials(toUtf8(settings.token));
+    this.#driver.drain();
   }
 
   get id() {
@@ -59,6 +78,54 @@ export class Client extends EventTarget {
     return this.#driver.closed ? "closed" : this.#state;
   }
 
+  get extension() {
+    return this.#driver.closed ? null : this.#extension;
+  }
+
+  get resumed() {
+    return this.#resumed;
+  }
+
+  async watch(peerId) {
+    checkPeerId(peerId);
+    if (this.#driver.closed) throw closed();
+    const key = peerId.toLowerCase();
+    const state = this.#watches.ask(key);
+    try {
+      this.#driver.watch(key);
+    } catch (error) {
+      this.#watches.fail(key, error);
+    }
+    if (this.#isUntold) this.#watches.fail(key, notSupported());
+    return state;
+  }
+
+  unwatch(peerId) {
+    checkPeerId(peerId);
+    const key = peerId.toLowerCase();
+    this.#driver.unwatch(key);
+    this.#watches.fail(key, new WaddellError("aborted", "the peer is not watched any more"));
+  }
+
+  async iceServers() {
+    if (this.#driver.closed) throw closed();
+    if (!this.#settings.ice || this.#isPlain || this.#extension?.ice === false) return [];
+    if (performance.now() < this.#ice.staleAt) return JSON.parse(this.#ice.json);
+    const isFirst = !this.#iceRequests.has(ONE);
+    const json = this.#iceRequests.ask(ONE);
+    // A server answers once in five seconds. WELCOME brings them, too.
+    if (!this.#extension) this.#driver.findExtension();
+    else if (isFirst) this.#driver.requestIceServers();
+    return JSON.parse(await json);
+  }
+
+  async rotate() {
+    if (this.#driver.closed) throw closed();
+    const id = this.#rotations.ask(ONE);
+    this.#driver.rotate();
+    return id;
+  }
+
   topic(number) {
     if (!Number.isInteger(number) || number < 0 || number > 0xffff) {
       throw new WaddellError("invalid-topic", "a topic is a whole number from 0 to 65535");
@@ -66,7 +133,7 @@ export class Client extends EventTarget {
     let topic = this.#topics.get(number);
     if (!topic) {
       this.#driver.openTopic(number);
-      topic = new Topic(HERE, this.#driver, number);
+      topic = new Topic(HERE, this.#driver, this.#checks, number);
       this.#topics.set(number, topic);
     }
     return topic;
@@ -78,46 +145,177 @@ export class Client extends EventTarget {
 
   // Called by the driver ----------------------------------------------------------------------
 
-  #dial() {
+  #handler() {
+    const client = this;
+    return {
+      dial: (address) => this.#dial(address),
+      transmit: (bytes) => this.#socket.send(bytes),
+      hangUp: () => this.#hangUp(),
+      get bufferedAmount() {
+        return client.#socket.bufferedAmount;
+      },
+      setTimer: (delayMs) => this.#setTimer(delayMs),
+      connected: (...id) => this.#named(...id),
+      renamed: (id) => (id === this.#id ? this.#rotated(id) : this.#named(id, false, 0)),
+      message: (topic, message) => offer(this.#topics.get(topic), message),
+      extended: (granted) => this.#extended(granted),
+      checked: (...outcome) => this.#checks.settle(...outcome),
+      undelivered: (...dropped) => this.#undelivered(...dropped),
+      peer: (...state) => this.#peer(...state),
+      notExtended: () => this.#notExtended(),
+      iceServers: (json, validMs) => this.#receiveIce(json, validMs),
+      credentialsDue: () => this.#authenticate(),
+      restarting: (inMs, waitMs) => this.#emit("restart", { inMs, waitMs }),
+      // 1001 is the WebSocket close code of a server that stops, with or without the extension.
+      closing: (code, reason) => (this.#closing = { code: code === 4000 ? 1001 : code, reason }),
+      disconnected: (...reason) => this.#disconnected(...reason),
+      closed: (...reason) => this.#closed(...reason),
+    };
+  }
+
+  async #dial(address) {
     this.#enter("connecting");
-    const { WebSocket, url, protocols } = this.#settings;
+    const dial = (this.#dialing = Symbol());
+    const { token } = this.#settings;
+    if (typeof token === "function") {
+      try {
+        this.#driver.setCredentials(toUtf8(await token()));
+      } catch (error) {
+        if (this.#dialing === dial) this.#lost(error);
+      }
+      if (this.#dialing !== dial) return;
+    }
+    this.#open(this.#settings.urls[address]);
+  }
+
+  #open(url) {
+    const { WebSocket, protocols } = this.#settings;
+    // A server that is to read HELLO in the upgrade could not choose the application's protocol.
+    const hello = protocols.length === 0 ? this.#driver.upgradeHello() : undefined;
     try {
-      return new WebSocket(url, protocols);
+      const webSocket = new WebSocket(url, hello ? upgradeProtocols(hello) : protocols);
+      this.#socket = new Socket(webSocket, this.#driver, (closeEvent) => this.#lost(closeEvent));
     } catch (cause) {
+      // It would refuse the address again.
       this.#closeError = new WaddellError(
         "websocket-refused",
         `the WebSocket constructor refused ${url}: ${cause?.message}`,
         { cause },
       );
-      throw cause; // the driver closes the client
+      this.#driver.close();
     }
   }
 
-  #connected(id) {
-    this.#id = id;
-    this.#enter("open");
-    this.#emit("id", { id });
-    this.#connecting.resolve(this);
+  #hangUp() {
+    this.#dialing = undefined;
+    // 1000 says that the client will not come back.
+    this.#socket?.hangUp(this.#driver.closed ? 1000 : 3000);
   }
 
-  #disconnected(error, retryInMs) {
-    this.#id = null;
+  /** `closing` is the socket's close event, or the error of a token that did not come. */
+  #lost(closing) {
+    this.#dialing = undefined;
+    this.#closing = closing;
+    this.#driver.lost(closing?.code >= 4000 ? closing.code : 0);
+  }
+
+  async #authenticate() {
+    try {
+      this.#driver.authenticate(toUtf8(await this.#settings.token()));
+    } catch {
+      // When the present one has expired, the server ends the connection, and the next dial asks.
+    }
+  }
+
+  /** The client has that id: that of a new connection, or another on the same. */
+  #named(id, resumed, why) {
+    const previous = this.#previous;
+    this.#id = this.#previous = id;
+    this.#resumed = resumed;
+    this.#enter("open");
+    this.#emit("id", { id, resumed, previous, why: WHY[why] });
+    this.#connecting.resolve(this);
+    this.#rotated(previous);
+  }
+
+  #rotated(previous) {
+    if (this.#id !== previous) this.#rotations.answer(ONE, this.#id);
+    else this.#rotations.fail(ONE, new WaddellError("too-soon", TOO_SOON));
+  }
+
+  #setTimer(delayMs) {
+    clearTimeout(this.#timer);
+    if (delayMs === Infinity) return;
+    this.#timer = setTimeout(() => this.#driver.timerFired(), Math.min(delayMs, MAX_DELAY_MS));
+  }
+
+  #extended(granted) {
+    const isGranted = (name, bit) => [name, Boolean(granted & (1 << bit))];
+    this.#extension = Object.freeze(Object.fromEntries(PARTS.map(isGranted)));
+    if (!this.#extension.peers) this.#setUntold();
+    if (!this.#extension.ice) this.#iceRequests.answer(ONE, "[]");
+    this.#emit("extension", { extension: this.#extension });
+  }
+
+  #notExtended() {
+    this.#isPlain = true;
+    this.#setUntold();
+    this.#iceRequests.answer(ONE, "[]");
+  }
+
+  #receiveIce(json, validMs) {
+    this.#ice = { json, staleAt: performance.now() + validMs / 2 };
+    this.#iceRequests.answer(ONE, json);
+  }
+
+  /** The server does not tell the state of peers. */
+  #setUntold() {
+    this.#isUntold = true;
+    this.#watches.failAll(notSupported());
+  }
+
+  #peer(id, stateCode, lost) {
+    const state = PEER_STATES[stateCode];
+    this.#watches.answer(id, state);
+    this.#emit("peer", { id, state, lost });
+  }
+
+  #undelivered(to, topic, reason, count, exact) {
+    const whose = exact ? { to, topic } : { to: null, topic: null };
+    this.#emit("undelivered", { ...whose, reason, count, exact });
+  }
+
+  #disconnected(code, message, retryInMs) {
+    const error = this.#lossOf(code, message);
+    this.#id = this.#extension = null;
+    this.#isUntold = this.#isPlain = false;
     this.#enter("waiting");
     this.#emit("error", { code: error.code, error, retryInMs });
   }
 
-  /** `lastError` is that of the last attempt, if no attempt is left. */
-  #closed(lastError) {
-    this.#id = null;
+  #closed(code, message, isExhausted) {
+    this.#id = this.#extension = null;
+    this.#setTimer(Infinity);
     this.#removeListeners();
-    const error = this.#closeError ?? (lastError ? connectFailed(lastError) : null);
-    this.#connecting.reject(error ?? new WaddellError("closed", "the client was closed"));
+    const loss = code ? this.#lossOf(code, message) : null;
+    const error = this.#closeError ?? (isExhausted ? connectFailed(loss) : loss);
+    this.#connecting.reject(error ?? closed());
+    for (const questions of [this.#watches, this.#rotations, this.#iceRequests]) {
+      questions.failAll(closed());
+    }
     this.#enter("closed");
     for (const topic of this.#topics.values()) end(topic);
     this.#emit("close", { code: error?.code ?? "closed", error });
   }
 
   // -------------------------------------------------------------------------------------------
+
+  /** Returns the error of a socket's loss. */
+  #lossOf(code, message) {
+    const closing = this.#closing;
+    this.#closing = undefined;
+    return closing instanceof Error ? closing : disconnectError(code, message, closing);
+  }
 
   #enter(state) {
     if (this.#state === state) return;
@@ -152,294 +350,28 @@ export class Client extends EventTarget {
   }
 }
 
+function closed() {
+  return new WaddellError("closed", "the client is closed");
+}
+
+function notSupported() {
+  return new WaddellError("not-supported", "the server does not tell the state of peers");
+}
+
+/** The one key of questions about the client's own id, and of those about ICE servers. */
+const ONE = Symbol();
+
+const TOO_SOON = "the server gives no new id at the moment: try again in some seconds";
+
+/** Why an id was not resumed, and states of peers, by their codes. */
+const WHY = [null, "expired", "not-ours", "stale", "contested", "other-subject", "off"];
+const PEER_STATES = [, "here", "away", "gone"];
+
+/** Parts of the extension, in the order of their bits. */
+const PARTS = ["verdicts", "peers", "resume", "restart", "ice", "renew", "auth"];
+
+/** Longest delay of `setTimeout`, 24.8 days; longer ones fire at once. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
 // For `using` declarations, where the engine has them.
 if (Symbol.dispose) Client.prototype[Symbol.dispose] = Client.prototype.close;
-
-// Private methods of `Topic` that `Client` calls.
-let offer;
-let end;
-
-// A topic has two ways to take messages. Listeners fit pages that draw what arrives; loops fit
-// dialogues, in which a program waits for the next message. `EventTarget` dispatches to listeners
-// that exist at that time, so messages before the first listener or loop wait in the inbox.
-export class Topic extends EventTarget {
-  #driver;
-  #number;
-  #ended = false;
-  #readers = []; // calls of next() that wait for a message
-  #iterations = 0; // number of running loops
-  #wrappers = new WeakMap(); // "message" listener -> the function that is registered for it
-  #listening = false; // whether there may be "message" listeners
-  #wasHeard = false; // whether a "message" listener was called since this was reset
-  #flushing = false; // whether queued messages are still to be dispatched to listeners
-  #undelivered; // a message that no listener got; older than those in the inbox
-
-  static {
-    offer = (topic, message) => !topic || topic.#offer(message);
-    end = (topic) => topic.#end();
-  }
-
-  constructor(key, driver, number) {
-    super();
-    if (key !== HERE) throw illegalConstructor("client.topic(number)");
-    this.#driver = driver;
-    this.#number = number;
-  }
-
-  get number() {
-    return this.#number;
-  }
-
-  get lost() {
-    return this.#driver.lost(this.#number);
-  }
-
-  send(peerId, body) {
-    if (typeof peerId !== "string" || peerId.length > 36) {
-      throw new WaddellError("invalid-peer-id", "a peer id is a string such as client.id");
-    }
-    const parts = Array.isArray(body) ? body : [body];
-    this.#driver.send(peerId, this.#number, parts.map(toBytes));
-  }
-
-  addEventListener(type, listener, options) {
-    if (type !== "message" || !isListener(listener)) {
-      super.addEventListener(type, listener, options);
-      return;
-    }
-    super.addEventListener(type, this.#wrap(listener), options);
-    this.#listening = true;
-    if (!this.#flushing) {
-      // Queued messages come before new ones, but after the caller has added more listeners.
-      this.#flushing = true;
-      queueMicrotask(() => this.#flush());
-    }
-  }
-
-  removeEventListener(type, listener, options) {
-    const wrapper = type === "message" && isListener(listener) && this.#wrappers.get(listener);
-    super.removeEventListener(type, wrapper || listener, options);
-  }
-
-  [Symbol.asyncIterator]() {
-    let state = "new"; // then "begun", then "done"
-    const done = (value) => ({ value, done: true });
-    const iterator = {
-      next: async () => {
-        if (state === "done") return done();
-        if (state === "new") {
-          state = "begun";
-          this.#iterations += 1;
-        }
-        const message = this.#take();
-        if (message) return { value: message, done: false };
-        if (this.#ended) return iterator.return();
-        return new Promise((resolve) => this.#readers.push({ iterator, resolve }));
-      },
-      return: async (value) => {
-        if (state === "begun") this.#iterationEnded();
-        state = "done";
-        const mine = this.#readers.filter((reader) => reader.iterator === iterator);
-        this.#readers = this.#readers.filter((reader) => reader.iterator !== iterator);
-        for (const { resolve } of mine) resolve(done());
-        return done(value);
-      },
-      [Symbol.asyncIterator]: () => iterator,
-    };
-    return iterator;
-  }
-
-  /** Delivers a new message. Returns whether the inbox must keep it. */
-  #offer(message) {
-    if (this.#flushing && this.#iterations === 0) return true; // older ones come first
-    const heard = this.#dispatch(message);
-    const reader = this.#readers.shift();
-    reader?.resolve({ value: message, done: false });
-    return !reader && (!heard || this.#iterations > 0);
-  }
-
-  /** Dispatches a message to the listeners. Returns whether there was one. */
-  #dispatch(message) {
-    if (!this.#listening) return false;
-    this.#wasHeard = false;
-    this.dispatchEvent(new CustomEvent("message", { detail: message }));
-    this.#listening = this.#wasHeard;
-    return this.#wasHeard;
-  }
-
-  /** Dispatches the queued messages to listeners, unless a loop reads them. */
-  #flush() {
-    while (this.#iterations === 0 && this.#listening) {
-      const message = this.#take();
-      if (!message) break;
-      if (!this.#dispatch(message)) this.#undelivered = message;
-    }
-    this.#flushing = false;
-  }
-
-  #take() {
-    const message = this.#undelivered ?? this.#driver.pop(this.#number);
-    this.#undelivered = undefined;
-    return message;
-  }
-
-  /** Keeps a loop's unread messages for the next loop, unless listeners have seen them. */
-  #iterationEnded() {
-    this.#iterations -= 1;
-    if (this.#iterations === 0 && this.#listening) while (this.#take());
-  }
-
-  #end() {
-    this.#ended = true;
-    for (const { iterator } of [...this.#readers]) iterator.return();
-  }
-
-  #wrap(listener) {
-    let wrapper = this.#wrappers.get(listener);
-    if (!wrapper) {
-      const topic = this;
-      wrapper = function (event) {
-        topic.#wasHeard = true;
-        if (typeof listener === "function") listener.call(this, event);
-        else listener.handleEvent(event);
-      };
-      this.#wrappers.set(listener, wrapper);
-    }
-    return wrapper;
-  }
-}
-
-function isListener(value) {
-  return typeof value === "function" || (typeof value === "object" && value !== null);
-}
-
-function illegalConstructor(instead) {
-  return new WaddellError("illegal-constructor", `cannot be constructed: call ${instead}`);
-}
-
-function parseOptions(url, options) {
-  // Other kinds of objects, such as arrays and signals, have no property that is an option.
-  if (kindOf(options) !== "Object") throw invalidOption("the options argument", "an object");
-  const {
-    reconnectAttempts = 10,
-    connectTimeoutMs = 10_000,
-    keepAliveMs = Infinity,
-    maxBufferedAmount = 1 << 20,
-    protocols = [],
-    WebSocket = globalThis.WebSocket,
-    signal,
-    ...unknown
-  } = options;
-  const [stranger] = Object.keys(unknown);
-  if (stranger !== undefined) {
-    throw new WaddellError("invalid-option", `there is no option ${stranger}`);
-  }
-  const isCount = Number.isInteger(reconnectAttempts) || reconnectAttempts === Infinity;
-  if (!isCount || reconnectAttempts < 0) {
-    throw invalidOption("reconnectAttempts", "a whole number of at least 0, or Infinity");
-  }
-  for (const [name, ms] of Object.entries({ connectTimeoutMs, keepAliveMs })) {
-    if (typeof ms !== "number" || !(ms >= 1)) {
-      throw invalidOption(name, "at least 1 millisecond, or Infinity for never");
-    }
-  }
-  if (typeof maxBufferedAmount !== "number" || !(maxBufferedAmount >= 0)) {
-    throw invalidOption("maxBufferedAmount", "a number of bytes, or Infinity");
-  }
-  const isSignal = typeof signal?.addEventListener === "function" && "aborted" in signal;
-  if (signal !== undefined && !isSignal) {
-    throw invalidOption("signal", "an AbortSignal");
-  }
-  const isProtocol = (value) => typeof value === "string";
-  if (!isProtocol(protocols) && !(Array.isArray(protocols) && protocols.every(isProtocol))) {
-    throw invalidOption("protocols", "a string or an array of strings");
-  }
-  if (WebSocket === undefined) {
-    throw new WaddellError(
-      "no-websocket",
-      "this environment has no WebSocket: pass a constructor as the option WebSocket " +
-        '(Node before 22: `import { WebSocket } from "ws"`)',
-    );
-  }
-  if (typeof WebSocket !== "function") throw invalidOption("WebSocket", "a constructor");
-  return {
-    url: parseUrl(url),
-    reconnectAttempts,
-    connectTimeoutMs,
-    keepAliveMs,
-    maxBufferedAmount,
-    protocols,
-    WebSocket,
-    signal,
-  };
-}
-
-/** Calls `start`, and rejects if the signal is aborted before its promise is settled. */
-async function unlessAborted(signal, start) {
-  if (signal.aborted) throw abortedBy(signal);
-  let abort;
-  const aborted = new Promise((_, reject) => (abort = () => reject(abortedBy(signal))));
-  signal.addEventListener("abort", abort);
-  try {
-    await Promise.race([start(), aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
-  if (signal.aborted) throw abortedBy(signal);
-}
-
-function connectFailed(cause) {
-  const { message, closeCode, closeReason } = cause;
-  const options = { cause, closeCode, closeReason };
-  return new WaddellError("connect-failed", `no reconnect attempt is left: ${message}`, options);
-}
-
-function abortedBy(signal) {
-  return new WaddellError("aborted", "the signal was aborted", { cause: signal.reason });
-}
-
-function invalidOption(name, expected) {
-  return new WaddellError("invalid-option", `${name} must be ${expected}`);
-}
-
-/** Accepts ws: and wss:, or http: and https: in their place; in a page relative URLs, too. */
-function parseUrl(url) {
-  const invalid = (cause) =>
-    new WaddellError("invalid-url", "the URL must be like wss://host/ws", { cause });
-  // Other values would become strings, and relative addresses: "/undefined", say.
-  const isAddress = typeof url === "string" ? url.trim() !== "" : kindOf(url) === "URL";
-  if (!isAddress) throw invalid();
-  let parsed;
-  try {
-    parsed = new URL(url, globalThis.location?.href);
-  } catch (cause) {
-    throw invalid(cause);
-  }
-  parsed.hash = "";
-  const address = parsed.href.replace(/^http/, "ws");
-  if (!/^wss?:/.test(address)) throw invalid();
-  return address;
-}
-
-/** Returns the name of a value's class, because another frame's classes are other objects. */
-function kindOf(value) {
-  return Object.prototype.toString.call(value).slice("[object ".length, -1);
-}
-
-const encoder = new TextEncoder();
-
-function toBytes(part) {
-  if (typeof part === "string") return encoder.encode(part);
-  try {
-    if (ArrayBuffer.isView(part)) {
-      return new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
-    }
-    if (["ArrayBuffer", "SharedArrayBuffer"].includes(kindOf(part))) return new Uint8Array(part);
-  } catch {
-    // A detached buffer.
-  }
-  throw new WaddellError(
-    "invalid-body",
-    "a body is a string, an ArrayBuffer, a view of one such as Uint8Array, or an array of those",
-  );
-}

@@ -1,22 +1,21 @@
-//! Driver of the core's client and inbox: one WebSocket and one timer.
+//! Driver of the core's client and inbox: one WebSocket and one timer, both in JavaScript.
 
-use alloc::rc::{Rc, Weak};
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 
 use js_sys::{Array, Math, Uint8Array};
 use waddell_core::{
-    Arrival, BodyTooLong, Client, ClientConfig, ClientEvent, ClientState, CloseReason, Credentials,
-    DisconnectReason, Inbox, InboxConfig, Instant, MAX_BODY_LEN, MessageIn, MessageOut, Output,
-    PeerId, SendError, TopicId,
+    Arrival, BodyTooLong, Client, ClientConfig, ClientEvent, ClientState, CloseCode, CloseReason,
+    Credentials, Delivery, DisconnectReason, DropReason, Inbox, InboxConfig, Instant, MAX_BODY_LEN,
+    MessageIn, MessageOut, Output, PeerId, PeerNotice, Restarting, SendError, Ticket,
+    TooManyWatched, TopicId, Undelivered,
 };
 use wasm_bindgen::JsValue;
-use web_sys::{MessageEvent, WebSocket};
 
-use crate::socket::Socket;
-use crate::timer::{Timer, from_ms, now, to_ms};
-use crate::{Handler, WaddellError, disconnect_error, to_js};
+use crate::clock::{from_ms, now, to_ms};
+use crate::{Handler, WaddellError, to_js};
 
 /// An application's options, checked by `client.js`. Infinity: no limit, or never.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +23,13 @@ pub(crate) struct Config {
     pub(crate) reconnect_attempts: f64,
     pub(crate) connect_timeout_ms: f64,
     pub(crate) keep_alive_ms: f64,
+    pub(crate) silence_timeout_ms: f64,
     pub(crate) max_buffered_amount: f64,
+    pub(crate) extension: bool,
+    pub(crate) resume: bool,
+    pub(crate) ice: bool,
+    pub(crate) credentials: Credentials,
+    pub(crate) addresses: usize,
 }
 
 /// Passes events of a WebSocket and a timer to a [`Client`], and performs its outputs.
@@ -32,64 +37,46 @@ pub(crate) struct Config {
 /// JavaScript may call the driver while the driver calls JavaScript. So no `RefCell` is borrowed
 /// during such a call: values are taken or cloned out first.
 pub(crate) struct Driver {
-    /// The client's callbacks, until it is closed. They keep the application's object alive.
+    /// The transport, the timer and the client's callbacks, until the client is closed. They keep
+    /// the application's object alive.
     handler: RefCell<Option<Rc<Handler>>>,
     client: RefCell<Client>,
     inbox: RefCell<Inbox>,
-    /// The transport of the latest dial, until it is hung up or lost.
-    socket: RefCell<Option<Socket>>,
-    /// Number of sockets so far.
-    sockets: Cell<u32>,
-    /// `None` once the client is closed.
-    timer: RefCell<Option<Timer>>,
-    /// The latest socket's close event, until the client reports the loss; else `undefined`.
-    close_event: RefCell<JsValue>,
+    /// When the timer is due; `None`: it is not set.
+    timer: Cell<Option<Instant>>,
     /// Whether a caller further up the stack is draining the client's outputs.
     draining: Cell<bool>,
     /// Bytes of accepted frames that were not passed to the socket yet.
     unsent: Cell<usize>,
     max_buffered_amount: f64,
-    me: Weak<Self>,
 }
 
 impl Driver {
     /// Makes a driver that dials when it is first drained.
-    pub(crate) fn new(handler: Handler, config: Config) -> Rc<Self> {
-        let Config { reconnect_attempts, connect_timeout_ms, keep_alive_ms, .. } = config;
+    pub(crate) fn new(handler: Handler, config: Config) -> Self {
+        let limit = |ms: f64| ms.is_finite().then(|| from_ms(ms));
         let client_config = ClientConfig {
             // Casts of floats saturate: infinity becomes u32::MAX, which is no limit in the core.
-            reconnect_attempts: reconnect_attempts as u32,
-            connect_timeout: connect_timeout_ms.is_finite().then(|| from_ms(connect_timeout_ms)),
-            keep_alive_interval: keep_alive_ms.is_finite().then(|| from_ms(keep_alive_ms)),
-            silence_timeout: None,
-            extension: false,
-            resume: false,
-            ice: false,
-            credentials: Credentials::None,
-            addresses: 1,
+            reconnect_attempts: config.reconnect_attempts as u32,
+            connect_timeout: limit(config.connect_timeout_ms),
+            keep_alive_interval: limit(config.keep_alive_ms),
+            silence_timeout: limit(config.silence_timeout_ms),
+            extension: config.extension,
+            resume: config.resume,
+            ice: config.ice,
+            credentials: config.credentials,
+            addresses: config.addresses,
             jitter_seed: (Math::random() * u64::MAX as f64) as u64,
         };
-        Rc::new_cyclic(|me: &Weak<Self>| {
-            let driver = me.clone();
-            let timer = Timer::new(move || {
-                if let Some(driver) = driver.upgrade() {
-                    driver.timer_fired();
-                }
-            });
-            Self {
-                handler: RefCell::new(Some(Rc::new(handler))),
-                client: RefCell::new(Client::new(client_config, now())),
-                inbox: RefCell::new(Inbox::new(InboxConfig::default())),
-                socket: RefCell::new(None),
-                sockets: Cell::new(0),
-                timer: RefCell::new(Some(timer)),
-                close_event: RefCell::new(JsValue::UNDEFINED),
-                draining: Cell::new(false),
-                unsent: Cell::new(0),
-                max_buffered_amount: config.max_buffered_amount,
-                me: me.clone(),
-            }
-        })
+        Self {
+            handler: RefCell::new(Some(Rc::new(handler))),
+            client: RefCell::new(Client::new(client_config, now())),
+            inbox: RefCell::new(Inbox::new(InboxConfig::default())),
+            timer: Cell::new(None),
+            draining: Cell::new(false),
+            unsent: Cell::new(0),
+            max_buffered_amount: config.max_buffered_amount,
+        }
     }
 
     /// Sends a message whose body is `parts` joined.
@@ -99,9 +86,35 @@ impl Driver {
         topic: TopicId,
         parts: &Array<Uint8Array>,
     ) -> Result<(), WaddellError> {
-        let to: PeerId = to.parse().map_err(|_| {
-            WaddellError::new("invalid-peer-id", "a peer id is a UUID such as client.id")
-        })?;
+        let message = self.message(to, topic, parts)?;
+        self.client.borrow_mut().send(&message).map_err(send_error)?;
+        self.accepted(&message);
+        self.drain();
+        Ok(())
+    }
+
+    /// Accepts a message whose outcome is to be reported. [`drain`](Self::drain) sends it: until
+    /// then the caller can get ready for the outcome.
+    pub(crate) fn accept_checked(
+        &self,
+        to: &str,
+        topic: TopicId,
+        parts: &Array<Uint8Array>,
+    ) -> Result<Ticket, WaddellError> {
+        let message = self.message(to, topic, parts)?;
+        let ticket = self.client.borrow_mut().send_checked(&message, now()).map_err(send_error)?;
+        self.accepted(&message);
+        Ok(ticket)
+    }
+
+    /// Makes a message whose body is `parts` joined, if there is room for it.
+    fn message(
+        &self,
+        to: &str,
+        topic: TopicId,
+        parts: &Array<Uint8Array>,
+    ) -> Result<MessageOut, WaddellError> {
+        let to = parse_id(to)?;
         // Refuse a body that is too long before it is copied.
         let len =
             parts.iter().fold(0_usize, |len, part| len.saturating_add(part.length() as usize));
@@ -114,22 +127,56 @@ impl Driver {
         }
         let message = MessageOut::new(to, topic, body);
 
-        let frame_len = message.frame_len();
-        if self.client.borrow().state() == ClientState::Ready {
-            let buffered = self.buffered_amount();
-            if buffered > 0.0 && buffered + frame_len as f64 > self.max_buffered_amount {
+        if self.client.borrow().state() == ClientState::Ready
+            && let Some(handler) = self.handler()
+        {
+            let buffered = handler.buffered_amount() + self.unsent.get() as f64;
+            let needed = buffered + message.frame_len() as f64;
+            if buffered > 0.0 && needed > self.max_buffered_amount {
                 return Err(WaddellError::new(
                     "buffer-full",
                     "the send buffer is full: try again later",
                 ));
             }
         }
-        self.step(|client, _| {
-            client.send(&message)?;
-            self.unsent.set(self.unsent.get() + frame_len);
-            Ok(())
+        Ok(message)
+    }
+
+    fn accepted(&self, message: &MessageOut) {
+        self.unsent.set(self.unsent.get() + message.frame_len());
+    }
+
+    /// Watches a peer.
+    pub(crate) fn watch(&self, id: &str) -> Result<(), WaddellError> {
+        let id = parse_id(id)?;
+        self.step(|client, now| client.watch(id, now)).map_err(|TooManyWatched| {
+            let message = "64 peers are watched already: unwatch one of them first";
+            WaddellError::new("too-many-watched", message)
         })
-        .map_err(send_error)
+    }
+
+    /// Stops watching a peer.
+    pub(crate) fn unwatch(&self, id: &str) -> Result<(), WaddellError> {
+        let id = parse_id(id)?;
+        self.step(|client, _| client.unwatch(id));
+        Ok(())
+    }
+
+    /// Sets the credentials for the next dials.
+    pub(crate) fn set_credentials(&self, credentials: &[u8]) {
+        let set = self.client.borrow_mut().set_credentials(credentials);
+        debug_assert!(set.is_ok(), "options.js checks the length");
+    }
+
+    /// Sets the credentials, and gives them to the server of the present connection.
+    pub(crate) fn authenticate(&self, credentials: &[u8]) {
+        let set = self.step(|client, _| client.authenticate(credentials));
+        debug_assert!(set.is_ok(), "options.js checks the length");
+    }
+
+    /// Returns the body of the HELLO for the upgrade to WebSocket.
+    pub(crate) fn upgrade_hello(&self) -> Option<Vec<u8>> {
+        self.client.borrow_mut().upgrade_hello()
     }
 
     /// Opens a topic: from here on its messages are queued for the application.
@@ -143,7 +190,7 @@ impl Driver {
     }
 
     /// Returns how many messages of an open topic were dropped because it was full.
-    pub(crate) fn lost(&self, topic: TopicId) -> u64 {
+    pub(crate) fn lost_messages(&self, topic: TopicId) -> u64 {
         self.inbox.borrow().lost(topic)
     }
 
@@ -174,166 +221,100 @@ impl Driver {
             self.perform(output);
         }
         self.draining.set(false);
-        let due = self.client.borrow().poll_timeout();
-        if let Some(timer) = &mut *self.timer.borrow_mut() {
-            timer.set(due);
-        }
+        self.set_timer();
     }
 
-    /// Handles a socket's open event.
-    pub(crate) fn socket_opened(&self, number: u32) {
-        if self.is_current(number) {
-            self.step(Client::handle_connected);
-        }
-    }
-
-    /// Handles a socket's message event.
-    pub(crate) fn socket_received(&self, number: u32, data: &JsValue) {
-        if data.is_string() {
-            // No waddell server sends text, so this is not a stream of frames.
-            self.socket_closed(number, JsValue::UNDEFINED);
-            return;
-        }
-        let bytes = Uint8Array::new(data);
-        let mut rest = 0..bytes.length();
-        // WebAssembly memory never shrinks, so a giant message is copied in pieces. A listener may
-        // hang up between two of them.
-        while !rest.is_empty() && self.is_current(number) {
-            let end = rest.end.min(rest.start.saturating_add(PIECE_LEN));
-            let mut piece = bytes.subarray(rest.start, end).to_vec();
-            rest.start = end;
-            self.step(|client, now| client.handle_bytes(&mut piece, now));
-        }
-    }
-
-    /// Handles a socket's close event, or with `undefined` a socket that is useless from here on.
-    pub(crate) fn socket_closed(&self, number: u32, close_event: JsValue) {
-        if self.is_current(number) {
-            self.close_event.replace(close_event);
-            self.hang_up();
-            self.step(Client::handle_disconnected);
-        }
-    }
-
-    fn timer_fired(&self) {
-        if let Some(timer) = &mut *self.timer.borrow_mut() {
-            timer.fired();
-        }
+    /// Handles the timer. It may be early: it has a limit of its own.
+    pub(crate) fn timer_fired(&self) {
+        self.timer.set(None);
         self.step(Client::handle_timeout);
     }
 
+    fn set_timer(&self) {
+        let due = self.client.borrow().poll_timeout();
+        if self.timer.replace(due) != due
+            && let Some(handler) = self.handler()
+        {
+            handler.set_timer(due.map_or(f64::INFINITY, |due| to_ms(due - now())));
+        }
+    }
+
     fn perform(&self, output: Output) {
+        let Some(handler) = self.handler() else { return };
         match output {
-            Output::Dial => self.dial(),
-            Output::Transmit(bytes) => self.transmit(&bytes),
-            Output::HangUp => self.hang_up(),
-            Output::Event(event) => self.emit(event),
+            Output::Dial => {
+                let address = self.client.borrow().address();
+                handler.dial(address);
+            }
+            Output::Transmit(bytes) => {
+                self.unsent.set(self.unsent.get().saturating_sub(bytes.len()));
+                handler.transmit(&bytes);
+            }
+            Output::HangUp => handler.hang_up(),
+            Output::Event(event) => self.emit(&handler, event),
         }
     }
 
-    fn dial(&self) {
-        self.hang_up();
-        let Some(handler) = self.handler() else { return };
-        match handler.dial() {
-            Ok(web_socket) => {
-                let number = self.sockets.get().wrapping_add(1);
-                self.sockets.set(number);
-                *self.socket.borrow_mut() = Some(self.listen(web_socket, number));
-            }
-            // The WebSocket constructor refused the address. It would do so again.
-            Err(_) => self.client.borrow_mut().close(),
-        }
-    }
-
-    /// Makes the socket whose callbacks call this driver. They hold it weakly: it owns them.
-    fn listen(&self, web_socket: WebSocket, number: u32) -> Socket {
-        let on_open = {
-            let driver = self.me.clone();
-            move || {
-                if let Some(driver) = driver.upgrade() {
-                    driver.socket_opened(number);
-                }
-            }
-        };
-        let on_message = {
-            let driver = self.me.clone();
-            move |event: MessageEvent| {
-                if let Some(driver) = driver.upgrade() {
-                    driver.socket_received(number, &event.data());
-                }
-            }
-        };
-        let on_close = {
-            let driver = self.me.clone();
-            move |close_event| {
-                if let Some(driver) = driver.upgrade() {
-                    driver.socket_closed(number, close_event);
-                }
-            }
-        };
-        Socket::new(web_socket, number, on_open, on_message, on_close)
-    }
-
-    fn transmit(&self, bytes: &[u8]) {
-        self.unsent.set(self.unsent.get().saturating_sub(bytes.len()));
-        let socket = self.socket.borrow().as_ref().map(|s| (s.number(), s.web_socket()));
-        let Some((number, web_socket)) = socket else { return };
-        // Copy the bytes: an implementation may read them later, when wasm's memory has changed.
-        if web_socket.send_with_js_u8_array(&Uint8Array::from(bytes)).is_err() {
-            self.socket_closed(number, JsValue::UNDEFINED);
-        }
-    }
-
-    fn hang_up(&self) {
-        let socket = self.socket.borrow_mut().take();
-        drop(socket);
-    }
-
-    fn emit(&self, event: ClientEvent) {
-        let Some(handler) = self.handler() else { return };
+    fn emit(&self, handler: &Handler, event: ClientEvent) {
+        let text = &mut [0; PeerId::TEXT_LEN];
         // The handler's methods throw nothing. JavaScript's event dispatch reports the errors of
         // listeners.
         let _ = match event {
             ClientEvent::Connected { id } => {
-                handler.connected(id.encode_text(&mut [0; PeerId::TEXT_LEN]))
+                let extension = self.client.borrow().extension();
+                let resumed = extension.is_some_and(|extension| extension.resumed);
+                let why = extension.and_then(|extension| extension.not_resumed);
+                let id = id.encode_text(text);
+                handler.connected(id, resumed, why.map_or(0, |why| why as u8))
             }
-            ClientEvent::Message(message) => self.deliver(&handler, message),
-            // They come of the extension and of checked messages only.
-            ClientEvent::Extended(_)
-            | ClientEvent::Checked { .. }
-            | ClientEvent::Undelivered(_)
-            | ClientEvent::Peer(_)
-            | ClientEvent::NotExtended
-            | ClientEvent::Renamed { .. }
-            | ClientEvent::Restarting(_)
-            | ClientEvent::CredentialsDue
-            | ClientEvent::IceServers(_)
-            | ClientEvent::Closing { .. } => Ok(()),
+            ClientEvent::Renamed { id } => handler.renamed(id.encode_text(text)),
+            ClientEvent::Message(message) => self.deliver(handler, message),
+            ClientEvent::Extended(extension) => handler.extended(extension.granted.bits()),
+            ClientEvent::Checked { ticket, outcome } => {
+                let (outcome, message) = match outcome {
+                    Ok(Delivery::Forwarded) => ("forwarded", None),
+                    Ok(Delivery::Sent) => ("sent", None),
+                    Err(error) => (undelivered_code(error), Some(error.as_str())),
+                };
+                handler.checked(ticket.number() as f64, outcome, message)
+            }
+            ClientEvent::Undelivered(dropped) => handler.undelivered(
+                dropped.recipient.encode_text(text),
+                dropped.topic.0,
+                drop_code(dropped.reason),
+                dropped.count,
+                dropped.is_exact(),
+            ),
+            ClientEvent::Peer(PeerNotice { id, state, lost }) => {
+                handler.peer(id.encode_text(text), state as u8, lost)
+            }
+            ClientEvent::NotExtended => handler.not_extended(),
+            ClientEvent::Restarting(Restarting { in_ms, wait_ms, spread_ms, .. }) => {
+                handler.restarting(in_ms, f64::from(wait_ms) + f64::from(spread_ms))
+            }
+            ClientEvent::Closing { code, reason } => handler.closing(code.0, &reason),
+            ClientEvent::IceServers(ice) => handler.ice_servers(&ice.json, to_ms(ice.valid_for)),
+            ClientEvent::CredentialsDue => handler.credentials_due(),
             ClientEvent::Disconnected { reason, retry_at } => {
-                let retry_in_ms = to_ms(retry_at - now());
-                handler.disconnected(self.disconnect_error(reason), retry_in_ms)
+                handler.disconnected(code_of(reason), reason.as_str(), to_ms(retry_at - now()))
             }
             ClientEvent::Closed { reason } => {
-                self.hang_up();
-                let timer = self.timer.borrow_mut().take();
-                drop(timer);
                 let handler_of_a_closed_client = self.handler.borrow_mut().take();
                 drop(handler_of_a_closed_client);
-                handler.closed(match reason {
-                    CloseReason::ByApplication | CloseReason::NoCredentials => None,
-                    CloseReason::ByServer(code) => {
-                        Some(self.disconnect_error(DisconnectReason::ClosedByServer(code)))
+                match reason {
+                    CloseReason::ByApplication | CloseReason::NoCredentials => {
+                        handler.closed(None, None, false)
                     }
-                    CloseReason::AttemptsExhausted { last } => Some(self.disconnect_error(last)),
-                })
+                    CloseReason::ByServer(close_code) => {
+                        let (code, message) = refusal(close_code);
+                        handler.closed(Some(code), Some(message), false)
+                    }
+                    CloseReason::AttemptsExhausted { last } => {
+                        handler.closed(Some(code_of(last)), Some(last.as_str()), true)
+                    }
+                }
             }
         };
-    }
-
-    /// Returns the error of a connection that ended, with what its close event says.
-    fn disconnect_error(&self, reason: DisconnectReason) -> WaddellError {
-        let close_event = self.close_event.replace(JsValue::UNDEFINED);
-        disconnect_error(code_of(reason), reason.as_str(), &close_event)
     }
 
     /// Passes a message to the topic's listeners, and queues it if the handler says so.
@@ -345,20 +326,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Returns the number of unsent bytes.
-    fn buffered_amount(&self) -> f64 {
-        let web_socket = self.socket.borrow().as_ref().map(Socket::web_socket);
-        let in_socket =
-            web_socket.map_or(0.0, |web_socket| f64::from(web_socket.buffered_amount()));
-        in_socket + self.unsent.get() as f64
-    }
-
     fn handler(&self) -> Option<Rc<Handler>> {
         self.handler.borrow().clone()
-    }
-
-    fn is_current(&self, number: u32) -> bool {
-        self.socket.borrow().as_ref().is_some_and(|socket| socket.number() == number)
     }
 }
 
@@ -368,15 +337,55 @@ impl fmt::Debug for Driver {
     }
 }
 
+fn parse_id(text: &str) -> Result<PeerId, WaddellError> {
+    text.parse()
+        .map_err(|_| WaddellError::new("invalid-peer-id", "a peer id is a UUID such as client.id"))
+}
+
+/// Returns the error code of a message that was not delivered, or may not have been.
+fn undelivered_code(error: Undelivered) -> &'static str {
+    match error {
+        Undelivered::Dropped(reason) => drop_code(reason),
+        Undelivered::MaybeDropped => "not-delivered",
+        Undelivered::Lost => "recipient-lost",
+        Undelivered::NotHandled => "not-handled",
+        Undelivered::ConnectionLost => "connection-lost",
+    }
+}
+
+fn drop_code(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::UnknownRecipient => "unknown-recipient",
+        DropReason::RecipientAway => "recipient-away",
+        DropReason::RecipientFull => "recipient-full",
+        DropReason::ServerFull => "server-full",
+        DropReason::Various
+        | DropReason::TooFast
+        | DropReason::ShortFrame
+        | DropReason::ReservedRecipient
+        | DropReason::Refused
+        | DropReason::NodeUnreachable => "not-delivered",
+    }
+}
+
+/// Returns the code and the text of the error of a client that the server does not serve.
+fn refusal(code: CloseCode) -> (&'static str, &'static str) {
+    match code {
+        CloseCode::UNAUTHORIZED => ("unauthorized", "the server does not accept the token"),
+        CloseCode::CREDENTIALS_EXPIRED => ("token-expired", "the token has expired"),
+        _ => ("refused", "the server does not serve this client"),
+    }
+}
+
 /// Returns the error code of a reason.
 fn code_of(reason: DisconnectReason) -> &'static str {
     match reason {
         DisconnectReason::DialFailed => "dial-failed",
         DisconnectReason::TimedOut | DisconnectReason::Silent => "timed-out",
         DisconnectReason::ServerMisbehaved => "server-misbehaved",
-        DisconnectReason::ConnectionLost
-        | DisconnectReason::ClosedByServer(_)
-        | DisconnectReason::Rotated => "connection-lost",
+        DisconnectReason::ClosedByServer(CloseCode::SUPERSEDED) => "superseded",
+        DisconnectReason::Rotated => "rotated",
+        DisconnectReason::ConnectionLost | DisconnectReason::ClosedByServer(_) => "connection-lost",
     }
 }
 
@@ -388,10 +397,9 @@ fn send_error(error: SendError) -> WaddellError {
             ("body-too-long", "the body is longer than 65517 bytes, the most that fits in a frame")
         }
         SendError::NotConnected => ("not-connected", "not connected: wait for the id event"),
-        SendError::TooManyChecked => ("buffer-full", "too many messages without an outcome"),
+        SendError::TooManyChecked => {
+            ("buffer-full", "too many checked messages have no outcome yet: try again later")
+        }
     };
     WaddellError::new(code, message)
 }
-
-/// How many bytes of a WebSocket message are copied into wasm's memory at a time.
-const PIECE_LEN: u32 = 64 * 1024;

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   waddell.js   the package's module, and a map of the other JavaScript files
-//!   client.js    the public classes Client and Topic
-//!   init.js      starts the WebAssembly module
+//!   client.js    the public class Client
+//!   topic.js     the public class Topic
+//!   socket.js    one WebSocket, whose events go to a driver
 //!   imports.js   what Rust imports; the public class WaddellError
 //!   lib.rs       bindings between JavaScript and Rust
 //!   driver.rs    the core's client and inbox, driven by a socket and a timer
-//!   socket.rs    one WebSocket and its callbacks
-//!   timer.rs     one timeout, and the clock
+//!   clock.rs     the clock
 //! ```
 //!
 //! The public classes are written in JavaScript, because classes in Rust cannot extend
@@ -20,16 +20,14 @@
 
 extern crate alloc;
 
+mod clock;
 mod driver;
-mod socket;
-mod timer;
 
-use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 use js_sys::{Array, Uint8Array};
-use waddell_core::{MessageIn, PeerId, TopicId};
+use waddell_core::{Client, CloseCode, Credentials, MessageIn, PeerId, TopicId};
 use wasm_bindgen::prelude::*;
-use web_sys::WebSocket;
 
 use crate::driver::{Config, Driver};
 
@@ -61,39 +59,113 @@ extern "C" {
     /// Makes an application's message object.
     fn received(from: &str, topic: u16, body: Uint8Array) -> JsValue;
 
-    /// Makes the error of a dial that failed or a connection that ended.
-    #[wasm_bindgen(js_name = disconnectError)]
-    pub(crate) fn disconnect_error(
-        code: &str,
-        message: &str,
-        close_event: &JsValue,
-    ) -> WaddellError;
-
-    /// A `Client`'s callbacks for its driver. The driver calls them without holding a borrow, so
-    /// each may call the driver again.
+    /// What a driver calls: the transport, the timer, and a `Client`'s callbacks. The driver holds
+    /// no borrow then, so each of them may call the driver again.
     pub type Handler;
 
-    #[wasm_bindgen(method, catch)]
-    pub(crate) fn dial(this: &Handler) -> Result<WebSocket, JsValue>;
+    /// Makes a WebSocket to one of the addresses, which reports to the driver.
+    #[wasm_bindgen(method)]
+    pub(crate) fn dial(this: &Handler, address: usize);
 
+    /// Sends bytes, which are valid during the call only.
+    #[wasm_bindgen(method)]
+    pub(crate) fn transmit(this: &Handler, bytes: &[u8]);
+
+    #[wasm_bindgen(method, js_name = hangUp)]
+    pub(crate) fn hang_up(this: &Handler);
+
+    /// Returns how many bytes wait in the socket.
+    #[wasm_bindgen(method, getter, js_name = bufferedAmount)]
+    pub(crate) fn buffered_amount(this: &Handler) -> f64;
+
+    /// Sets when to call `timerFired`, in place of an earlier time. Infinity: never.
+    #[wasm_bindgen(method, js_name = setTimer)]
+    pub(crate) fn set_timer(this: &Handler, delay_ms: f64);
+
+    /// Reports the id of a connection. `why` is the code of why it is not the one before; 0: the
+    /// client had not asked for that.
     #[wasm_bindgen(method, catch)]
-    pub(crate) fn connected(this: &Handler, id: &str) -> Result<(), JsValue>;
+    pub(crate) fn connected(
+        this: &Handler,
+        id: &str,
+        resumed: bool,
+        why: u8,
+    ) -> Result<(), JsValue>;
+
+    /// Reports another id on the same connection, or the same if there is to be no other.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn renamed(this: &Handler, id: &str) -> Result<(), JsValue>;
 
     /// Passes on a message. Returns whether the inbox must keep it.
     #[wasm_bindgen(method, catch)]
     pub(crate) fn message(this: &Handler, topic: u16, message: JsValue) -> Result<bool, JsValue>;
 
+    /// Reports which parts of the extension the server grants, as bits.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn extended(this: &Handler, granted: u32) -> Result<(), JsValue>;
+
+    /// Reports what became of a checked message: `forwarded`, `sent`, or an error's code and text.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn checked(
+        this: &Handler,
+        ticket: f64,
+        outcome: &str,
+        message: Option<&str>,
+    ) -> Result<(), JsValue>;
+
+    /// Reports messages that the server dropped.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn undelivered(
+        this: &Handler,
+        to: &str,
+        topic: u16,
+        reason: &str,
+        count: u32,
+        exact: bool,
+    ) -> Result<(), JsValue>;
+
+    /// Reports the state of a peer, as the code on the wire.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn peer(this: &Handler, id: &str, state: u8, lost: u32) -> Result<(), JsValue>;
+
+    /// Reports that the server does not speak the extension.
+    #[wasm_bindgen(method, catch, js_name = notExtended)]
+    pub(crate) fn not_extended(this: &Handler) -> Result<(), JsValue>;
+
+    /// Reports ICE servers as JSON, and for how long they are valid.
+    #[wasm_bindgen(method, catch, js_name = iceServers)]
+    pub(crate) fn ice_servers(this: &Handler, json: &str, valid_ms: f64) -> Result<(), JsValue>;
+
+    /// Asks for new credentials.
+    #[wasm_bindgen(method, catch, js_name = credentialsDue)]
+    pub(crate) fn credentials_due(this: &Handler) -> Result<(), JsValue>;
+
+    /// Reports that the server will stop, and how long the client waits at most before it dials.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn restarting(this: &Handler, in_ms: u32, wait_ms: f64) -> Result<(), JsValue>;
+
+    /// Reports why the server ends the connection, before the connection ends.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn closing(this: &Handler, code: u16, reason: &str) -> Result<(), JsValue>;
+
+    /// Reports a dial that failed or a connection that ended.
     #[wasm_bindgen(method, catch)]
     pub(crate) fn disconnected(
         this: &Handler,
-        error: WaddellError,
+        code: &str,
+        message: &str,
         retry_in_ms: f64,
     ) -> Result<(), JsValue>;
 
-    /// Reports the close. `last_error` is the last attempt's, and absent if the application
-    /// closed the client.
+    /// Reports the close. `code` and `message` are those of the last attempt if no attempt is left,
+    /// say why the server does not serve the client, or are absent if the application closed it.
     #[wasm_bindgen(method, catch)]
-    pub(crate) fn closed(this: &Handler, last_error: Option<WaddellError>) -> Result<(), JsValue>;
+    pub(crate) fn closed(
+        this: &Handler,
+        code: Option<&str>,
+        message: Option<&str>,
+        is_exhausted: bool,
+    ) -> Result<(), JsValue>;
 }
 
 /// A handle of a driver for `client.js`.
@@ -102,27 +174,88 @@ extern "C" {
 /// any of them at any time.
 #[wasm_bindgen(js_name = Driver, skip_typescript)]
 #[derive(Debug)]
-pub struct DriverHandle(Rc<Driver>);
+pub struct DriverHandle(Driver);
 
 #[wasm_bindgen(js_class = Driver)]
 impl DriverHandle {
-    /// Makes a driver from options that `client.js` has checked.
+    /// Makes a driver from options that `client.js` has checked. `token_kind`: 0: none, 1: one that
+    /// stays the same, 2: one that is renewed.
     #[wasm_bindgen(constructor)]
+    #[expect(clippy::too_many_arguments, reason = "an object would need a binding for each option")]
     pub fn new(
         handler: Handler,
         reconnect_attempts: f64,
         connect_timeout_ms: f64,
         keep_alive_ms: f64,
+        silence_timeout_ms: f64,
         max_buffered_amount: f64,
+        extension: bool,
+        resume: bool,
+        ice: bool,
+        token_kind: u8,
+        addresses: usize,
     ) -> Self {
-        let config =
-            Config { reconnect_attempts, connect_timeout_ms, keep_alive_ms, max_buffered_amount };
+        let config = Config {
+            reconnect_attempts,
+            connect_timeout_ms,
+            keep_alive_ms,
+            silence_timeout_ms,
+            max_buffered_amount,
+            extension,
+            resume,
+            ice,
+            credentials: match token_kind {
+                0 => Credentials::None,
+                1 => Credentials::Fixed,
+                _ => Credentials::Renewable,
+            },
+            addresses,
+        };
         Self(Driver::new(handler, config))
     }
 
-    /// Dials for the first time.
-    pub fn start(&self) {
+    /// Performs what the client is to do: after `new`, it dials.
+    pub fn drain(&self) {
         self.0.drain();
+    }
+
+    /// Sets the credentials for the next dials, 1 to 4,096 bytes.
+    #[wasm_bindgen(js_name = setCredentials)]
+    pub fn set_credentials(&self, credentials: &[u8]) {
+        self.0.set_credentials(credentials);
+    }
+
+    /// Sets the credentials, and gives them to the server of the present connection.
+    pub fn authenticate(&self, credentials: &[u8]) {
+        self.0.authenticate(credentials);
+    }
+
+    /// Returns the body of the HELLO to send in the upgrade to WebSocket, if there is to be one.
+    #[wasm_bindgen(js_name = upgradeHello)]
+    pub fn upgrade_hello(&self) -> Option<Vec<u8>> {
+        self.0.upgrade_hello()
+    }
+
+    /// Handles the socket's open event, and whether the server has read the HELLO in the upgrade.
+    pub fn opened(&self, upgraded: bool) {
+        self.0.step(if upgraded { Client::handle_upgraded } else { Client::handle_connected });
+    }
+
+    /// Handles bytes that the socket has received.
+    pub fn received(&self, mut bytes: Vec<u8>) {
+        self.0.step(|client, now| client.handle_bytes(&mut bytes, now));
+    }
+
+    /// Handles the loss of the socket, be it open or not. `code` is that of its close event, if
+    /// there was one.
+    pub fn lost(&self, code: u16) {
+        self.0.step(|client, now| client.handle_closed(CloseCode(code), now));
+    }
+
+    /// Handles the timer. It may be early.
+    #[wasm_bindgen(js_name = timerFired)]
+    pub fn timer_fired(&self) {
+        self.0.timer_fired();
     }
 
     /// Sends a message whose body is `parts` joined.
@@ -132,6 +265,23 @@ impl DriverHandle {
     /// A `WaddellError` if nothing was sent; its code is the reason.
     pub fn send(&self, to: &str, topic: u16, parts: Array<Uint8Array>) -> Result<(), JsValue> {
         self.0.send(to, TopicId(topic), &parts).map_err(JsValue::from)
+    }
+
+    /// Accepts a message whose body is `parts` joined. Its outcome is to be reported under the
+    /// returned ticket. Call `drain` next, which sends it.
+    ///
+    /// # Errors
+    ///
+    /// A `WaddellError` if it was not accepted; its code is the reason.
+    #[wasm_bindgen(js_name = acceptChecked)]
+    pub fn accept_checked(
+        &self,
+        to: &str,
+        topic: u16,
+        parts: Array<Uint8Array>,
+    ) -> Result<f64, JsValue> {
+        let ticket = self.0.accept_checked(to, TopicId(topic), &parts).map_err(JsValue::from)?;
+        Ok(ticket.number() as f64)
     }
 
     /// Opens a topic: from here on its messages are queued for the application.
@@ -146,14 +296,50 @@ impl DriverHandle {
     }
 
     /// Returns how many messages of an open topic were dropped because it was full.
-    pub fn lost(&self, topic: u16) -> f64 {
-        self.0.lost(TopicId(topic)) as f64
+    #[wasm_bindgen(js_name = lostMessages)]
+    pub fn lost_messages(&self, topic: u16) -> f64 {
+        self.0.lost_messages(TopicId(topic)) as f64
+    }
+
+    /// Watches a peer. Asks for its state again if it is watched already.
+    ///
+    /// # Errors
+    ///
+    /// A `WaddellError`; its code is the reason.
+    pub fn watch(&self, id: &str) -> Result<(), JsValue> {
+        self.0.watch(id).map_err(JsValue::from)
+    }
+
+    /// Stops watching a peer.
+    ///
+    /// # Errors
+    ///
+    /// A `WaddellError` if that is no id.
+    pub fn unwatch(&self, id: &str) -> Result<(), JsValue> {
+        self.0.unwatch(id).map_err(JsValue::from)
+    }
+
+    /// Asks for ICE servers. Returns whether the server has any.
+    #[wasm_bindgen(js_name = requestIceServers)]
+    pub fn request_ice_servers(&self) -> bool {
+        self.0.step(|client, _| client.request_ice_servers())
+    }
+
+    /// Asks whether the server speaks the extension.
+    #[wasm_bindgen(js_name = findExtension)]
+    pub fn find_extension(&self) {
+        self.0.step(Client::find_extension);
+    }
+
+    /// Asks for a new id.
+    pub fn rotate(&self) {
+        self.0.step(Client::rotate);
     }
 
     /// Dials at once if the client is waiting to dial.
     #[wasm_bindgen(js_name = retryNow)]
     pub fn retry_now(&self) {
-        self.0.step(waddell_core::Client::retry_now);
+        self.0.step(Client::retry_now);
     }
 
     /// Closes the client for good.

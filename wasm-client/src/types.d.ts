@@ -35,14 +35,16 @@ export interface InitOutput {
 /**
  * A client of a waddell server, which reconnects until it is closed.
  *
- * A client that loses its connection dials again, and then has another id. It lives until
- * {@link Client.close}, or until its attempts are used up, even if no variable refers to it.
+ * A client that loses its connection dials again. It has another id then, unless it resumes. It
+ * lives until {@link Client.close}, until its attempts are used up, or until the server does not
+ * serve it, even if no variable refers to it.
  */
 export class Client extends EventTarget {
     private constructor();
 
     /**
-     * Connects to a server: `wss://host/ws`, in a page also `/ws`.
+     * Connects to a server: `wss://host/ws`, in a page also `/ws`. Of several addresses of the same
+     * server, the next is dialed after a failed dial, or when the server says so.
      *
      * Resolves when the client has received its first id. Rejects with a {@link WaddellError}:
      *
@@ -50,15 +52,70 @@ export class Client extends EventTarget {
      * - `load-failed`: the WebAssembly module cannot be fetched, or may not run here.
      * - `websocket-refused`: the WebSocket constructor refused the address.
      * - `connect-failed`: the `reconnectAttempts` are used up. `cause` is the last one's error.
+     * - `refused`: the server does not serve this client.
+     * - `unauthorized`, `token-expired`: the server does not accept the token.
      * - `aborted`: the signal was aborted first.
      */
-    static connect(url: string | URL, options?: ConnectOptions): Promise<Client>;
+    static connect(
+        url: string | URL | readonly (string | URL)[],
+        options?: ConnectOptions,
+    ): Promise<Client>;
 
     /** This client's peer id; `null` unless `state` is `"open"`. */
     readonly id: string | null;
 
     /** The client's state. */
     readonly state: ClientState;
+
+    /**
+     * The parts of the protocol's extension that the server grants on this connection; `null`
+     * until it has told, and always if it does not speak the extension.
+     */
+    readonly extension: Extension | null;
+
+    /** Whether the client has kept its id over the last reconnect. */
+    readonly resumed: boolean;
+
+    /**
+     * Watches a peer, and resolves to its state when the server has told it. From then on changes
+     * are the event `peer`, on this connection and the next ones. A client watches at most 64
+     * peers. Watching one again asks for its state again.
+     *
+     * Rejects with a {@link WaddellError}:
+     *
+     * - `not-supported`: the server does not tell the state of peers. The peer stays watched, for
+     *   connections to others.
+     * - `too-many-watched`, `invalid-peer-id`, `closed`.
+     * - `aborted`: {@link unwatch} was called first.
+     */
+    watch(peerId: string): Promise<PeerState>;
+
+    /**
+     * Stops watching a peer. The event `peer` still tells what becomes of it if this client has
+     * written to it.
+     *
+     * @throws {WaddellError} `invalid-peer-id`
+     */
+    unwatch(peerId: string): void;
+
+    /**
+     * Gets a new id, and resolves to it. Others cannot reach this client by the old one any more.
+     * A server that cannot give an id on the same connection gives one on the next: the client
+     * hangs up and dials again.
+     *
+     * Rejects with a {@link WaddellError}: `too-soon` if the server gives no new id at the moment,
+     * `closed` if the client is closed.
+     */
+    rotate(): Promise<string>;
+
+    /**
+     * Resolves to the server's ICE servers for `new RTCPeerConnection({ iceServers })`; `[]` if it
+     * has none, or without the option `ice`. Their credentials expire: call this for each
+     * connection. They are good for at least half of the time that the server gives them.
+     *
+     * Rejects with a {@link WaddellError}: `closed`.
+     */
+    iceServers(): Promise<RTCIceServer[]>;
 
     /**
      * Returns the handle of a topic, a whole number from 0 to 65535. A topic has one handle.
@@ -119,13 +176,31 @@ export class Topic extends EventTarget implements AsyncIterable<Message> {
 
     /**
      * Sends a message of at most 65,517 bytes; a client of 2015 reads at most 65,515. Delivery is
-     * at most once, and in order between two peers. There is no error if the recipient is not
-     * connected.
+     * at most once, and in order between two peers. If the recipient is not connected, there is no
+     * error, but the event `undelivered` of a client whose server speaks the extension.
      *
      * @throws {WaddellError} `invalid-peer-id`, `invalid-body`, `body-too-long`,
      * `not-connected`, `closed`, `buffer-full`
      */
     send(peerId: string, body: Body): void;
+
+    /**
+     * Sends a message like {@link send}, and resolves or rejects with what became of it. A client
+     * has at most 16,384 such messages without an outcome; further ones are refused with
+     * `buffer-full`.
+     *
+     * Rejects with a {@link WaddellError}: with a code of `send`, with an {@link UndeliveredCode},
+     * or with
+     *
+     * - `not-handled`: the connection ended before the server handled the message. Sending it again
+     *   makes no duplicate.
+     * - `recipient-lost`: the server accepted the message, and the recipient's connection broke
+     *   before it was passed on. Sending it again makes no duplicate.
+     * - `connection-lost`: the connection ended, and it is not known what became of the message.
+     * - `aborted`: the signal was aborted first. The message may have been sent.
+     * - `invalid-option`: an option is wrong.
+     */
+    sendChecked(peerId: string, body: Body, options?: SendOptions): Promise<Delivery>;
 
     /** Reads messages as they arrive. Each goes to one loop. Ends when the client is closed. */
     [Symbol.asyncIterator](): AsyncIterableIterator<Message>;
@@ -157,9 +232,9 @@ export class WaddellError extends Error {
     private constructor();
     readonly code: ErrorCode;
     /**
-     * Code with which the server closed the WebSocket, for errors of lost connections and failed
-     * dials. Absent if it sent none, as when the connection broke: browsers report 1005 or 1006
-     * then.
+     * Code with which the server closed the connection, for errors of lost connections and failed
+     * dials: that of the WebSocket, or of the frame CLOSING. Absent if it sent none, as when the
+     * connection broke: browsers report 1005 or 1006 then.
      */
     readonly closeCode?: number;
     /** Text that came with `closeCode`, up to 123 bytes of UTF-8; empty if there was none. */
@@ -187,6 +262,31 @@ export interface ConnectOptions {
      */
     keepAliveMs?: number;
     /**
+     * Longest time without a byte from the server, in milliseconds; then the connection counts as
+     * lost. `Infinity`: no limit. After half of it the client sends a message to itself, which
+     * every server returns, and which is not an event. Default 60,000.
+     */
+    silenceTimeoutMs?: number;
+    /**
+     * Whether to speak the protocol's extension if the server does. Other servers notice nothing
+     * of it. Default true.
+     */
+    extension?: boolean;
+    /**
+     * Whether to keep the id over a lost connection, if the server does. Others are then not told
+     * of a short loss. Default false: a new connection is a new id.
+     */
+    resume?: boolean;
+    /** Whether to get ICE servers for WebRTC from the server, if it has any. Default false. */
+    ice?: boolean;
+    /**
+     * What the server asks for before it serves a client, 1 to 4,096 bytes of UTF-8. A function is
+     * called before each dial, and shortly before a token expires. If it throws or rejects, the
+     * dial counts as failed (`token-failed`). The token is in the first frame of a connection, or
+     * in its upgrade to WebSocket: use `wss:`.
+     */
+    token?: string | (() => string | Promise<string>);
+    /**
      * Limit of unsent bytes, over all topics. A message beyond it is refused with `buffer-full`,
      * unless there are no unsent bytes. Default 1,048,576.
      */
@@ -197,6 +297,57 @@ export interface ConnectOptions {
     WebSocket?: WebSocketConstructor;
     /** Closes the client when aborted, connected or not. */
     signal?: AbortSignal;
+}
+
+/** Options of {@link Topic.sendChecked}. */
+export interface SendOptions {
+    /** Stops waiting for the outcome when aborted, or sending if it is aborted already. */
+    signal?: AbortSignal;
+}
+
+/**
+ * How far a message has come. `"forwarded"`: the server has put it into the recipient's outbox.
+ * `"sent"`: the server has handled it, and does not tell more. No server knows whether a peer has
+ * received it.
+ */
+export type Delivery = "forwarded" | "sent";
+
+/**
+ * State of a peer. `"away"`: its connection is lost, and it may come back under the same id.
+ * `"gone"`: no peer has this id.
+ */
+export type PeerState = "here" | "away" | "gone";
+
+/**
+ * Why the server did not resume an id. `expired`: it was lost for too long. `not-ours`: another
+ * server gave it, or the server has restarted without a key. `stale`: it was resumed since.
+ * `contested`: too many connections claim it. `other-subject`: it belongs to other credentials.
+ * `off`: the server resumes no id.
+ */
+export type NotResumed =
+    | "contested"
+    | "expired"
+    | "not-ours"
+    | "off"
+    | "other-subject"
+    | "stale";
+
+/** The parts of the protocol's extension, and whether the server grants them. */
+export interface Extension {
+    /** The server tells which messages it dropped. */
+    readonly verdicts: boolean;
+    /** The server tells what becomes of other peers. */
+    readonly peers: boolean;
+    /** The client can keep its id when it connects again. */
+    readonly resume: boolean;
+    /** The server tells before it restarts. */
+    readonly restart: boolean;
+    /** The server has ICE servers for WebRTC. */
+    readonly ice: boolean;
+    /** The client can get a new id. */
+    readonly renew: boolean;
+    /** The client can renew its credentials. */
+    readonly auth: boolean;
 }
 
 /** Constructor of WebSockets: the browser's, or that of Node's `ws` package. */
@@ -231,8 +382,22 @@ export type BodyPart = string | ArrayBufferLike | ArrayBufferView;
 /** A message's body: one part, or several that are joined. */
 export type Body = BodyPart | readonly BodyPart[];
 
+/**
+ * Why the server dropped a message. `unknown-recipient`: no peer has this id. `recipient-away`: the
+ * peer has lost its connection, and may come back. `recipient-full`: the peer does not read fast
+ * enough. `server-full`: the server has no memory for more messages. `not-delivered`: the server
+ * does not say why, or dropped only some of the messages that it means.
+ */
+export type UndeliveredCode =
+    | "not-delivered"
+    | "recipient-away"
+    | "recipient-full"
+    | "server-full"
+    | "unknown-recipient";
+
 /** Codes of the errors. */
 export type ErrorCode =
+    | UndeliveredCode
     | "aborted"
     | "body-too-long"
     | "buffer-full"
@@ -249,19 +414,65 @@ export type ErrorCode =
     | "load-failed"
     | "no-websocket"
     | "not-connected"
+    | "not-handled"
+    | "not-supported"
+    | "recipient-lost"
+    | "refused"
+    | "rotated"
     | "server-misbehaved"
+    | "superseded"
     | "timed-out"
+    | "token-expired"
+    | "token-failed"
+    | "too-many-watched"
+    | "too-soon"
+    | "unauthorized"
     | "websocket-refused";
 
 /** The events of a {@link Client}. */
 export interface ClientEventMap {
-    /** The client has received an id, as after every successful dial. */
-    id: CustomEvent<{ id: string }>;
+    /**
+     * The client has an id, as after every successful dial, or another id on the same connection.
+     * `resumed`: it is the id of the connection before. `previous` is the id before; `null` if
+     * there was none. `why` says why the server did not resume; `null` if it did, or if the client
+     * had not asked for that.
+     */
+    id: CustomEvent<{
+        id: string;
+        resumed: boolean;
+        previous: string | null;
+        why: NotResumed | null;
+    }>;
     /** `client.state` has changed. */
     state: CustomEvent<{ state: ClientState }>;
+    /** The server has told which parts of the extension it grants. */
+    extension: CustomEvent<{ extension: Extension }>;
+    /**
+     * The server dropped `count` messages to the peer `to` on one topic. If `exact` is false,
+     * `to` and `topic` are `null`: the server only counted what it dropped.
+     */
+    undelivered: CustomEvent<{
+        to: string | null;
+        topic: number | null;
+        reason: UndeliveredCode;
+        count: number;
+        exact: boolean;
+    }>;
+    /**
+     * The state of a peer that is watched or was written to. The last `lost` messages to it that
+     * the server had accepted were not passed on: its connection broke.
+     */
+    peer: CustomEvent<{ id: string; state: PeerState; lost: number }>;
+    /**
+     * The server will end this connection in `inMs` milliseconds, because it restarts. The client
+     * dials again by itself, at most `waitMs` after that.
+     */
+    restart: CustomEvent<{ inMs: number; waitMs: number }>;
     /**
      * A dial has failed, or the connection is lost (`dial-failed`, `connection-lost`, `timed-out`,
-     * `server-misbehaved`). The client dials again in `retryInMs` milliseconds.
+     * `server-misbehaved`; `token-failed`: the function has no token; `superseded`: another
+     * connection has taken over the id; `rotated`: to get a new id). The client dials again in
+     * `retryInMs` milliseconds.
      */
     error: CustomEvent<{ code: ErrorCode; error: WaddellError; retryInMs: number }>;
     /**

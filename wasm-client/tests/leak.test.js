@@ -58,13 +58,12 @@ test("closed clients leave no object, timer or socket, and their memory is used 
       for (const client of clients) {
         const topic = client.topic(1);
         topic.addEventListener("message", () => client.state);
-        topic.send(client.id, Buffer.alloc(20_000));
         refs.push(new WeakRef(client), new WeakRef(topic));
       }
-      for (const client of clients) {
-        await read(client.topic(1), 1);
-        client.close();
-      }
+      const reading = clients.map((client) => read(client.topic(1), 1));
+      for (const client of clients) client.topic(1).send(client.id, Buffer.alloc(20_000));
+      await Promise.all(reading);
+      for (const client of clients) client.close();
       return refs;
     };
     const settle = async () => {

@@ -10,6 +10,7 @@
 // Environment: WADDELL_PROGRAMS is the folder of `waddell-server` (default: target/debug of the
 // repository).
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
@@ -18,7 +19,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { WebSocket, WebSocketServer } from "ws";
 
-import { Client } from "../pkg/inline/waddell.js";
+import { Client, WaddellError } from "../pkg/inline/waddell.js";
 
 export const pkg = resolve(import.meta.dirname, "../pkg");
 export const PEER = "00010203-0405-4607-8809-0a0b0c0d0e0f";
@@ -33,8 +34,8 @@ export function frame(peer, topic, body = "") {
 }
 
 /**
- * A server that gives ids and forwards messages. `onConnection(socket, number)` replaces `serve`;
- * numbers begin at 0.
+ * A server that gives ids and forwards messages. `onConnection(socket, number, request)` replaces
+ * `serve`; numbers begin at 0.
  */
 export class Server {
   connections = [];
@@ -43,9 +44,9 @@ export class Server {
   static async start(onConnection, { port = 0 } = {}) {
     const server = new Server();
     server.listener = new WebSocketServer({ port, host: "127.0.0.1" });
-    server.listener.on("connection", (socket) => {
+    server.listener.on("connection", (socket, request) => {
       const number = server.connections.push(socket) - 1;
-      if (onConnection) onConnection(socket, number);
+      if (onConnection) onConnection(socket, number, request);
       else server.serve(socket);
     });
     await once(server.listener, "listening");
@@ -83,7 +84,8 @@ export class RealServer {
   static async start(...args) {
     const root = resolve(import.meta.dirname, "../..");
     const programs = process.env.WADDELL_PROGRAMS ?? join(root, "target/debug");
-    const all = ["--listen", "ws://127.0.0.1:0", ...args];
+    const listen = args.includes("--listen") ? [] : ["--listen", "ws://127.0.0.1:0"];
+    const all = [...listen, ...args];
     const stdio = ["ignore", "pipe", "inherit"];
     const server = new RealServer();
     server.child = spawn(join(programs, "waddell-server"), [...all, "--log", "error"], { stdio });
@@ -112,6 +114,14 @@ export async function withServer(onConnection, body) {
 export function connect(server, options) {
   return Client.connect(server.url ?? server, { WebSocket, ...options });
 }
+
+/** Asserts that a promise is rejected with an error of the package. */
+export const rejects = (promise, code) =>
+  assert.rejects(promise, (error) => error instanceof WaddellError && error.code === code);
+
+/** Asserts that a call throws an error of the package. */
+export const throws = (call, code) =>
+  assert.throws(call, (error) => error instanceof WaddellError && error.code === code);
 
 /** Resolves to the detail of the next event of a type. */
 export async function next(target, type) {

@@ -152,7 +152,7 @@ async fn send_says_what_became_of_the_message() {
     let client = Client::connect(&url).await.unwrap();
     let id = client.id().unwrap().to_string();
     let (code, output, error) = waddell(&["send", &url, &id, "hello"]).await;
-    let line = format!("forwarded 5 bytes to {id} on topic 1\n");
+    let line = format!("sent 5 bytes to {id} on topic 1: forwarded\n");
     assert_eq!((code, output, error.as_str()), (0, line, ""));
 
     let stranger = "3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11";

@@ -9,6 +9,13 @@ use crate::control::DropReason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(super) u64);
 
+impl Ticket {
+    /// Returns a number that names the message: those of later messages are higher.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// How far a checked message has come. No server says whether a peer has received it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {

@@ -58,19 +58,19 @@ impl Send {
         let (outcome, text) = if self.no_check {
             topic.send_to(self.peer, body).await?;
             client.close().await?;
-            ("unchecked", "sent")
+            ("unchecked", "")
         } else {
             let checked = self.send_checked(&topic, body).await;
             // The verdict has told all there is to tell.
             let _ = client.close().await;
             match checked? {
-                Delivery::Forwarded => ("forwarded", "forwarded"),
-                Delivery::Sent => ("sent", "sent"),
+                Delivery::Forwarded => ("forwarded", ": forwarded"),
+                Delivery::Sent => ("sent", ""),
             }
         };
         let (peer, topic) = (self.peer, self.topic);
         self.server.output().line(
-            format_args!("{text} {size} bytes to {peer} on topic {topic}"),
+            format_args!("sent {size} bytes to {peer} on topic {topic}{text}"),
             [
                 ("event", "sent".into()),
                 ("outcome", outcome.into()),
@@ -117,7 +117,7 @@ Examples:
   waddell send tcp://127.0.0.1:62443 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11 hello
   waddell send ws://127.0.0.1 3f2c8a52-41d7-4f6b-9f0e-0c2f6d7d1b11 --topic 7 - < offer.json
 
-Output: \"forwarded\" if the server has put the message into the peer's outbox, \"sent\" if the
-server gives no verdicts.
+The output ends with \"forwarded\" if the server says that it has put the message into the peer's
+outbox.
 With --json: {\"event\":\"sent\",\"outcome\":OUTCOME,\"to\":ID,\"topic\":N,\"size\":BYTES,
 \"from\":ID}, in which OUTCOME is \"forwarded\", \"sent\" or, with --no-check, \"unchecked\".";

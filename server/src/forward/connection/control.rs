@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use waddell_core::{
-    HEADER_LEN, IgnoredControl, Notice, PeerId, Rejected, Request, ServerConnection,
-};
+use waddell_core::{HEADER_LEN, IgnoredControl, Rejected, Request, ServerConnection};
 
 use super::extended::Extended;
 use super::notices;
+use crate::forward::extension::Offer;
 use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
 use crate::forward::worker::Worker;
@@ -17,24 +16,16 @@ use crate::labels::HelloResult;
 /// request that the connection answers after this read.
 pub(super) fn handle<'p>(
     state: &mut ServerConnection,
-    extended: Option<&mut Extended>,
     payload: &'p [u8],
     is_first: bool,
+    extended: Option<&mut Extended>,
     peer: &Arc<Peer>,
     worker: &Worker,
     counts: &mut ReadCounts,
 ) -> Option<&'p [u8]> {
     let body = payload.get(HEADER_LEN..).unwrap_or_default();
     match state.handle_control(body, is_first) {
-        Ok(Request::Hello(_)) => return Some(body),
-        Ok(Request::Renew) => {
-            // The rest of the read is handled anew after each new id, so it must be given seldom.
-            if extended.is_some_and(|extended| extended.may_renew(counts.read_at)) {
-                return Some(body);
-            }
-            counts.control();
-            refuse_renewal(state.id(), peer, worker);
-        }
+        Ok(Request::Hello(_) | Request::Renew) => return Some(body),
         // The core has noted what to answer.
         Ok(Request::Sync { .. }) => counts.control(),
         Ok(Request::Bye) => {
@@ -49,7 +40,15 @@ pub(super) fn handle<'p>(
             counts.control();
             notices::unwatch(state, ids.iter(), worker);
         }
-        Ok(Request::Auth(_) | Request::Ice) => counts.control_ignored(),
+        Ok(Request::Ice) => {
+            if extended.is_some_and(|extended| extended.may_have_ice(counts.read_at)) {
+                counts.control();
+                send_ice(state, peer, worker);
+            } else {
+                counts.control_ignored();
+            }
+        }
+        Ok(Request::Auth(_)) => counts.control_ignored(),
         Err(ignored) => {
             match ignored {
                 IgnoredControl::LateHello => worker.shared.metrics.hello(HelloResult::Late),
@@ -72,10 +71,14 @@ pub(super) fn handle<'p>(
     None
 }
 
-/// Tells a client that asks for a new id that it keeps its present one.
-pub(super) fn refuse_renewal(id: PeerId, peer: &Arc<Peer>, worker: &Worker) {
-    worker.with_notice(|frame| {
-        Notice::Renewed { id, resume_token: None }.encode(frame);
-        worker.send_own(peer, frame);
+/// Answers with ICE servers. Without room, the client does not read, and is not answered.
+fn send_ice(state: &ServerConnection, peer: &Arc<Peer>, worker: &Worker) {
+    let offer = Offer::new(worker);
+    let is_sent = worker.with_notice(|frame| {
+        offer.encode_ice(state.id(), frame);
+        worker.send_own(peer, frame)
     });
+    if is_sent {
+        worker.shared.metrics.ice_issued.increment();
+    }
 }
