@@ -74,3 +74,38 @@ fn a_firehose_to_unknown_ids_does_not_disturb_others() {
 fn a_firehose_from_a_peer_to_itself_does_not_disturb_others() {
     withstands(Attack::Oneself, 0);
 }
+
+#[test]
+fn a_firehose_of_verdicts_does_not_disturb_others() {
+    withstands(Attack::Verdicts, 0);
+}
+
+#[test]
+fn hundreds_of_watchers_of_one_peer_do_not_disturb_others() {
+    withstands(Attack::Watchers, 300);
+}
+
+#[test]
+fn made_up_resume_tokens_are_never_good() {
+    withstands(Attack::Tokens, 0);
+}
+
+#[test]
+fn peers_that_are_lost_at_once_cost_bounded_memory() {
+    withstands(Attack::Tombstones, 2_000);
+}
+
+#[test]
+fn a_firehose_of_requests_for_new_ids_gives_few() {
+    withstands(Attack::Renewals, 0);
+}
+
+#[test]
+fn two_programs_with_one_resume_token_do_not_fight_for_ever() {
+    withstands(Attack::Takeovers, 0);
+}
+
+#[test]
+fn a_firehose_of_bad_control_frames_does_not_disturb_others() {
+    withstands(Attack::Controls, 0);
+}

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use world::{Report, run};
+use world::{Report, run, run_legacy};
 
 /// Seeds that once failed.
 const FAILED: &[u64] = &[];
@@ -54,6 +54,18 @@ fn same_seed_gives_the_same_run() {
     assert_ne!(run(1, false), run(2, false));
 }
 
+#[test]
+fn clients_of_2015_get_the_same_bytes_with_and_without_the_extension() {
+    for seed in 0..100 {
+        let (on, off) = (run_legacy(seed, true), run_legacy(seed, false));
+        assert_eq!(on.of_clients.len(), off.of_clients.len(), "seed {seed}");
+        for (connection, bytes) in &on.of_clients {
+            assert!(off.of_clients[connection] == *bytes, "seed {seed}, connection {connection}");
+        }
+        assert!(on.of_bystander > off.of_bystander, "seed {seed}: the bystander was told");
+    }
+}
+
 fn run_or_tell(seed: u64) -> Report {
     catch_unwind(|| run(seed, false)).unwrap_or_else(|_| {
         panic!("replay it: WADDELL_SEED={seed} cargo test -p waddell-tests --test simulation")
@@ -81,6 +93,26 @@ fn assert_all_occurred(total: &Report) {
         "server_misbehaved",
         "gave_up",
         "closed",
+        "closing",
+        "dropped_away",
+        "resumed_away",
+        "resumed_unknown",
+        "taken_over",
+        "taken_over_late",
+        "gone",
+        "renamed",
+        "garbled",
+        "notices_delayed",
+        "dropped_told",
+        "dropped_summarised",
+        "former_handled",
+        "former_unknown",
+        "handled",
+        "told_dropped",
+        "told_forwarded",
+        "told_maybe_dropped",
+        "told_not_handled",
+        "told_unknown",
     ] {
         assert!(total.of(what) > 0, "{what}: never, in {total:#?}");
     }

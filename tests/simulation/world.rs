@@ -15,17 +15,26 @@ use std::task::Waker;
 use std::time::Duration;
 
 use waddell_core::{
-    Client, ClientConfig, ClientEvent, ClientState, CloseReason, ConnectionConfig, Credentials,
-    Decision, DisconnectReason, FrameDecoder, Instant, Liveness, MAX_BODY_LEN, MessageIn,
-    MessageOut, Output, PeerId, ServerConnection, TopicId,
+    Client, ClientConfig, ClientEvent, ClientState, CloseCode, CloseReason, ConnectionConfig,
+    Credentials, Decision, DisconnectReason, FrameDecoder, HEADER_LEN, Instant, Liveness,
+    MAX_BODY_LEN, MessageIn, MessageOut, Output, PREFIX_LEN, PeerId, ServerConnection, Session,
+    Ticket, TopicId,
 };
 use waddell_server::internals::{Link, Worker};
 use waddell_tests::rng::Rng;
 
+use self::bystander::Bystander;
+use self::extension::{Hold, InTime};
+use self::ledger::{Fate, Ledger, Told};
 use self::pipe::{Arrival, Pipe, PipeEnd};
 
+mod application;
+mod bystander;
 mod driver;
+mod extension;
+mod ledger;
 mod network;
+mod numbers;
 mod pipe;
 mod promises;
 mod server;
@@ -75,12 +84,53 @@ impl Report {
 /// If a promise is broken.
 pub(crate) fn run(seed: u64, trace: bool) -> Report {
     let mut world = World::new(seed, trace);
-    world.run_until(SETTLED_AT);
-    world.check_settled();
-    world.send_all_to_all();
-    world.run_until(END);
-    world.check_all_arrived();
+    world.populate(Cast::Mixed);
+    world.run_to_the_end();
     world.report
+}
+
+/// What each client of 2015 is sent on each of its connections, and how much the bystander is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Streams {
+    pub(crate) of_clients: BTreeMap<usize, Vec<u8>>,
+    pub(crate) of_bystander: usize,
+}
+
+/// Runs the world of `seed` with clients of 2015 and one bystander that asks for the extension.
+/// `extension` is whether the server has it.
+///
+/// # Panics
+///
+/// If a promise is broken.
+pub(crate) fn run_legacy(seed: u64, extension: bool) -> Streams {
+    let mut world = World::new(seed, false);
+    world.extension = extension;
+    // All outboxes share a budget and spare buffers, so with a limit on that the bystander's would
+    // make a difference.
+    world.worker = Worker::new(100_000, 0);
+    world.add_bystander(seed);
+    world.populate(Cast::Legacy);
+    world.run_to_the_end();
+    Streams { of_clients: world.streams, of_bystander: world.bystander_read }
+}
+
+/// Who takes part in a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cast {
+    /// Clients with and without the extension.
+    Mixed,
+    /// Clients of 2015 alone.
+    Legacy,
+}
+
+impl World {
+    fn run_to_the_end(&mut self) {
+        self.run_until(SETTLED_AT);
+        self.check_settled();
+        self.send_all_to_all();
+        self.run_until(END);
+        self.check_all_arrived();
+    }
 }
 
 /// Rates of faults in one world, each in percent of the events that its field names.
@@ -115,6 +165,20 @@ struct World {
     connections: Vec<Connection>,
     worker: Worker,
     registry: HashMap<PeerId, usize>,
+    /// Whether the server speaks the extension.
+    extension: bool,
+    /// Peers that are away, with their sessions.
+    away: HashMap<PeerId, Option<Session>>,
+    /// The generation of the latest resume token of each id.
+    generations: HashMap<PeerId, u32>,
+    ledger: Ledger,
+    bystander: Option<Bystander>,
+    /// Number of bytes that the bystander has read.
+    bystander_read: usize,
+    /// What arrived on each connection of a client without HELLO.
+    streams: BTreeMap<usize, Vec<u8>>,
+    /// Messages of each client that has asked what becomes of them, and is not told yet.
+    tickets: HashMap<(usize, Ticket), Tag>,
     /// Connections whose outbox was filled in this turn.
     to_flush: Vec<usize>,
     /// Connections whose owner was woken.
@@ -141,6 +205,12 @@ enum Event {
     ToClient(usize),
     /// The owner of this connection was woken.
     ServerOwner(usize),
+    /// The connection that waits gets its id, if it has not got it before.
+    HandOver(usize, InTime),
+    /// The bystander does something.
+    Bystander,
+    /// The peer with that id and generation is gone, if it is away since.
+    AwayEnds(u128, u32),
     /// The server looks whether this connection has stalled or is idle.
     ServerCheck(usize),
 }
@@ -164,10 +234,22 @@ struct Connection {
     up: Pipe,
     down: Rc<RefCell<Pipe>>,
     server: Option<ServerEnd>,
+    /// What the client was told since its HELLO; `None` if it has not said that.
+    told: Option<Told>,
+    /// What arrives at the client, read once more.
+    tap: FrameDecoder,
 }
 
 struct ServerEnd {
     connection: ServerConnection,
+    /// Its id in the registry.
+    listed: PeerId,
+    /// How many frames it has sent.
+    frames: u64,
+    /// Number of the next frame, if the client has said HELLO.
+    next_number: Option<u64>,
+    /// Set while it waits for another connection to hand over.
+    hold: Option<Hold>,
     decoder: FrameDecoder,
     link: Link<PipeEnd>,
     owner: Waker,
@@ -184,6 +266,8 @@ struct Sent {
     topic: TopicId,
     len: usize,
     arrived: bool,
+    /// Its number, if the client numbers its frames.
+    number: Option<u64>,
 }
 
 impl World {
@@ -201,8 +285,9 @@ impl World {
             late: percent(30),
         };
         let outbox_limit = [70_000, 200_000, 1 << 20][rng.between(0..=2)];
+        let extension = rng.chance(75);
         let total_limit = [0, 4 * outbox_limit, 16 * outbox_limit][rng.between(0..=2)];
-        let mut world = Self {
+        Self {
             now: Instant::default(),
             calendar: BinaryHeap::new(),
             events: 0,
@@ -214,6 +299,14 @@ impl World {
             connections: Vec::new(),
             worker: Worker::new(outbox_limit, total_limit),
             registry: HashMap::new(),
+            extension,
+            away: HashMap::new(),
+            generations: HashMap::new(),
+            ledger: Ledger::default(),
+            bystander: None,
+            bystander_read: 0,
+            streams: BTreeMap::new(),
+            tickets: HashMap::new(),
             to_flush: Vec::new(),
             woken: Arc::default(),
             ids_seen: HashSet::new(),
@@ -222,24 +315,27 @@ impl World {
             report: Report::default(),
             trace,
             rng,
-        };
-        let count = if world.rng.chance(5) { 40 } else { world.rng.between(2..=8) };
-        for index in 0..count {
-            world.add_client(index);
         }
-        world
     }
 
-    fn add_client(&mut self, index: usize) {
+    fn populate(&mut self, cast: Cast) {
+        let count = if self.rng.chance(5) { 40 } else { self.rng.between(2..=8) };
+        for index in 0..count {
+            self.add_client(index, cast);
+        }
+    }
+
+    fn add_client(&mut self, index: usize, cast: Cast) {
+        let extended = cast == Cast::Mixed && index.is_multiple_of(2);
         let config = ClientConfig {
             reconnect_attempts: if self.rng.chance(10) { 5 } else { u32::MAX },
             connect_timeout: Some(Duration::from_secs(self.rng.between(3..=10) as u64)),
             // A server with an idle timeout disconnects clients without keep-alives; they return.
             keep_alive_interval: self.rng.chance(70).then_some(Duration::from_secs(25)),
             silence_timeout: self.rng.chance(50).then_some(Duration::from_secs(60)),
-            // This server does not speak it, and must not be disturbed by HELLO.
-            extension: index.is_multiple_of(2),
-            resume: index.is_multiple_of(4),
+            // A server that does not speak it must not be disturbed by HELLO.
+            extension: extended,
+            resume: extended && (index.is_multiple_of(4) || index == 2),
             ice: false,
             credentials: Credentials::None,
             addresses: 1,
@@ -278,6 +374,11 @@ impl World {
                 Event::ToClient(connection) => self.arrive_at_client(connection),
                 Event::ServerOwner(connection) => self.serve_owner(connection),
                 Event::ServerCheck(connection) => self.server_check(connection),
+                Event::HandOver(connection, in_time) => self.hand_over(connection, in_time),
+                Event::Bystander => self.bystander_step(),
+                Event::AwayEnds(id, generation) => {
+                    self.away_ends(PeerId::from_bytes(id.to_le_bytes()), generation);
+                }
             }
             self.end_turn();
         }
@@ -302,139 +403,6 @@ impl World {
     /// Decides at random whether a fault occurs.
     fn fault(&mut self, percent: usize) -> bool {
         self.faulty() && self.rng.chance(percent)
-    }
-
-    fn application_step(&mut self, index: usize) {
-        if !self.faulty() {
-            // An application without a keep-alive interval sends keep-alives itself.
-            let _ = self.clients[index].client.send_keep_alive();
-            self.drain(index);
-            self.plan(Duration::from_secs(20), Event::Application(index));
-            return;
-        }
-        match self.rng.between(0..=99) {
-            0..=69 => {
-                for _ in 0..self.rng.between(1..=4) {
-                    self.send_something(index);
-                }
-                if self.rng.chance(2) {
-                    self.send_burst(index);
-                }
-            }
-            70..=79 => {
-                // The client decides whether it can be sent; the driver checks the result.
-                let _ = self.clients[index].client.send_keep_alive();
-            }
-            80..=89 => self.clients[index].client.retry_now(self.now),
-            // A wake-up without need must do no harm.
-            90..=98 => self.clients[index].client.handle_timeout(self.now),
-            _ => {
-                if self.clients[index].client.state() != ClientState::Closed {
-                    self.clients[index].expected_end = Some(CloseReason::ByApplication);
-                }
-                self.clients[index].client.close();
-            }
-        }
-        self.drain(index);
-        if let Some(connection) = self.clients[index].connection {
-            if self.connections[connection].server.is_some() && self.fault(self.faults.cut) {
-                self.cut(connection);
-            }
-            if self.fault(self.faults.pause) {
-                let until = self.now + self.rng.up_to_ms(15_000);
-                self.connections[connection].down.borrow_mut().paused_until = until;
-                self.tell(|| format!("client {index} reads nothing until {until:?}"));
-            }
-            if self.fault(self.faults.rubbish) && self.clients[index].client.id().is_some() {
-                let rubbish = self.rubbish();
-                self.connections[connection].up.write(&rubbish);
-                self.schedule_up(connection);
-            }
-        }
-        let pause = self.rng.up_to_ms(4_000);
-        self.plan(pause, Event::Application(index));
-    }
-
-    /// Returns a whole frame that no client sends, or that has no recipient.
-    fn rubbish(&mut self) -> Vec<u8> {
-        let len = self.rng.between(0..=40);
-        let mut payload = self.rng.bytes().repeat(3);
-        payload.truncate(len);
-        if self.rng.chance(30) {
-            payload.iter_mut().take(16).for_each(|byte| *byte = 0);
-        }
-        [&(len as u16).to_le_bytes()[..], &payload].concat()
-    }
-
-    fn send_something(&mut self, index: usize) {
-        let to = self.pick_recipient(index);
-        let len = match self.rng.between(0..=99) {
-            0..=84 => self.rng.between(8..=400),
-            85..=96 => self.rng.between(8..=5_000),
-            97..=98 => self.rng.between(8..=MAX_BODY_LEN),
-            _ => MAX_BODY_LEN,
-        };
-        self.send(index, to, len);
-    }
-
-    /// Sends more than the outbox of a slow reader holds.
-    fn send_burst(&mut self, index: usize) {
-        let to = self.pick_recipient(index);
-        for _ in 0..20 {
-            self.send(index, to, 10_000);
-        }
-    }
-
-    /// Picks a recipient: another client, itself, a former id, or an unknown id.
-    fn pick_recipient(&mut self, index: usize) -> PeerId {
-        let other = self.rng.between(0..=self.clients.len() - 1);
-        let ids = match self.rng.between(0..=9) {
-            0 => &self.clients[index].ids,
-            _ => &self.clients[other].ids,
-        };
-        match self.rng.between(0..=19) {
-            0 => PeerId::from_random(self.rng.bytes()),
-            1 => PeerId::NIL,
-            2..=4 if !ids.is_empty() => ids[self.rng.between(0..=ids.len() - 1)],
-            _ => ids.last().copied().unwrap_or(PeerId::NIL),
-        }
-    }
-
-    fn send(&mut self, index: usize, to: PeerId, len: usize) {
-        let peer = &mut self.clients[index];
-        let topic = TopicId(self.rng.next_u64() as u16);
-        let tag = (index as u32, peer.number);
-        let message = MessageOut::new(to, topic, body(tag, len));
-        match peer.client.send(&message) {
-            Ok(()) => {
-                peer.number += 1;
-                let from = peer.client.id().expect("a ready client has an id");
-                self.sent.insert(tag, Sent { from, to, topic, len, arrived: false });
-                self.report.count("messages_sent");
-            }
-            Err(error) => {
-                assert_eq!(peer.client.id(), None, "{error}");
-            }
-        }
-    }
-
-    /// Loses the bytes in flight from some byte on. Each end learns of it at its own time.
-    fn cut(&mut self, connection: usize) {
-        self.report.count("connections_cut");
-        let keep_up = self.rng.between(0..=self.connections[connection].up.len());
-        let keep_down = self.rng.between(0..=self.connections[connection].down.borrow().len());
-        self.tell(|| format!("connection {connection} is cut"));
-        self.connections[connection].up.cut(keep_up);
-        self.connections[connection].down.borrow_mut().cut(keep_down);
-        for (up, delay) in [(true, self.rng.up_to_ms(80_000)), (false, self.rng.up_to_ms(80_000))] {
-            // An end that is reported late: nothing is read in the meantime.
-            let until = self.now + if self.rng.chance(50) { delay } else { Duration::ZERO };
-            let connection = &mut self.connections[connection];
-            let pause = |pipe: &mut Pipe| pipe.paused_until = pipe.paused_until.max(until);
-            if up { pause(&mut connection.up) } else { pause(&mut connection.down.borrow_mut()) }
-        }
-        self.schedule_up(connection);
-        self.schedule_down(connection);
     }
 }
 

@@ -10,6 +10,7 @@ use waddell_core::Instant;
 use crate::clock::Clock;
 use crate::forward::budget::Budget;
 use crate::forward::fate;
+use crate::forward::lease::Lease;
 use crate::forward::link;
 use crate::forward::outbox::Framing;
 use crate::forward::transport::socket::{Attempt, WriteHalf};
@@ -121,15 +122,39 @@ impl<S: Socket> Link<S> {
         read_at: Instant,
         worker: &mut Worker,
     ) -> Result<Pushed, DropReason> {
-        match self.0.push(frame, read_at, &mut worker.buffers) {
-            Ok(link::Pushed::NeedsFlush) => Ok(Pushed::NeedsFlush),
-            Ok(link::Pushed::Handled) => Ok(Pushed::Handled),
-            Err(fate::DropReason::UnknownRecipient | fate::DropReason::RecipientAway) => {
-                Err(DropReason::UnknownRecipient)
-            }
-            Err(fate::DropReason::OutboxFull) => Err(DropReason::OutboxFull),
-            Err(fate::DropReason::NoMemory) => Err(DropReason::NoMemory),
-        }
+        outcome(self.0.push(frame, read_at, &mut worker.buffers))
+    }
+
+    /// Puts WELCOME into the outbox, before everything that comes later.
+    pub fn push_first(&mut self, frame: &[u8], worker: &mut Worker) {
+        self.0.push_first(frame, &mut worker.buffers);
+    }
+
+    /// Puts frames of the server's own into the outbox, if that holds less than half of its limit.
+    /// If it does not, the owner is woken when there is room.
+    ///
+    /// # Errors
+    ///
+    /// [`DropReason`] if there is no room.
+    pub fn push_own(&mut self, frames: &[u8], worker: &mut Worker) -> Result<Pushed, DropReason> {
+        let buffers = &mut worker.buffers;
+        outcome(self.0.push_own(frames, buffers.outbox_limit / 2, buffers))
+    }
+
+    /// Moves the frames that were not written to a newer connection of the same client. From then
+    /// on this one drops frames.
+    ///
+    /// # Panics
+    ///
+    /// If this connection has handed over before, or the newer one has ended.
+    pub fn hand_over(&mut self, to: &mut Self, worker: &mut Worker) -> Pushed {
+        let (link, now) = (&mut self.0, worker.clock.now());
+        link.set_lease(Some(Lease::new(0)));
+        let asked = link.request_takeover(0, &Arc::new(()), now);
+        asked.expect("it is the first that asks, and the connection is open");
+        let pushed = link.hand_over(&mut to.0, || None, &mut worker.buffers);
+        to.0.take_inheritance();
+        pushed.expect("the newer connection waits").into()
     }
 
     /// Writes a queued outbox, at the end of the turn.
@@ -162,6 +187,26 @@ impl<S: Socket> Link<S> {
     /// Drops further frames, and all bytes in the outbox.
     pub fn abandon(&mut self, worker: &mut Worker) {
         self.0.abandon(&mut worker.buffers);
+    }
+}
+
+fn outcome(pushed: Result<link::Pushed, fate::DropReason>) -> Result<Pushed, DropReason> {
+    match pushed {
+        Ok(pushed) => Ok(pushed.into()),
+        Err(fate::DropReason::UnknownRecipient | fate::DropReason::RecipientAway) => {
+            Err(DropReason::UnknownRecipient)
+        }
+        Err(fate::DropReason::OutboxFull) => Err(DropReason::OutboxFull),
+        Err(fate::DropReason::NoMemory) => Err(DropReason::NoMemory),
+    }
+}
+
+impl From<link::Pushed> for Pushed {
+    fn from(pushed: link::Pushed) -> Self {
+        match pushed {
+            link::Pushed::NeedsFlush => Self::NeedsFlush,
+            link::Pushed::Handled => Self::Handled,
+        }
     }
 }
 

@@ -26,6 +26,7 @@ impl World {
                 Output::Dial => self.dial(index),
                 Output::Transmit(bytes) => {
                     let connection = self.clients[index].connection.expect("a transport is there");
+                    let bytes = self.number(index, connection, bytes);
                     self.connections[connection].up.write(&bytes);
                     self.schedule_up(connection);
                 }
@@ -51,13 +52,7 @@ impl World {
 
     pub(super) fn dial(&mut self, index: usize) {
         assert_eq!(self.clients[index].connection, None, "one transport at a time");
-        let connection = self.connections.len();
-        self.connections.push(Connection {
-            owner: index,
-            up: Pipe::default(),
-            down: Rc::default(),
-            server: None,
-        });
+        let connection = self.add_connection(index);
         self.clients[index].connection = Some(connection);
         if self.fault(self.faults.unanswered) {
             self.report.count("dials_unanswered");
@@ -65,6 +60,18 @@ impl World {
         }
         let delay = self.rng.up_to_ms(self.latency_ms);
         self.plan(delay, Event::Dialed(connection));
+    }
+
+    pub(super) fn add_connection(&mut self, owner: usize) -> usize {
+        self.connections.push(Connection {
+            owner,
+            up: Pipe::default(),
+            down: Rc::default(),
+            server: None,
+            told: None,
+            tap: FrameDecoder::new(),
+        });
+        self.connections.len() - 1
     }
 
     pub(super) fn dialed(&mut self, connection: usize) {
@@ -91,6 +98,10 @@ impl World {
         if self.clients[owner].connection == Some(connection) {
             match arrival {
                 Arrival::Bytes(mut bytes) => {
+                    if self.bystander.is_some() {
+                        self.streams.entry(connection).or_default().extend_from_slice(&bytes);
+                    }
+                    self.check_notices(connection, bytes.clone());
                     self.clients[owner].client.handle_bytes(&mut bytes, self.now);
                 }
                 Arrival::End => {
@@ -110,25 +121,35 @@ impl World {
         match event {
             ClientEvent::Connected { id } => {
                 self.report.count("connected");
-                assert!(self.ids_seen.insert(id), "{id} was given out before");
-                assert_eq!(self.clients[index].client.id(), Some(id));
-                let connection = self.clients[index].connection.expect("a transport is there");
-                if let Some(server) = &self.connections[connection].server {
-                    assert_eq!(server.connection.id(), id, "the greeting names the connection");
+                // The bytes that brought it may have brought the end besides.
+                let now = self.clients[index].client.id();
+                assert!(now.is_none_or(|now| now == id));
+                if !self.ids_seen.insert(id) {
+                    assert!(self.clients[index].ids.contains(&id), "{id} is another client's");
+                    self.report.count("resumed");
                 }
                 self.clients[index].ids.push(id);
             }
             ClientEvent::Message(message) => self.check_message(index, &message),
-            ClientEvent::Extended(_)
-            | ClientEvent::Checked { .. }
-            | ClientEvent::Undelivered(_)
-            | ClientEvent::Peer(_)
-            | ClientEvent::NotExtended
-            | ClientEvent::Renamed { .. }
+            ClientEvent::Extended(_) => {
+                assert!(self.extension, "the server does not speak it");
+                self.report.count("extended");
+            }
+            ClientEvent::Checked { ticket, outcome } => self.check_outcome(index, ticket, outcome),
+            ClientEvent::Undelivered(dropped) => {
+                self.report.count(if dropped.is_exact() { "undelivered" } else { "summary" });
+            }
+            ClientEvent::Renamed { id } => {
+                // WELCOME came after the client had stopped waiting for it.
+                self.report.count("renamed");
+                self.clients[index].ids.push(id);
+            }
+            ClientEvent::NotExtended => assert!(!self.extension),
+            ClientEvent::Closing { code, .. } => assert_eq!(code, CloseCode::TIMED_OUT),
+            ClientEvent::Peer(_)
             | ClientEvent::Restarting(_)
             | ClientEvent::CredentialsDue
-            | ClientEvent::IceServers(_)
-            | ClientEvent::Closing { .. } => panic!("the server does not speak the extension"),
+            | ClientEvent::IceServers(_) => panic!("the server did not grant it: {event:?}"),
             ClientEvent::Disconnected { reason, retry_at } => {
                 self.report.count(match reason {
                     DisconnectReason::DialFailed => "dial_failed",

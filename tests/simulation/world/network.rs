@@ -1,5 +1,6 @@
 //! Times of arrival, and pieces in which bytes arrive.
 
+use super::bystander::NO_CLIENT;
 use super::*;
 
 impl World {
@@ -13,6 +14,10 @@ impl World {
     }
 
     pub(super) fn schedule_down(&mut self, connection: usize) {
+        if self.connections[connection].owner == NO_CLIENT {
+            // The bystander reads when it likes.
+            return;
+        }
         let delay = self.rng.up_to_ms(self.latency_ms);
         let mut pipe = self.connections[connection].down.borrow_mut();
         if !pipe.is_idle() && !pipe.scheduled {

@@ -1,5 +1,6 @@
 //! Promises about every message, and about the world in the end.
 
+use super::bystander::NO_CLIENT;
 use super::*;
 
 impl World {
@@ -33,7 +34,9 @@ impl World {
                 (state, end) => panic!("client {index} is {state:?}, expected end: {end:?}"),
             }
         }
-        let known: HashSet<PeerId> = self.registry.keys().copied().collect();
+        let is_client = |connection: &usize| self.connections[*connection].owner != NO_CLIENT;
+        let known = self.registry.iter().filter(|(_, connection)| is_client(connection));
+        let known: HashSet<PeerId> = known.map(|(id, _)| *id).collect();
         assert_eq!(known, ready, "the registered peers are the ready clients");
     }
 
@@ -61,5 +64,6 @@ impl World {
         for peer in &mut self.clients {
             assert_eq!(peer.client.poll_output(), None, "drivers drain");
         }
+        assert_eq!(self.tickets, HashMap::new(), "every sender that asked is told");
     }
 }

@@ -2,8 +2,10 @@
 
 use std::task::Wake;
 
+use waddell_core::{DropReason as Dropped, Frame, Rejected, Request};
 use waddell_server::internals::{DropReason, Lost, Pushed};
 
+use super::bystander::NO_CLIENT;
 use super::*;
 
 /// The task of a connection, which is woken by its link and its socket.
@@ -30,6 +32,10 @@ impl World {
         let owner = Waker::from(Arc::new(Owner { connection, woken: Arc::clone(&self.woken) }));
         self.connections[connection].server = Some(ServerEnd {
             connection: state,
+            listed: id,
+            frames: 0,
+            next_number: None,
+            hold: None,
             decoder: FrameDecoder::new(),
             link,
             owner,
@@ -44,37 +50,115 @@ impl World {
         let Some(most) = self.piece(connection, true) else { return };
         match self.connections[connection].up.read(most) {
             Arrival::Bytes(bytes) => self.serve(connection, bytes),
-            Arrival::End => self.remove(connection),
+            Arrival::End => self.end_of_stream(connection),
             Arrival::Nothing => {}
         }
         self.schedule_up(connection);
     }
 
-    pub(super) fn serve(&mut self, connection: usize, mut bytes: Vec<u8>) {
-        let Some(mut server) = self.connections[connection].server.take() else { return };
-        let mut forwarded = Vec::new();
-        let mut input = &mut bytes[..];
-        while let Some(mut frame) =
-            server.decoder.next_frame(&mut input).expect("any length is legal")
-        {
-            match server.connection.handle_frame(&mut frame, self.now) {
-                Decision::Forward(to) | Decision::FirstContact(to) => {
-                    forwarded.push((to, frame.as_bytes().to_vec()));
-                }
-                Decision::KeepAlive => {}
-                Decision::Control | Decision::Reject(_) => self.report.count("frames_rejected"),
-            }
-        }
-        self.connections[connection].server = Some(server);
-        for (to, frame) in forwarded {
-            self.forward(to, &frame);
+    /// Ends the connection, once it has its id if it waits for that.
+    pub(super) fn end_of_stream(&mut self, connection: usize) {
+        let Some(server) = &mut self.connections[connection].server else { return };
+        match &mut server.hold {
+            Some(hold) => hold.ended = true,
+            None => self.remove(connection),
         }
     }
 
-    pub(super) fn forward(&mut self, to: PeerId, frame: &[u8]) {
+    pub(super) fn serve(&mut self, connection: usize, mut bytes: Vec<u8>) {
+        let mut input = &mut bytes[..];
+        loop {
+            let Some(server) = &mut self.connections[connection].server else { return };
+            if let Some(hold) = &mut server.hold {
+                hold.bytes.extend_from_slice(input);
+                return;
+            }
+            let mut decoder = std::mem::take(&mut server.decoder);
+            let next = decoder.next_frame(&mut input).expect("any length is legal");
+            let is_done = next.is_none();
+            if let Some(mut frame) = next {
+                self.serve_frame(connection, &mut frame);
+            }
+            if let Some(server) = &mut self.connections[connection].server {
+                server.decoder = decoder;
+            }
+            if is_done {
+                break;
+            }
+        }
+        self.send_notices(connection);
+    }
+
+    /// Decides on a frame, carries that out, and writes it into the ledger.
+    fn serve_frame(&mut self, connection: usize, frame: &mut Frame<'_>) {
+        let server = self.connections[connection].server.as_mut().expect("it is served");
+        let number = server.next_number;
+        server.next_number = number.map(|number| number + 1);
+        server.frames += 1;
+        let is_first = server.frames == 1;
+        let decision = server.connection.handle_frame(frame, self.now);
+        let fate = match decision {
+            Decision::Forward(to) | Decision::FirstContact(to) => {
+                let fate = self.forward(to, frame.as_bytes());
+                if let Fate::Dropped(reason) = fate
+                    && let Some(server) = &mut self.connections[connection].server
+                {
+                    server.connection.note_dropped(to, frame, reason);
+                }
+                fate
+            }
+            Decision::KeepAlive => Fate::Handled,
+            Decision::Control => self.serve_control(connection, frame.payload(), is_first),
+            Decision::Reject(rejected) => {
+                self.report.count("frames_rejected");
+                Fate::Dropped(match rejected {
+                    Rejected::ShortFrame { .. } => Dropped::ShortFrame,
+                    Rejected::ReservedRecipient => Dropped::ReservedRecipient,
+                })
+            }
+        };
+        let owner = self.connections[connection].owner;
+        if owner != NO_CLIENT
+            && let Some(number) = number
+        {
+            let tag = self.ledger.decided(owner, number, frame.as_bytes(), fate);
+            let id = self.connections[connection].server.as_ref().map(|it| it.connection.id());
+            if let (Some(sent), Some(id)) = (tag.and_then(|tag| self.sent.get_mut(&tag)), id) {
+                // A client that has not got its WELCOME yet takes another id for its own.
+                sent.from = id;
+            }
+        }
+    }
+
+    fn serve_control(&mut self, connection: usize, payload: &[u8], is_first: bool) -> Fate {
+        let ignored = Fate::Dropped(Dropped::ReservedRecipient);
+        if !self.extension {
+            self.report.count("frames_rejected");
+            return ignored;
+        }
+        let server = self.connections[connection].server.as_mut().expect("it is served");
+        match server.connection.handle_control(&payload[HEADER_LEN..], is_first) {
+            Ok(Request::Hello(hello)) => self.answer_hello(connection, &hello),
+            // The core answers.
+            Ok(Request::Sync { .. } | Request::Bye) => {}
+            Ok(other) => panic!("{other:?} was not granted"),
+            Err(_ignored) => {
+                self.report.count("frames_rejected");
+                return ignored;
+            }
+        }
+        Fate::Handled
+    }
+
+    pub(super) fn forward(&mut self, to: PeerId, frame: &[u8]) -> Fate {
         let Some(&recipient) = self.registry.get(&to) else {
-            self.report.count("dropped_unknown");
-            return;
+            let is_away = self.away.contains_key(&to);
+            self.report.count(if is_away { "dropped_away" } else { "dropped_unknown" });
+            return Fate::Dropped(if is_away {
+                Dropped::RecipientAway
+            } else {
+                Dropped::UnknownRecipient
+            });
         };
         // As waddell's server does when a client sends it 17 bytes.
         let broken = self.fault(self.faults.short_frame);
@@ -82,7 +166,8 @@ impl World {
         let server = self.connections[recipient].server.as_mut();
         let link = &mut server.expect("a registered peer has a connection").link;
         let pushed = link.push(frame, self.now, &mut self.worker);
-        match pushed {
+        self.schedule_down(recipient);
+        let (count, reason) = match pushed {
             Ok(pushed) => {
                 if pushed == Pushed::NeedsFlush {
                     self.to_flush.push(recipient);
@@ -90,13 +175,15 @@ impl World {
                 if broken {
                     self.report.count("short_frame_to_client");
                 }
+                return Fate::Handled;
             }
-            Err(DropReason::OutboxFull) => self.report.count("dropped_full"),
-            Err(DropReason::NoMemory) => self.report.count("dropped_memory"),
+            Err(DropReason::OutboxFull) => ("dropped_full", Dropped::RecipientFull),
+            Err(DropReason::NoMemory) => ("dropped_memory", Dropped::ServerFull),
             // The link was crowded out, which its owner has not seen yet.
-            Err(DropReason::UnknownRecipient) => self.report.count("dropped_unknown"),
-        }
-        self.schedule_down(recipient);
+            Err(DropReason::UnknownRecipient) => ("dropped_unknown", Dropped::UnknownRecipient),
+        };
+        self.report.count(count);
+        Fate::Dropped(reason)
     }
 
     /// Writes the outboxes that were filled in this turn, and lets woken owners have theirs.
@@ -122,7 +209,7 @@ impl World {
         server.stalled_since = blocked.unwrap_or(None);
         self.schedule_down(connection);
         match blocked {
-            Ok(_) => {}
+            Ok(_) => self.send_notices(connection),
             Err(Lost::Broken) => panic!("the pipes do not break"),
             Err(Lost::CrowdedOut) => {
                 self.report.count("crowded_out");
@@ -145,7 +232,10 @@ impl World {
         let stalled = is_stalled(server);
         let expired = server.connection.handle_timeout(self.now) == Liveness::Expired;
         assert_eq!(expired, server.connection.poll_timeout().is_some_and(|at| at <= self.now));
-        if stalled || expired {
+        if server.hold.is_some() {
+            // It reads nothing until the connection before has handed over.
+            self.plan(Duration::from_secs(1), Event::ServerCheck(connection));
+        } else if stalled || expired {
             self.report.count(if stalled { "stalled" } else { "expired" });
             self.remove(connection);
         } else {
@@ -153,12 +243,22 @@ impl World {
         }
     }
 
-    /// Ends the server's side: the id is gone, and the client reads the written bytes and the end.
+    /// Ends the server's side: the id is gone or away, and the client reads the written bytes and
+    /// the end. If another connection waits for the id, that one gets it.
     pub(super) fn remove(&mut self, connection: usize) {
+        if let Some(successor) = self.successor(connection) {
+            self.hand_over(successor, InTime::Yes);
+            return;
+        }
         let Some(mut server) = self.connections[connection].server.take() else { return };
-        let id = server.connection.id();
+        let id = server.listed;
         self.tell(|| format!("server: {id} is gone"));
         assert_eq!(self.registry.remove(&id), Some(connection));
+        self.leave(&mut server);
+        self.end_link(connection, server);
+    }
+
+    pub(super) fn end_link(&mut self, connection: usize, mut server: ServerEnd) {
         server.link.abandon(&mut self.worker);
         self.connections[connection].down.borrow_mut().end();
         self.schedule_down(connection);

@@ -1,6 +1,7 @@
 //! One kind of attack at a time, and its cost to the server and to healthy pairs.
 
 mod connections;
+mod extended;
 mod firehose;
 mod patience;
 mod slow;
@@ -45,11 +46,25 @@ pub enum Attack {
     Unknown,
     /// Frames at full speed from a peer to itself, which reads or does not.
     Oneself,
+    /// Frames at full speed to unknown ids, with questions what became of them.
+    Verdicts,
+    /// Many peers that watch one, and write to it.
+    Watchers,
+    /// HELLOs with resume tokens that are made up.
+    Tokens,
+    /// Connections that are lost as soon as they have a resume token.
+    Tombstones,
+    /// Requests for new ids at full speed.
+    Renewals,
+    /// Two programs with one resume token.
+    Takeovers,
+    /// Control frames whose lengths and contents are wrong, at full speed.
+    Controls,
 }
 
 impl Attack {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 16] = [
         Self::SlowHandshakes,
         Self::HalfOpenTls,
         Self::SlowFrames,
@@ -59,6 +74,13 @@ impl Attack {
         Self::Unread,
         Self::Unknown,
         Self::Oneself,
+        Self::Verdicts,
+        Self::Watchers,
+        Self::Tokens,
+        Self::Tombstones,
+        Self::Renewals,
+        Self::Takeovers,
+        Self::Controls,
     ];
 
     /// Returns the flags that shorten a timeout, or lower a limit.
@@ -73,7 +95,9 @@ impl Attack {
             Self::FloodAll => &["--max-connections=200"],
             Self::FloodAddress => &["--max-connections-per-address=200"],
             Self::Unread | Self::Oneself => &["--write-timeout=1h"],
-            Self::Unknown => &[],
+            Self::Verdicts | Self::Renewals | Self::Controls => &["--write-timeout=1h"],
+            Self::Unknown | Self::Watchers | Self::Tokens => &[],
+            Self::Tombstones | Self::Takeovers => &[],
         }
     }
 
@@ -88,6 +112,11 @@ impl Attack {
             Self::Idle => 4 << 10,
             Self::FloodAll | Self::FloodAddress => 1 << 10,
             Self::Unread | Self::Unknown | Self::Oneself => 0,
+            // An outbox, and what the extension keeps of each peer.
+            Self::Watchers => 96 << 10,
+            Self::Verdicts | Self::Tokens | Self::Renewals | Self::Takeovers => 0,
+            // Those that are away have 16 MiB together.
+            Self::Tombstones | Self::Controls => 0,
         };
         // An outbox of 1 MiB for each peer that does not read, and the buffers of the workers.
         (48 << 20) + connections as u64 * each
@@ -106,6 +135,13 @@ impl fmt::Display for Attack {
             Self::Unread => "firehose, never read",
             Self::Unknown => "firehose to unknown ids",
             Self::Oneself => "firehose to oneself",
+            Self::Verdicts => "firehose of verdicts",
+            Self::Watchers => "watchers of one peer",
+            Self::Tokens => "made-up resume tokens",
+            Self::Tombstones => "lost at once",
+            Self::Renewals => "firehose of new ids",
+            Self::Takeovers => "two with one token",
+            Self::Controls => "bad control frames",
         })
     }
 }
@@ -236,6 +272,13 @@ async fn make(attack: Attack, world: &Rc<World>, siege: &Siege) -> Result<u64> {
         Attack::Unread => firehose::unread(world, siege.duration).await,
         Attack::Unknown => firehose::unknown(world, siege.duration).await,
         Attack::Oneself => firehose::oneself(world, siege.duration).await,
+        Attack::Verdicts => extended::verdicts(world, siege.duration).await,
+        Attack::Watchers => extended::watchers(world, siege.connections, siege.duration).await,
+        Attack::Tokens => extended::tokens(world, siege.duration).await,
+        Attack::Tombstones => extended::tombstones(world, siege.connections).await,
+        Attack::Renewals => extended::renewals(world, siege.duration).await,
+        Attack::Takeovers => extended::takeovers(world, siege.duration).await,
+        Attack::Controls => extended::controls(world, siege.duration).await,
     }
 }
 

@@ -48,6 +48,15 @@ impl Dial {
 
     /// Connects and takes the greeting.
     pub(crate) async fn peer(self, server: &Server) -> io::Result<Peer> {
+        self.peer_with(server, None).await
+    }
+
+    /// Does the same, with these frames as the first that the peer sends.
+    pub(crate) async fn peer_saying(self, server: &Server, frames: &[u8]) -> io::Result<Peer> {
+        self.peer_with(server, Some(frames)).await
+    }
+
+    async fn peer_with(self, server: &Server, frames: Option<&[u8]>) -> io::Result<Peer> {
         let connect = async {
             let socket = self.socket(server).await?;
             let stream: Stream = if self.via.is_encrypted() {
@@ -55,7 +64,10 @@ impl Dial {
             } else {
                 Box::new(socket)
             };
-            Peer::open(self.via, stream).await
+            match frames {
+                Some(frames) => Peer::open_saying(self.via, stream, frames).await,
+                None => Peer::open(self.via, stream).await,
+            }
         };
         match timeout(CONNECT_TIMEOUT, connect).await {
             Ok(peer) => peer,

@@ -56,6 +56,8 @@ impl Reading {
             "waddell_keep_alives_total",
             "waddell_frames_rejected_total",
             "waddell_frames_dropped_total",
+            "waddell_controls_total",
+            "waddell_controls_ignored_total",
         ] {
             accounted += self.sum(part)?;
         }

@@ -141,7 +141,8 @@ impl<S: WriteHalf, P> Link<S, P> {
 
     /// Tells the peer that it was not told of a peer, if that is so and the outbox has room.
     pub(super) fn tell_missed_notice(&mut self, buffers: &mut WorkerBuffers) {
-        if self.extension.as_ref().is_none_or(|extension| !extension.missed_notice) {
+        let misses = |it: &Extension<P>| it.missed_notice && it.takes_notices;
+        if !self.extension.as_deref().is_some_and(misses) {
             return;
         }
         let mut frame = Vec::new();
