@@ -34,7 +34,6 @@ pub(crate) mod watch_error;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::mem;
 
 use bytes::Bytes;
 
@@ -50,7 +49,6 @@ use probe::Probe;
 use session::Session;
 use silence::{Silence, Verdict};
 
-use crate::control::notice::Notice;
 use crate::control::{Capabilities, CloseCode, control_body};
 use crate::frame::FrameDecoder;
 use crate::id::PeerId;
@@ -79,6 +77,8 @@ pub struct Client {
     ending: Ending,
     /// Number of the address to dial.
     address: usize,
+    /// Whether something has happened since the last look at what is to be asked.
+    may_ask: bool,
     /// Whether the server has refused the last credentials, and has not taken others since.
     unauthorized: bool,
 }
@@ -131,6 +131,7 @@ impl Client {
             peers: Peers::new(),
             ending: Ending::default(),
             address: 0,
+            may_ask: false,
             unauthorized: false,
         };
         client.dial(0, now);
@@ -181,27 +182,24 @@ impl Client {
             *silence = Silence::begin(&self.config, now);
         }
         self.checked.set_now(now);
-        // It is put back, unless the connection ends.
-        let mut decoder = mem::take(&mut self.decoder);
         while self.is_connected() {
             // The decoder takes every length, so its error cannot occur.
-            let Ok(Some(frame)) = decoder.next_frame(&mut input) else { break };
-            if let Some(body) = control_body(frame.payload())
+            let Ok(Some(frame)) = self.decoder.next_frame(&mut input) else { return };
+            let payload = frame.payload();
+            // Most ids do not begin with a zero byte.
+            if payload.first() == Some(&0)
                 && self.session.said_hello()
+                && let Some(body) = control_body(payload)
             {
-                // A kind that is unknown or malformed is ignored.
-                if let Ok(notice) = Notice::decode(body) {
-                    self.handle_notice(&notice, now);
-                }
+                // Control frames are few, and short.
+                let body = body.to_vec();
+                self.handle_control(&body, now);
                 continue;
             }
-            match MessageIn::decode(frame.payload()) {
+            match MessageIn::decode(payload) {
                 Ok(message) => self.handle_message(message, now),
                 Err(_short) => self.hang_up(DisconnectReason::ServerMisbehaved, now),
             }
-        }
-        if self.is_connected() {
-            self.decoder = decoder;
         }
     }
 
@@ -249,6 +247,7 @@ impl Client {
                     self.transmit(Bytes::from_static(KEEP_ALIVE_FRAME));
                 }
                 self.checked.handle_timeout(now);
+                self.may_ask = true;
                 if self.session.take_credentials_due(now) {
                     self.emit(ClientEvent::CredentialsDue);
                 }
@@ -270,7 +269,8 @@ impl Client {
 
     /// Returns what the driver must do next; `None` if there is nothing more to do yet.
     pub fn poll_output(&mut self) -> Option<Output> {
-        if self.outputs.is_empty() {
+        if self.may_ask && self.outputs.is_empty() {
+            self.may_ask = false;
             self.ask();
         }
         self.outputs.pop_front()

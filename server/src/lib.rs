@@ -42,6 +42,7 @@
 //!              auth                          who may connect
 //!              resume                        tokens with which a peer gets its id back
 //!              ice                           STUN and TURN servers that clients are told of
+//!              secrets                       what is read from files with secrets
 //! ```
 //!
 //! # The way of a frame
@@ -111,6 +112,7 @@ mod metrics;
 mod places;
 mod resume;
 mod run;
+mod secrets;
 mod shutdown;
 mod watch;
 
@@ -130,5 +132,6 @@ pub use ipnet::IpNet;
 pub use listen_url::{ListenUrl, ParseListenUrlError, ParseSchemeError, Scheme};
 pub use metrics::MetricsSnapshot;
 pub use resume::{ResumeKeyError, ResumeKeys};
-pub use run::server::{BindError, ReloadError, Server, ServerHandle, UnusableResumeKeys};
+pub use run::server::{BindError, ReloadError, Server, ServerHandle};
+pub use secrets::SecretError;
 pub use waddell_core::RateLimit;

@@ -121,6 +121,8 @@ counters! {
         restarts_told,
         /// Times that a peer was given a new id because it asked for one.
         ids_renewed,
+        /// Times that a peer was told of STUN and TURN servers.
+        ice_issued,
     }
     worker {
         /// Whole frames received, keep-alives included.

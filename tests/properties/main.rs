@@ -15,6 +15,7 @@ use waddell_core::{
     Capabilities, ClientConfig, CloseCode, Closing, Credentials, DropReason, Dropped, Handled,
     MAX_BODY_LEN, MessageOut, Notice, PeerId, TopicId, Welcome,
 };
+use waddell_tests::checks::outcomes::{Memory, Step, outcomes};
 use waddell_tests::checks::{self, Call};
 use waddell_tests::vectors::Vectors;
 
@@ -88,6 +89,11 @@ proptest! {
     }
 
     #[test]
+    fn outcomes_are_true(steps in vec(step(), 0..200)) {
+        outcomes(&steps);
+    }
+
+    #[test]
     fn clients_accept_calls_parsed_from_random_bytes(data in vec(any::<u8>(), 0..500)) {
         checks::client(ClientConfig::default(), &Call::decode_all(&data));
     }
@@ -153,6 +159,23 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         2 => any_payload,
         1 => Just(framed(b"k".to_vec())),
         1 => nil_recipient,
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let len = || prop_oneof![1_u16..60, 1_u16..2_000];
+    let memory = prop_oneof![
+        6 => Just(Memory::Session),
+        1 => Just(Memory::Token),
+        1 => Just(Memory::Nothing),
+    ];
+    prop_oneof![
+        12 => any::<bool>().prop_map(Step::Send),
+        4 => any::<bool>().prop_map(Step::SendUnchecked),
+        1 => Just(Step::KeepAlive),
+        8 => len().prop_map(Step::Up),
+        8 => len().prop_map(Step::Down),
+        1 => memory.prop_map(Step::Cut),
     ]
 }
 

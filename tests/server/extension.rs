@@ -238,6 +238,22 @@ async fn a_client_that_is_silent_for_too_long_is_told_so() {
     }
 }
 
+#[tokio::test]
+async fn a_message_between_hello_and_close_is_forwarded() {
+    let server = TestServer::start();
+    for hello_first in [false, true] {
+        let mut recipient = Peer::connect(&server, Via::Tcp).await;
+        let mut client = Peer::connect(&server, Via::Ws).await;
+        let mut frames = Vec::new();
+        if hello_first {
+            Hello::new(ALL).encode(&mut frames);
+        }
+        frames.extend(message(recipient.id, 1, b"hello"));
+        client.send_and_close(&frames).await;
+        assert_eq!(&recipient.receive().await.body[..], b"hello", "hello first: {hello_first}");
+    }
+}
+
 fn other(byte: u8) -> PeerId {
     PeerId::from_random([100 + byte; 16])
 }

@@ -144,6 +144,25 @@ async fn a_client_whose_outbox_has_no_room_is_told_that_it_missed_notices() {
     assert_eq!(entries.iter().count(), 0);
 }
 
+#[tokio::test]
+async fn watchers_that_have_left_push_no_other_out() {
+    let server = TestServer::start();
+    let peer = Peer::connect(&server, Via::Tcp).await;
+    let id = peer.id;
+    let mut writer = connect(&server, Via::Tcp).await;
+    writer.send(id, 1, b"hello").await;
+    writer.sync().await;
+    for _ in 0..260 {
+        let mut watcher = connect(&server, Via::Tcp).await;
+        watcher.request(Request::Watch(PeerIds::from(&id))).await;
+        watcher.peer_notices().await;
+        watcher.sync().await;
+    }
+    until(|| server.handle.peers() == 2).await;
+    drop(peer);
+    assert_eq!(writer.peer_notices().await, [gone(id)]);
+}
+
 async fn connect(server: &TestServer, via: Via) -> Extended {
     Extended::over(server.dial(via).await, via, &Hello::new(WANTS)).await
 }

@@ -1,6 +1,8 @@
 //! Clients that keep their id over a lost connection.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -211,8 +213,13 @@ async fn tokens_that_are_no_good_bring_a_new_id_and_the_reason() {
     let mut client = Extended::connect(&server, Via::Tcp).await;
     let id = client.id;
     let first = client.token();
-    let second = Extended::resume(&server, Via::Tcp, &first).await.token();
-    let third = Extended::resume(&server, Via::Tcp, &second).await.token();
+    let mut newer = Extended::resume(&server, Via::Tcp, &first).await;
+    let second = newer.token();
+    // Each has handed over before the next comes.
+    newer.handled().await;
+    let mut newest = Extended::resume(&server, Via::Tcp, &second).await;
+    let third = newest.token();
+    newest.handled().await;
     client.last_notices().await;
     let mut flipped = third.clone();
     flipped[40] ^= 1;
@@ -329,13 +336,17 @@ async fn a_client_may_have_few_new_ids_at_a_time() {
     (0..20).for_each(|_| Request::Renew.encode(&mut frames));
     client.send_bytes(&frames).await;
     let mut ids = vec![client.id];
-    for _ in 0..20 {
+    // Five new ones, and one answer to all further requests.
+    for _ in 0..6 {
         let notice = client.notice().await;
         let Ok(Notice::Renewed { id, .. }) = Notice::decode(&notice) else { panic!() };
         ids.push(id);
     }
+    assert_eq!(ids[5], ids[6]);
     ids.dedup();
     assert_eq!(ids.len(), 1 + 5);
+    client.id = ids[5];
+    client.sync().await;
     assert_eq!(server.metrics().ids_renewed, 5);
     assert_eq!(server.handle.peers(), 1);
 }
@@ -364,6 +375,75 @@ async fn senders_are_told_how_many_frames_were_lost_with_a_connection() {
         assert_eq!(other.peer_notices().await, [lost], "{framing}");
         assert_eq!(server.metrics().losses_told, u64::from(notice.lost) + 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_is_taken_over_is_known_at_every_moment() {
+    let server = TestServer::start();
+    let mut unknown = 0;
+    for _ in 0..20 {
+        let client = Extended::connect(&server, Via::Tcp).await;
+        let id = client.id;
+        let mut sender = Peer::connect(&server, Via::Tcp).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let writer = tokio::spawn(async move {
+            let frames = message(id, 1, b"x").repeat(2000);
+            while !stopped.load(Relaxed) {
+                sender.send_bytes(&frames).await;
+            }
+        });
+        let before = server.metrics().frames_dropped_unknown;
+        let mut new = Extended::resume(&server, Via::Tcp, &client.token()).await;
+        new.handled().await;
+        unknown += server.metrics().frames_dropped_unknown - before;
+        stop.store(true, Relaxed);
+        let drain = async {
+            loop {
+                new.receive().await;
+            }
+        };
+        tokio::select! { _ = writer => {}, () = drain => {} }
+        drop(client);
+        drop(new);
+    }
+    assert_eq!(unknown, 0);
+}
+
+#[tokio::test]
+async fn who_is_told_away_by_a_verdict_is_told_here() {
+    let server = TestServer::start();
+    let client = Extended::connect(&server, Via::Tcp).await;
+    let mut friend = Extended::connect(&server, Via::Tcp).await;
+    let (id, token) = (client.id, client.token());
+    // So its next message is no first contact.
+    friend.send(id, 1, b"hello").await;
+    friend.sync().await;
+    drop(client);
+    until(|| server.handle.peers() == 1).await;
+    friend.send(id, 1, b"are you there?").await;
+    let (dropped, _) = friend.sync().await;
+    assert_eq!(dropped[0].reason, DropReason::RecipientAway);
+    let _client = Extended::resume(&server, Via::Tcp, &token).await;
+    assert_eq!(friend.peer_notices().await, [notice(id, PeerState::Here)]);
+}
+
+#[tokio::test]
+async fn handled_does_not_vouch_for_frames_that_have_not_come_yet() {
+    let server = TestServer::start();
+    let nowhere = PeerId::from_random([7; 16]);
+    let mut client = Extended::connect(&server, Via::Tcp).await;
+    for _ in 0..10 {
+        client.sync().await;
+    }
+    let token = client.token();
+    drop(client);
+    until(|| server.handle.peers() == 0).await;
+    let mut client = Extended::resume(&server, Via::Tcp, &token).await;
+    // Its frame 1, which will be dropped.
+    let handled = client.handled().await;
+    client.send(nowhere, 1, b"first").await;
+    assert!(!(handled.complete && handled.upto >= 1), "{handled:?} is about frame 1");
 }
 
 /// Sends messages on the topics 0, 1 and so on to a peer that reads nothing, until its outbox has

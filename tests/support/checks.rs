@@ -4,6 +4,7 @@
 //! the whole stream at once; the core is given pieces, whose lengths are the `cuts`.
 
 pub mod control;
+pub mod outcomes;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

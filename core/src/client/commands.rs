@@ -52,6 +52,7 @@ impl Client {
         }
         let number = self.send_numbered(message)?;
         self.checked.set_now(now);
+        self.may_ask = true;
         Ok(self.checked.insert(number))
     }
 
@@ -116,6 +117,7 @@ impl Client {
         if self.session.is_open() {
             self.checked.set_now(now);
             self.session.find_extension();
+            self.may_ask = true;
         }
     }
 
@@ -130,6 +132,7 @@ impl Client {
     /// [`TooManyWatched`] if 64 other peers are watched.
     pub fn watch(&mut self, id: PeerId, now: Instant) -> Result<(), TooManyWatched> {
         self.peers.watch(id)?;
+        self.may_ask = true;
         self.checked.set_now(now);
         if self.has(Capabilities::PEERS) {
             self.transmit(peers::watch(id));
@@ -139,8 +142,13 @@ impl Client {
 
     /// Stops watching a peer. The server goes on telling about it if this client has written to it.
     pub fn unwatch(&mut self, id: PeerId) {
-        if self.peers.unwatch(id) && self.has(Capabilities::PEERS) {
+        if !self.peers.unwatch(id) {
+            return;
+        }
+        if self.has(Capabilities::PEERS) {
             self.transmit(peers::unwatch(id));
+        } else {
+            self.peers.unwatch_later(id);
         }
     }
 
@@ -151,25 +159,34 @@ impl Client {
         match self.state {
             State::Ready { .. } if self.has(Capabilities::RENEW) => {
                 self.transmit(encode(&Request::Renew));
+                return;
             }
             State::Ready { .. } | State::AwaitingId { .. } | State::AwaitingWelcome { .. } => {
-                self.session.forget_token();
                 self.outputs.push_back(Output::HangUp);
-                self.session.lose(false, now);
-                self.checked.end(&mut self.outputs);
-                self.peers.end();
-                self.ending = Ending::default();
-                self.decoder = FrameDecoder::new();
-                self.state = State::Waiting { attempt: 0, until: now };
-                let reason = DisconnectReason::Rotated;
-                self.emit(ClientEvent::Disconnected { reason, retry_at: now });
+            }
+            // The token is on its way.
+            State::Dialing { .. } if self.session.is_in_upgrade() => {
+                self.outputs.push_back(Output::HangUp);
             }
             State::Dialing { .. } | State::Waiting { .. } | State::Closed => {
-                self.session.forget_token();
-                self.checked.end(&mut self.outputs);
-                self.peers.end();
+                self.forget_id();
+                return;
             }
         }
+        self.forget_id();
+        self.session.lose(false, now);
+        self.session.fail_upgrade();
+        self.ending = Ending::default();
+        self.decoder = FrameDecoder::new();
+        self.state = State::Waiting { attempt: 0, until: now };
+        self.emit(ClientEvent::Disconnected { reason: DisconnectReason::Rotated, retry_at: now });
+    }
+
+    /// Forgets all that belongs to the present id.
+    fn forget_id(&mut self) {
+        self.session.forget_token();
+        self.checked.end(&mut self.outputs);
+        self.peers.end();
     }
 
     /// Dials at once if the client is waiting to dial. Call it when the network is back or the

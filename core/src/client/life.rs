@@ -21,11 +21,13 @@ impl Client {
         self.outputs.push_back(Output::Dial);
     }
 
+    #[inline(never)]
     pub(super) fn become_ready(&mut self, id: PeerId, now: Instant) {
         let keep_alive_at = self.config.next_keep_alive(now);
         let silence = Silence::begin(&self.config, now);
         self.state = State::Ready { id, since: now, keep_alive_at, silence };
         self.unauthorized = false;
+        self.may_ask = true;
         let extension = self.session.extension();
         if extension.is_none() {
             // WELCOME may still come, but the server will not tell about connections before.
@@ -39,6 +41,7 @@ impl Client {
         }
     }
 
+    #[inline(never)]
     pub(super) fn hang_up(&mut self, reason: DisconnectReason, now: Instant) {
         self.outputs.push_back(Output::HangUp);
         self.lose(reason, now);

@@ -13,15 +13,17 @@ use crate::control::hello::{IceServers, Welcome};
 use crate::control::notice::{Closing, Notice};
 use crate::control::peer::PeerNotices;
 use crate::control::{Capabilities, CloseCode};
-use crate::id::PeerId;
+use crate::id::{PeerId, TopicId};
 use crate::time::Instant;
 
 impl Client {
     /// Handles the answer to a probe. With verdicts it says less than they do.
+    #[inline(never)]
     pub(super) fn handle_probe(&mut self, number: u64) {
         if !self.session.is_emitted(number) {
             return;
         }
+        self.may_ask = true;
         if !self.session.has(Capabilities::VERDICTS) {
             self.checked.handle_probe(number, &mut self.outputs);
         }
@@ -30,7 +32,17 @@ impl Client {
         }
     }
 
-    pub(super) fn handle_notice(&mut self, notice: &Notice<'_>, now: Instant) {
+    /// Handles the body of a control frame. One that is unknown or malformed is ignored.
+    // Out of line, like the others below: messages pass by them.
+    #[inline(never)]
+    pub(super) fn handle_control(&mut self, body: &[u8], now: Instant) {
+        if let Ok(notice) = Notice::decode(body) {
+            self.may_ask = true;
+            self.handle_notice(&notice, now);
+        }
+    }
+
+    fn handle_notice(&mut self, notice: &Notice<'_>, now: Instant) {
         match *notice {
             Notice::Welcome(ref welcome) => self.handle_welcome(welcome, now),
             Notice::Closing(closing) => self.handle_closing(closing, now),
@@ -46,8 +58,11 @@ impl Client {
             }
             Notice::Peers(notices) => self.handle_peers(notices),
             Notice::Renewed { id, resume_token } => {
-                if let Some(token) = resume_token {
-                    self.session.set_token(token);
+                match resume_token {
+                    Some(token) => self.session.set_token(token),
+                    // The present token is for an id that is no more.
+                    None if Some(id) != self.id() => self.session.forget_token(),
+                    None => {}
                 }
                 self.rename(id);
             }
@@ -126,8 +141,10 @@ impl Client {
         for entry in entries.iter().filter(|entry| entry.span > 0 && entry.count > 0) {
             self.checked.handle_dropped(&entry, &mut self.outputs);
             self.peers.handle_dropped(&entry);
-            // The application has not sent the probes.
-            if !(entry.topic == probe::TOPIC && Some(entry.recipient) == self.id()) {
+            // The application has sent neither probes nor control frames.
+            let is_probe = entry.topic == probe::TOPIC && Some(entry.recipient) == self.id();
+            let is_control = entry.topic == TopicId::CONTROL && entry.recipient.is_nil();
+            if !is_probe && !is_control {
                 self.emit(ClientEvent::Undelivered(entry));
             }
         }
@@ -159,6 +176,7 @@ impl Client {
     }
 
     /// Asks what is to be asked: about peers, about lost messages, about checked ones.
+    #[inline(never)]
     pub(super) fn ask(&mut self) {
         let State::Ready { id, .. } = self.state else { return };
         for frame in self.peers.poll_requests().into_iter().flatten() {

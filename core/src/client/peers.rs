@@ -18,6 +18,9 @@ use crate::id::PeerId;
 pub(super) struct Peers {
     /// Those of [`Client::watch`](crate::Client::watch), over all connections.
     watched: Vec<PeerId>,
+    /// Those that were removed while there was no connection. If the client resumes, the server
+    /// still watches them.
+    unwatched: Vec<PeerId>,
     /// Those to which the client has written under its present id, the latest last.
     contacts: VecDeque<PeerId>,
     /// Whether the server is to be asked about all of them.
@@ -47,6 +50,7 @@ impl Peers {
     pub(super) fn new() -> Self {
         Self {
             watched: Vec::new(),
+            unwatched: Vec::new(),
             contacts: VecDeque::new(),
             ask_anew: false,
             sent: VecDeque::new(),
@@ -72,6 +76,13 @@ impl Peers {
         self.watched.len() < before
     }
 
+    /// Remembers to tell the server of a peer that is watched no more.
+    pub(super) fn unwatch_later(&mut self, id: PeerId) {
+        if self.unwatched.len() < MAX_WATCHED {
+            self.unwatched.push(id);
+        }
+    }
+
     /// Returns whether any peer is watched.
     pub(super) fn has_watched(&self) -> bool {
         !self.watched.is_empty()
@@ -79,6 +90,8 @@ impl Peers {
 
     /// Records that a message was sent as the frame with that number, on a connection with
     /// notices.
+    // Out of line: most connections have no notices.
+    #[inline(never)]
     pub(super) fn handle_sent(&mut self, to: PeerId, number: u64) {
         if self.sent.len() == MAX_SENT {
             self.sent.pop_front();
@@ -105,6 +118,7 @@ impl Peers {
 
     /// Forgets what was sent under an id that is no more.
     pub(super) fn end(&mut self) {
+        self.unwatched.clear();
         self.contacts.clear();
         self.sent.clear();
         self.losses.clear();
@@ -162,6 +176,10 @@ impl Peers {
             self.contacts.iter().rev().filter(is_new).take(room).copied().collect();
         let all: Vec<_> = self.watched.iter().chain(&contacts).copied().collect();
         let mut frames = Vec::new();
+        let unwatched = bytes(&core::mem::take(&mut self.unwatched));
+        if !unwatched.is_empty() {
+            frames.push(encode(&Request::Unwatch(PeerIds::from_bytes(&unwatched))));
+        }
         let (all, contacts) = (bytes(&all), bytes(&contacts));
         if !all.is_empty() {
             frames.push(encode(&Request::Watch(PeerIds::from_bytes(&all))));

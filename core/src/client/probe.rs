@@ -33,7 +33,7 @@ impl Probe {
 
     /// Returns the probe that a message is, if it is one of the client with that id.
     pub(super) fn decode(message: &MessageIn, id: PeerId) -> Option<Self> {
-        if message.from != id || message.topic != TOPIC {
+        if message.topic != TOPIC || message.from != id {
             return None;
         }
         match (message.body.len(), message.body.first_chunk()) {

@@ -84,10 +84,11 @@ impl Session {
     /// Begins a connection. Returns the HELLO to send, if there is to be one.
     ///
     /// A server may hang up on HELLO because it takes no frame as long. After two such connections
-    /// every other one goes without.
+    /// every other one goes without. That cannot be why if the client has a resume token: the
+    /// server has answered HELLO before.
     pub(super) fn begin(&mut self, extension: bool) -> Option<Bytes> {
         self.fail_upgrade();
-        let in_turns = self.hung_up_on >= MAX_HUNG_UP_ON;
+        let in_turns = self.hung_up_on >= MAX_HUNG_UP_ON && self.token.is_none();
         self.said_hello = extension && !(in_turns && self.said_hello);
         self.sent_token = self.said_hello && self.token.is_some();
         self.said_hello.then(|| self.hello())
@@ -106,6 +107,11 @@ impl Session {
         let body = hello.get(PREFIX_LEN + HEADER_LEN..)?;
         self.in_upgrade = body.len() <= MAX_UPGRADE_HELLO;
         self.in_upgrade.then(|| body.to_vec())
+    }
+
+    /// Returns whether HELLO is in the upgrade of the present dial.
+    pub(super) fn is_in_upgrade(&self) -> bool {
+        self.in_upgrade
     }
 
     /// Records that the present dial has not brought HELLO to the server.

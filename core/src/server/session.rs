@@ -102,8 +102,16 @@ impl Session {
             // A client that comes back again and again and never reads adds some each time.
             let surplus = dropped.len().saturating_sub(MAX_ABOUT_FORMER);
             dropped.drain(..surplus);
-            let complete = are_all && surplus == 0 && knows_gap && former.verdicts.is_complete();
-            handled = Handled { upto: former.number, complete };
+            let had_verdicts = former.granted.contains(Capabilities::VERDICTS);
+            let complete = are_all
+                && surplus == 0
+                && knows_gap
+                && had_verdicts
+                && former.verdicts.is_complete();
+            // A client that has its token and not its numbers gives some numbers again.
+            if former.number < self.first {
+                handled = Handled { upto: former.number, complete };
+            }
             self.watched = former.watched;
         }
         self.follows_gap = !handled.complete || handled.upto.wrapping_add(1) != self.first;
@@ -226,6 +234,10 @@ impl Session {
             }
             Ok(Request::Unwatch(peers)) => {
                 self.watched.retain(|watched| peers.iter().all(|peer| peer != *watched));
+                if let Some(contacts) = &mut self.contacts {
+                    // A further message makes the client one that is told again.
+                    peers.iter().for_each(|peer| contacts.remove(peer));
+                }
             }
             Ok(Request::Hello(_) | Request::Renew | Request::Auth(_) | Request::Ice) => {}
             Err(_) => {
@@ -472,6 +484,34 @@ mod tests {
             assert_eq!(about.handled, Handled { upto, complete });
             former = next;
         }
+    }
+
+    #[test]
+    fn handled_vouches_for_no_frame_of_a_connection_without_verdicts() {
+        let granted = Capabilities::VERDICTS.with(Capabilities::RESUME);
+        let hello = Hello { first_number: 1, ..Hello::new(Capabilities::RESUME) };
+        let mut without = Session::new(&hello, Capabilities::RESUME);
+        without.resume(Some(session(granted)));
+        without.count();
+        // The client cannot be told.
+        without.dropped(PeerId::NIL, TopicId(1), DropReason::ShortFrame);
+        let hello = Hello { first_number: 2, ..Hello::new(granted) };
+        let mut next = Session::new(&hello, granted);
+        next.resume(Some(without.split_off()));
+        let handled = Handled { upto: 1, complete: false };
+        assert_eq!(Notice::decode(&notices(&next)[0]), Ok(Notice::Handled(handled)));
+    }
+
+    #[test]
+    fn handled_vouches_for_no_frame_of_this_connection() {
+        let granted = Capabilities::VERDICTS.with(Capabilities::RESUME);
+        let mut former = session(granted);
+        (0..10).for_each(|_| former.count());
+        // The client has its token, and not its numbers: it counts from 1 again.
+        let mut next = session(granted);
+        next.resume(Some(former));
+        let handled = Handled { upto: 0, complete: false };
+        assert_eq!(Notice::decode(&notices(&next)[0]), Ok(Notice::Handled(handled)));
     }
 
     #[test]

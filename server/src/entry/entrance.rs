@@ -12,7 +12,7 @@ use crate::entry::http::file_reads::{FileReads, MAX_WAIT};
 use crate::entry::http::gate::HttpPlaces;
 use crate::entry::tls::Acceptors;
 use crate::forward::shared::Shared;
-use crate::resume::ResumeKeys;
+use crate::secrets::Secrets;
 
 /// State that all connections on their way to becoming peers share.
 #[derive(Debug)]
@@ -28,11 +28,7 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    pub(crate) fn new(
-        config: ServerConfig,
-        tls: Option<Acceptors>,
-        resume_keys: ResumeKeys,
-    ) -> Self {
+    pub(crate) fn new(config: ServerConfig, tls: Option<Acceptors>, secrets: Secrets) -> Self {
         let Limits { max_connections, max_connections_per_address, accept_rate, .. } =
             config.limits;
         Self {
@@ -41,7 +37,7 @@ impl Entrance {
             tls,
             http_places: HttpPlaces::new(),
             file_reads: FileReads::new(MAX_WAIT),
-            shared: Arc::new(Shared::new(config, resume_keys)),
+            shared: Arc::new(Shared::new(config, secrets)),
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::admission::Refused;
 use crate::entry::entrance::Entrance;
 use crate::entry::handshake_error::HandshakeError;
-use crate::entry::http;
+use crate::entry::http::{self, Upgraded};
 use crate::entry::proxy_header::Start;
 use crate::entry::rewind::Rewind;
 use crate::entry::source::Source;
@@ -20,6 +20,7 @@ use crate::entry::stream::HandshakeStream;
 use crate::entry::tls::Acceptors;
 use crate::forward::connection;
 use crate::forward::outbox::Framing;
+use crate::forward::transport::Transport;
 use crate::forward::worker::WorkerSlot;
 use crate::labels::AddressClaim;
 use crate::listen_url::Scheme;
@@ -225,17 +226,24 @@ impl Pending {
 
     /// Serves HTTP until the connection closes or becomes a WebSocket.
     async fn serve_http(mut self, stream: impl HandshakeStream) -> Result<(), HandshakeError> {
-        if let Some(stream) = http::serve(&self.entrance, &mut self.source, stream).await? {
-            self.become_peer(stream, Framing::WebSocket);
+        let upgraded = http::serve(&self.entrance, &mut self.source, stream).await?;
+        if let Some(Upgraded { stream, hello }) = upgraded {
+            let mut transport = stream.into_transport(Framing::WebSocket);
+            transport.early.frames = hello;
+            self.serve(transport);
         }
         Ok(())
     }
 
     /// Serves the connection as a peer, after its handshakes.
     fn become_peer(self, stream: impl HandshakeStream, framing: Framing) {
+        self.serve(stream.into_transport(framing));
+    }
+
+    fn serve(self, transport: Transport) {
         let Self { slot, source, .. } = self;
         let address = source.address();
-        connection::serve(slot, stream.into_transport(framing), address, source.into_admission());
+        connection::serve(slot, transport, address, source.into_admission());
     }
 
     /// Waits for a step of the handshakes, as long as the configuration and a shutdown allow.

@@ -8,6 +8,7 @@ pub(crate) mod gate;
 mod refusal;
 mod reply;
 pub(crate) mod request;
+mod subprotocol;
 mod upgrade;
 
 use std::cell::{Cell, RefCell};
@@ -27,7 +28,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep_until, timeout};
 
-use crate::config::{HttpOptions, Www};
+use crate::config::{ServerConfig, Www};
 use crate::entry::entrance::Entrance;
 use crate::entry::forwarded_for::FORWARDED_FOR;
 use crate::entry::handshake_error::HandshakeError;
@@ -53,27 +54,35 @@ const MAX_LOGGED_ORIGIN: usize = 8 + 253 + 6;
 /// connects again.
 const MAX_LIFE: Duration = Duration::from_secs(60);
 
-/// Serves HTTP on a connection until it closes or becomes a WebSocket. Returns the WebSocket's
-/// stream.
+/// The stream of a connection that has become a WebSocket.
+pub(crate) struct Upgraded<S> {
+    pub(crate) stream: Rewind<S>,
+    /// The frame of the HELLO that came with the request; empty if there is none.
+    pub(crate) hello: Vec<u8>,
+}
+
+/// Serves HTTP on a connection until it closes or becomes a WebSocket.
 pub(crate) async fn serve<S: HandshakeStream>(
     entrance: &Entrance,
     source: &mut Source,
     stream: S,
-) -> Result<Option<Rewind<S>>, HandshakeError> {
+) -> Result<Option<Upgraded<S>>, HandshakeError> {
     let shared = &entrance.shared;
     let shutdown = &shared.shutdown;
     let limit = shared.config().timeouts.handshake;
     let source = RefCell::new(source);
     let outcome = Cell::new(Outcome::NoRequest);
+    let hello = Cell::default();
     let exchange = Rc::new(Exchange::default());
     let service = service_fn(|request: Request<Incoming>| {
-        let (source, outcome, exchange) = (&source, &outcome, &exchange);
+        let (source, outcome, hello, exchange) = (&source, &outcome, &hello, &exchange);
         outcome.set(Outcome::Requested);
         exchange.begin(request::head_len(&request));
         Box::pin(async move {
-            let mut reply = answer(&request, entrance, source).await;
+            let Answer { mut reply, hello: said, .. } = answer(&request, entrance, source).await;
             if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
                 outcome.set(Outcome::Upgraded);
+                hello.set(said);
             } else if shutdown.has_stopped_accepting() {
                 reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -144,7 +153,10 @@ pub(crate) async fn serve<S: HandshakeStream>(
         };
     }
     match (outcome.get(), served) {
-        (Outcome::Upgraded, Ok(Ok(()))) => Ok(Some(Rewind::new(unread.into(), gate.into_inner()))),
+        (Outcome::Upgraded, Ok(Ok(()))) => {
+            let stream = Rewind::new(unread.into(), gate.into_inner());
+            Ok(Some(Upgraded { stream, hello: hello.take() }))
+        }
         (Outcome::Upgraded | Outcome::NoRequest, Ok(Err(error))) => Err(error),
         (Outcome::Upgraded | Outcome::NoRequest, Err(_elapsed)) => Err(HandshakeError::TimedOut),
         // A connection that carried a request has not failed, however it ends.
@@ -174,10 +186,10 @@ async fn answer<B>(
     request: &Request<B>,
     entrance: &Entrance,
     source: &RefCell<&mut Source>,
-) -> Reply {
+) -> Answer {
     let shared = &entrance.shared;
     let config = shared.config();
-    let mut answer = respond(entrance, &config.http, request).await;
+    let mut answer = respond(entrance, &config, request).await;
     let source = &mut *source.borrow_mut();
     if request.headers().contains_key(FORWARDED_FOR) && !source.is_proxy() {
         shared.report_ignored_claim(AddressClaim::ForwardedFor, Some(source.address()));
@@ -212,7 +224,7 @@ async fn answer<B>(
         }
     }
     report_answer(entrance, source, answer.reply.status());
-    answer.reply
+    answer
 }
 
 /// What a client has requested on a connection so far.
@@ -225,8 +237,9 @@ enum Outcome {
     Upgraded,
 }
 
-async fn respond<B>(entrance: &Entrance, options: &HttpOptions, request: &Request<B>) -> Answer {
-    let bad_request = |why| Answer { reply: text(StatusCode::BAD_REQUEST, why), refusal: None };
+async fn respond<B>(entrance: &Entrance, config: &ServerConfig, request: &Request<B>) -> Answer {
+    let options = &config.http;
+    let bad_request = |why| Answer::new(text(StatusCode::BAD_REQUEST, why), None);
     if let Some(fault) = request::fault(request) {
         return bad_request(fault);
     }
@@ -235,7 +248,7 @@ async fn respond<B>(entrance: &Entrance, options: &HttpOptions, request: &Reques
     };
     let method = request.method();
     if WEBSOCKET_PATHS.contains(&&*path) && *method != Method::OPTIONS {
-        return upgrade::answer(request, &options.origins);
+        return upgrade::answer(request, &options.origins, config.extension.enabled);
     }
     let path = path.strip_prefix('/').unwrap_or(&path);
     let mut reply = match *method {
@@ -245,7 +258,8 @@ async fn respond<B>(entrance: &Entrance, options: &HttpOptions, request: &Reques
     if path.starts_with(PACKAGE) {
         share_with_any_origin(&mut reply, method);
     }
-    Answer { reply, refusal: upgrade::asks_for_websocket(request).then_some(UpgradeRefusal::Path) }
+    let refusal = upgrade::asks_for_websocket(request).then_some(UpgradeRefusal::Path);
+    Answer::new(reply, refusal)
 }
 
 async fn serve_file<B>(entrance: &Entrance, www: &Www, path: &str, request: &Request<B>) -> Reply {

@@ -24,7 +24,7 @@ impl<S: HandshakeStream> HandshakeStream for TlsStream<S> {
         let (stream, tls) = self.into_inner();
         let Transport { socket, early, .. } = stream.into_transport(framing);
         // Bytes in front of the socket are bytes that TLS has not read yet.
-        let early = Early { wire: [early.wire, early.plain].concat(), plain: Vec::new() };
+        let early = Early { wire: [early.wire, early.plain].concat(), ..Early::default() };
         Transport { socket, tls: Some(Box::new(tls)), framing, early }
     }
 }

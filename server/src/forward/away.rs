@@ -158,7 +158,7 @@ impl Away {
         if self.any.load(Relaxed)
             && let Some(absence) = self.lock().by_id.get_mut(&id)
         {
-            absence.watchers.remove_asked(from);
+            absence.watchers.remove(from);
         }
     }
 

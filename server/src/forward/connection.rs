@@ -352,10 +352,11 @@ impl Connection {
 
     /// Takes the bytes that were read during the handshakes.
     fn take_early(&mut self, early: Early) -> Result<(), End> {
-        let Early { mut wire, mut plain } = early;
+        let Early { mut frames, mut wire, mut plain } = early;
         let worker = Rc::clone(&self.io.worker);
         worker.with_scratch(|scratch| {
             self.account(|this, counts| {
+                this.inbound.take_whole(&mut frames, this.io.peer(), &worker, counts)?;
                 this.reject_proxy_header(&plain)?;
                 this.inbound.take(&mut plain, this.io.peer(), &worker, counts)?;
                 this.take_wire(&mut wire, &mut scratch.plain, counts)
@@ -370,18 +371,21 @@ impl Connection {
     ) -> Result<(), End> {
         let now = self.io.now();
         let mut counts = ReadCounts::new(now);
-        let mut taken = take(self, &mut counts);
-        while taken.is_ok() && self.inbound.has_request() {
-            taken = self.answer(&mut counts);
+        let taken = take(self, &mut counts);
+        // Also if the read has ended the connection: the frames before the end are handled.
+        let mut answered = Ok(());
+        while answered.is_ok() && self.inbound.has_request() {
+            answered = self.answer(&mut counts);
         }
         let budget = &self.io.worker.shared.partial_frames;
         let charged = self.inbound.charge_partial(&counts, budget, self.io.peer());
         counts.commit(&self.io.worker.metrics, self.io.peer());
+        self.tell_refusal();
         self.send_notices();
         if self.inbound.state.paused_until(now).is_some() {
             self.io.worker.metrics.peers_paused.add(1);
         }
-        taken.and(charged)
+        taken.and(answered).and(charged)
     }
 
     /// Answers a request after which frames are handled differently.

@@ -12,7 +12,7 @@ use crate::forward::budget::Budget;
 use crate::forward::registry::Registry;
 use crate::labels::AddressClaim;
 use crate::metrics::Metrics;
-use crate::resume::ResumeKeys;
+use crate::secrets::Secrets;
 use crate::shutdown::Shutdown;
 
 /// State that the connections of all workers share.
@@ -24,8 +24,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     /// The peers that have lost their connection and may come back.
     pub(crate) away: Away,
-    /// The keys of resume tokens, which a reload replaces.
-    resume_keys: RwLock<Arc<ResumeKeys>>,
+    /// What was read from files with secrets, which a reload replaces.
+    secrets: RwLock<Arc<Secrets>>,
     pub(crate) metrics: Metrics,
     /// Memory for outboxes whose socket takes no more bytes.
     pub(crate) outboxes: Arc<Budget>,
@@ -35,9 +35,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: ServerConfig, resume_keys: ResumeKeys) -> Self {
+    pub(crate) fn new(config: ServerConfig, secrets: Secrets) -> Self {
         let clock = Clock::start();
-        let may_resume_unknown = resume_keys.outlives_restart();
+        let may_resume_unknown = secrets.resume_keys.outlives_restart();
         let unknown_until = may_resume_unknown.then(|| clock.now() + config.extension.away_time);
         let outbox_total = config.limits.outbox_total_bytes;
         Self {
@@ -45,7 +45,7 @@ impl Shared {
             config: watch::Sender::new(Arc::new(config)),
             registry: Arc::new(Registry::new()),
             away: Away::new(unknown_until),
-            resume_keys: RwLock::new(Arc::new(resume_keys)),
+            secrets: RwLock::new(Arc::new(secrets)),
             metrics: Metrics::default(),
             outboxes: Budget::with_reserve(outbox_total),
             partial_frames: Budget::with_reserve(outbox_total),
@@ -63,14 +63,14 @@ impl Shared {
         self.config.send_replace(Arc::new(config));
     }
 
-    /// Returns the keys of resume tokens.
-    pub(crate) fn resume_keys(&self) -> Arc<ResumeKeys> {
-        Arc::clone(&self.resume_keys.read().unwrap_or_else(PoisonError::into_inner))
+    /// Returns what was read from files with secrets.
+    pub(crate) fn secrets(&self) -> Arc<Secrets> {
+        Arc::clone(&self.secrets.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the keys of resume tokens.
-    pub(crate) fn set_resume_keys(&self, keys: ResumeKeys) {
-        *self.resume_keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    /// Replaces what was read from files with secrets.
+    pub(crate) fn set_secrets(&self, secrets: Secrets) {
+        *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(secrets);
     }
 
     /// Returns a receiver of the configuration in use, and of those that replace it.

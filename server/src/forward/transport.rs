@@ -21,6 +21,8 @@ pub(crate) struct Transport {
 /// Bytes that were read during the handshakes but belong to the frames after them.
 #[derive(Debug, Default)]
 pub(crate) struct Early {
+    /// Whole frames that came in an upgrade, before all other bytes.
+    pub(crate) frames: Vec<u8>,
     /// As read from the socket: still encrypted if there is TLS.
     pub(crate) wire: Vec<u8>,
     /// As they are inside TLS.

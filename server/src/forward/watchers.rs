@@ -43,13 +43,10 @@ impl Watchers {
         self.wrote.push(id);
     }
 
-    /// Removes a peer that does not ask any more. It counts as one that wrote.
-    pub(crate) fn remove_asked(&mut self, id: PeerId) {
-        let before = self.asked.len();
+    /// Removes a peer.
+    pub(crate) fn remove(&mut self, id: PeerId) {
         self.asked.retain(|asked| *asked != id);
-        if self.asked.len() < before {
-            self.add_wrote(id);
-        }
+        self.wrote.retain(|wrote| *wrote != id);
     }
 
     /// Returns all of them.
@@ -104,11 +101,12 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_stops_asking_counts_as_one_that_wrote() {
+    fn a_peer_that_was_removed_is_not_told() {
         let mut watchers = Watchers::default();
         watchers.add_asked(id(1));
-        watchers.remove_asked(id(1));
-        watchers.remove_asked(id(2));
-        assert_eq!((watchers.asked, watchers.wrote), (vec![], vec![id(1)]));
+        watchers.add_wrote(id(2));
+        watchers.remove(id(1));
+        watchers.remove(id(2));
+        assert_eq!(watchers.iter().count(), 0);
     }
 }

@@ -5,7 +5,6 @@ use std::fmt;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +21,9 @@ use crate::entry::listener::Listener;
 use crate::entry::tls::{Acceptors, TlsError};
 use crate::listen_url::{ListenUrl, Scheme};
 use crate::metrics::MetricsSnapshot;
-use crate::resume::{ResumeKeyError, ResumeKeys};
 use crate::run::reload::keep_what_needs_a_restart;
 use crate::run::workers::{WorkerProbe, Workers};
+use crate::secrets::{SecretError, Secrets};
 use crate::shutdown;
 use crate::watch::admin::Admin;
 
@@ -67,10 +66,7 @@ impl Server {
             return Err(BindError::NoListener);
         }
         let tls = config.identity.as_ref().map(Acceptors::load).transpose()?;
-        let resume_keys = match &config.extension.resume_key {
-            Some(path) => read_resume_keys(path)?,
-            None => ResumeKeys::random(),
-        };
+        let secrets = Secrets::none().load(&config)?;
         if let Some(url) = config.listen.iter().find(|url| url.scheme.requires_certificate())
             && tls.is_none()
         {
@@ -103,7 +99,7 @@ impl Server {
                 Admin::bind(address).map_err(|source| BindError::Admin { address, source })
             })
             .transpose()?;
-        let entrance = Arc::new(Entrance::new(config, tls, resume_keys));
+        let entrance = Arc::new(Entrance::new(config, tls, secrets));
         let state = State { entrance, workers: watch::Sender::new(None) };
         Ok(Self { listeners, admin, state: Arc::new(state) })
     }
@@ -309,10 +305,11 @@ impl ServerHandle {
 
     /// Replaces the configuration, as far as a running server can.
     ///
-    /// The certificate is read again, changed or not. No connection ends. Existing connections keep
-    /// their rate limit, idle timeout and longest frame; everything else takes effect at once.
+    /// The certificate and the files with secrets are read again, changed or not. No connection
+    /// ends. Existing connections keep their rate limit, idle timeout and longest frame; everything
+    /// else takes effect at once.
     ///
-    /// Blocks while it reads the certificate, for up to about half a minute if its disk hangs.
+    /// Blocks while it reads the files, for up to about a minute if their disk hangs.
     ///
     /// Returns the names of the options that differ but stay as they are until the server is
     /// started again, as the program's flags have them.
@@ -323,8 +320,7 @@ impl ServerHandle {
     pub fn reload(&self, config: &ServerConfig) -> Result<Vec<&'static str>, ReloadError> {
         let entrance = &self.state.entrance;
         let shared = &entrance.shared;
-        let resume_keys = config.extension.resume_key.as_deref();
-        let resume_keys = resume_keys.map(read_resume_keys).transpose()?;
+        let secrets = shared.secrets().load(config)?;
         if let (Some(tls), Some(identity)) = (&entrance.tls, &config.identity) {
             tls.certificate.reload(identity, &shared.metrics)?;
         }
@@ -335,29 +331,10 @@ impl ServerHandle {
         admissions.set_limits(max_connections, max_connections_per_address);
         descriptors::warn_of_too_few(&next.limits, admissions.max_by_descriptors());
         entrance.accept_rate.set_limit(accept_rate, shared.clock.now());
-        match resume_keys {
-            Some(keys) => shared.set_resume_keys(keys),
-            None if shared.resume_keys().outlives_restart() => {
-                shared.set_resume_keys(ResumeKeys::random());
-            }
-            // The random key stays good.
-            None => {}
-        }
+        shared.set_secrets(secrets);
         shared.set_config(next);
         Ok(kept)
     }
-}
-
-fn read_resume_keys(path: &Path) -> Result<ResumeKeys, UnusableResumeKeys> {
-    ResumeKeys::read(path).map_err(|source| UnusableResumeKeys { path: path.to_owned(), source })
-}
-
-/// The file of the resume keys cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("--resume-key {}: {source}", path.display())]
-pub struct UnusableResumeKeys {
-    path: PathBuf,
-    source: ResumeKeyError,
 }
 
 /// A new configuration cannot be used.
@@ -367,9 +344,9 @@ pub enum ReloadError {
     /// The certificate or the key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The resume keys cannot be used.
+    /// A file with secrets cannot be used.
     #[error(transparent)]
-    ResumeKeys(#[from] UnusableResumeKeys),
+    Secret(#[from] SecretError),
 }
 
 /// The server cannot start.
@@ -388,9 +365,9 @@ pub enum BindError {
     /// The certificate or the key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The resume keys cannot be used.
+    /// A file with secrets cannot be used.
     #[error(transparent)]
-    ResumeKeys(#[from] UnusableResumeKeys),
+    Secret(#[from] SecretError),
     /// The address for operators cannot be bound.
     #[error("cannot listen on {address} for operators: {source}")]
     Admin {

@@ -130,11 +130,11 @@ mod tests {
 
     use super::*;
     use crate::config::ServerConfig;
-    use crate::resume::ResumeKeys;
+    use crate::secrets::Secrets;
 
     #[test]
     fn a_file_system_that_hangs_does_not_keep_the_workers() {
-        let shared = Arc::new(Shared::new(ServerConfig::default(), ResumeKeys::random()));
+        let shared = Arc::new(Shared::new(ServerConfig::default(), Secrets::none()));
         let workers = Workers::start(1, &shared).unwrap();
         let (begin, begun) = std::sync::mpsc::channel();
         let (_release, hang) = std::sync::mpsc::channel::<()>();
@@ -155,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_worker_that_hangs_does_not_answer_for_the_others() {
-        let shared = Arc::new(Shared::new(ServerConfig::default(), ResumeKeys::random()));
+        let shared = Arc::new(Shared::new(ServerConfig::default(), Secrets::none()));
         let workers = Workers::start(2, &shared).unwrap();
         let probe = WorkerProbe::new(workers.handles());
         probe.answered().await;

@@ -43,6 +43,15 @@ impl Peer {
         soon(self.try_send(bytes)).await.expect("it is connected");
     }
 
+    /// Sends bytes as one WebSocket message and a close frame, in one write.
+    pub(crate) async fn send_and_close(&mut self, bytes: &[u8]) {
+        let len = u16::try_from(bytes.len()).expect("it fits").to_be_bytes();
+        let head: &[u8] = &[0x82, 0x80 | 126, len[0], len[1], 0, 0, 0, 0];
+        let close: &[u8] = &[0x88, 0x80, 0, 0, 0, 0];
+        let stream = [head, bytes, close].concat();
+        soon(self.inner.send_raw(&stream)).await.expect("it is connected");
+    }
+
     /// Does the same to a server that may close the connection meanwhile.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.inner.send(bytes.to_vec()).await

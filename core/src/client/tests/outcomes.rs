@@ -122,13 +122,15 @@ fn one_sync_is_in_flight_however_many_messages_wait() {
 }
 
 #[test]
-fn messages_that_are_not_checked_are_told_too_but_probes_are_not() {
+fn only_messages_of_the_application_are_told_but_those_checked_or_not() {
     let mut client = extended_in("extended");
     client.send(&message(b"x")).unwrap();
     drain(&mut client);
     let entry = exact(1, DropReason::UnknownRecipient);
     let probe = crate::Dropped { topic: TopicId(0xfffe), recipient: peer_id(1), ..entry };
-    receive(&mut client, dropped(&[probe, entry]));
+    let (topic, recipient) = (TopicId::CONTROL, PeerId::NIL);
+    let control = crate::Dropped { topic, recipient, ..entry };
+    receive(&mut client, dropped(&[probe, control, entry]));
     let event = Output::Event(ClientEvent::Undelivered(entry));
     assert_eq!(client.poll_output(), Some(event));
     assert_eq!(client.poll_output(), None);

@@ -88,6 +88,19 @@ fn token_is_sent_with_the_numbers_and_what_was_seen() {
 }
 
 #[test]
+fn bad_network_does_not_cost_the_id() {
+    let mut client = resumable_client();
+    for _connection in 0..5 {
+        client.handle_disconnected(NOW);
+        client.retry_now(NOW);
+        client.handle_connected(NOW);
+        assert!(requests(&mut client).concat().contains("has_resume_token: true"));
+    }
+    receive(&mut client, [frame(2, b""), welcome(1, true)].concat());
+    assert_eq!(client.id(), Some(peer_id(1)));
+}
+
+#[test]
 fn resume_is_not_asked_for_by_default() {
     let mut client = Client::new(extended_config(), NOW);
     greet(&mut client, NOW);
@@ -317,6 +330,47 @@ fn peers_are_asked_about_anew_after_a_resume() {
     reconnect(&mut client);
     receive(&mut client, welcome(2, false));
     assert_eq!(requests(&mut client), ["Watch([4])"], "it has not written under its new id");
+}
+
+#[test]
+fn peer_that_is_unwatched_meanwhile_is_unwatched_after_a_resume() {
+    let mut client = resumable_client();
+    client.watch(peer_id(4), NOW).unwrap();
+    client.watch(peer_id(5), NOW).unwrap();
+    drain(&mut client);
+    client.handle_disconnected(NOW);
+    client.unwatch(peer_id(4));
+    client.retry_now(NOW);
+    greet_as(&mut client, 2);
+    receive(&mut client, welcome(1, true));
+    assert_eq!(requests(&mut client), ["Unwatch([4])", "Watch([5])"]);
+}
+
+#[test]
+fn rotating_during_a_dial_that_bears_the_token_dials_again() {
+    let mut client = upgradable_client();
+    dial_again(&mut client);
+    client.upgrade_hello().unwrap();
+    client.rotate(NOW);
+    assert_eq!(drain(&mut client), ["HangUp", "Disconnected(Rotated)"]);
+    client.handle_timeout(NOW);
+    client.handle_connected(NOW);
+    assert!(requests(&mut client).concat().contains("has_resume_token: false"));
+}
+
+#[test]
+fn new_id_without_a_token_cannot_be_resumed() {
+    for (n, is_kept) in [(6, false), (1, true)] {
+        let mut client = resumable_client();
+        client.rotate(NOW);
+        let mut renewed = vec![];
+        Notice::Renewed { id: peer_id(n), resume_token: None }.encode(&mut renewed);
+        receive(&mut client, renewed);
+        dial_again(&mut client);
+        client.handle_connected(NOW);
+        let token = format!("has_resume_token: {is_kept}");
+        assert!(requests(&mut client).concat().contains(&token), "{n}");
+    }
 }
 
 /// Returns a drained client that has the id of peer 1 and a token.

@@ -15,6 +15,14 @@ pub(super) struct Answer {
     pub(super) reply: Reply,
     /// Why the upgrade to a WebSocket was refused, if it was.
     pub(super) refusal: Option<UpgradeRefusal>,
+    /// The frame of the HELLO that came with a granted upgrade; empty if there is none.
+    pub(super) hello: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn new(reply: Reply, refusal: Option<UpgradeRefusal>) -> Self {
+        Self { reply, refusal, hello: Vec::new() }
+    }
 }
 
 pub(super) fn not_found() -> Reply {

@@ -6,22 +6,23 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::body::ReplyBody;
 use super::reply::{Answer, Reply, other_method, text};
+use super::subprotocol::Subprotocol;
 use crate::labels::UpgradeRefusal;
 
 /// Answers a request on the path of WebSockets, other than OPTIONS. With a 101, the connection
-/// becomes one.
-pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
+/// becomes one. A HELLO in the request counts if `reads_hello`.
+pub(super) fn answer<B>(request: &Request<B>, origins: &[String], reads_hello: bool) -> Answer {
     let headers = request.headers();
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let reply = other_method(request.method());
-        return Answer { reply, refusal: Some(UpgradeRefusal::Request) };
+        return Answer::new(reply, Some(UpgradeRefusal::Request));
     }
     if !origins.is_empty() && !headers.get_all(header::ORIGIN).iter().all(|it| is_in(origins, it)) {
         let reply = text(StatusCode::FORBIDDEN, "pages of this origin may not connect");
-        return Answer { reply, refusal: Some(UpgradeRefusal::Origin) };
+        return Answer::new(reply, Some(UpgradeRefusal::Origin));
     }
     match handshake_key(request) {
-        Ok(key) => Answer { reply: switch_protocols(key, headers), refusal: None },
+        Ok(key) => switch_protocols(key, headers, reads_hello),
         Err(fault) => {
             let mut reply = text(
                 StatusCode::UPGRADE_REQUIRED,
@@ -34,7 +35,7 @@ pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Answer {
                 asks_for_websocket(request) && matches!(fault, Fault::Version | Fault::HttpVersion);
             let refusal =
                 if other_version { UpgradeRefusal::Version } else { UpgradeRefusal::Request };
-            Answer { reply, refusal: Some(refusal) }
+            Answer::new(reply, Some(refusal))
         }
     }
 }
@@ -99,7 +100,7 @@ fn is_key(key: &[u8]) -> bool {
     key.len() == 24 && key.strip_suffix(b"==").is_some_and(|digits| digits.iter().all(is_base64))
 }
 
-fn switch_protocols(key: &[u8], headers: &HeaderMap) -> Reply {
+fn switch_protocols(key: &[u8], headers: &HeaderMap, reads_hello: bool) -> Answer {
     let accept = HeaderValue::try_from(derive_accept_key(key)).expect("Base64 is valid in headers");
     let mut reply = Reply::new(ReplyBody::default());
     *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -107,20 +108,18 @@ fn switch_protocols(key: &[u8], headers: &HeaderMap) -> Reply {
     answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    if items(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|name| name == SUBPROTOCOL) {
-        let name = HeaderValue::from_static(SUBPROTOCOL);
+    let offered: Vec<_> = items(headers, header::SEC_WEBSOCKET_PROTOCOL).collect();
+    let subprotocol = Subprotocol::choose(&offered, reads_hello);
+    if let Some(name) = subprotocol.header() {
         answer.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
-    reply
+    Answer { reply, refusal: None, hello: subprotocol.hello }
 }
 
 /// Refuses a WebSocket because its client's address has reached its connection limit.
 pub(super) fn too_many() -> Answer {
     let why = "there are too many connections from your address";
-    Answer {
-        reply: text(StatusCode::TOO_MANY_REQUESTS, why),
-        refusal: Some(UpgradeRefusal::Address),
-    }
+    Answer::new(text(StatusCode::TOO_MANY_REQUESTS, why), Some(UpgradeRefusal::Address))
 }
 
 /// Returns whether a request asks for a WebSocket, whatever its path.
@@ -150,6 +149,3 @@ fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
 
 /// The only version of WebSocket (RFC 6455).
 const VERSION: &str = "13";
-
-/// The subprotocol that the server accepts if a client offers it.
-const SUBPROTOCOL: &str = "waddell";

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use waddell_core::{HEADER_LEN, IgnoredControl, Rejected, Request, ServerConnection};
 
+use super::extended::Extended;
 use super::notices;
+use crate::forward::extension::Offer;
 use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
 use crate::forward::worker::Worker;
@@ -16,6 +18,7 @@ pub(super) fn handle<'p>(
     state: &mut ServerConnection,
     payload: &'p [u8],
     is_first: bool,
+    extended: Option<&mut Extended>,
     peer: &Arc<Peer>,
     worker: &Worker,
     counts: &mut ReadCounts,
@@ -37,7 +40,15 @@ pub(super) fn handle<'p>(
             counts.control();
             notices::unwatch(state, ids.iter(), worker);
         }
-        Ok(Request::Auth(_) | Request::Ice) => counts.control_ignored(),
+        Ok(Request::Ice) => {
+            if extended.is_some_and(|extended| extended.may_have_ice(counts.read_at)) {
+                counts.control();
+                send_ice(state, peer, worker);
+            } else {
+                counts.control_ignored();
+            }
+        }
+        Ok(Request::Auth(_)) => counts.control_ignored(),
         Err(ignored) => {
             match ignored {
                 IgnoredControl::LateHello => worker.shared.metrics.hello(HelloResult::Late),
@@ -58,4 +69,16 @@ pub(super) fn handle<'p>(
         }
     }
     None
+}
+
+/// Answers with ICE servers. Without room, the client does not read, and is not answered.
+fn send_ice(state: &ServerConnection, peer: &Arc<Peer>, worker: &Worker) {
+    let offer = Offer::new(worker);
+    let is_sent = worker.with_notice(|frame| {
+        offer.encode_ice(state.id(), frame);
+        worker.send_own(peer, frame)
+    });
+    if is_sent {
+        worker.shared.metrics.ice_issued.increment();
+    }
 }

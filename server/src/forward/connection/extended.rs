@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use waddell_core::{Instant, Pacer, RateLimit};
+use waddell_core::{Instant, Pacer, RateLimit, Request};
 
 use crate::forward::peer::Peer;
 
@@ -21,6 +21,10 @@ pub(super) struct Extended {
     pub(super) told_restart: bool,
     /// How often the client may have a new id.
     renewals: Pacer,
+    /// Whether the client is to be told that it gets no new id.
+    pub(super) owes_refusal: bool,
+    /// When the client may ask for ICE servers again.
+    ice_from: Instant,
 }
 
 /// The frames that came after a request that changes how they are handled, and is not answered yet.
@@ -47,14 +51,36 @@ impl Extended {
     /// Makes the state of a client that says HELLO.
     pub(super) fn new(now: Instant) -> Self {
         let renewals = Pacer::new(RENEWALS, now);
-        Self { hold: None, token_due: None, generation: 0, told_restart: false, renewals }
+        Self {
+            hold: None,
+            token_due: None,
+            generation: 0,
+            told_restart: false,
+            renewals,
+            owes_refusal: false,
+            ice_from: now,
+        }
     }
 
-    /// Returns whether the client may have a new id, and counts it.
-    pub(super) fn may_renew(&mut self, now: Instant) -> bool {
-        let may = self.renewals.ready_at() <= now;
-        if may {
+    /// Returns whether the client gets no new id although this request asks for one, because it has
+    /// had too many. Counts it otherwise.
+    pub(super) fn refuses(&mut self, request: &[u8], now: Instant) -> bool {
+        if !matches!(Request::decode(request), Ok(Request::Renew)) {
+            return false;
+        }
+        let refuses = self.renewals.ready_at() > now;
+        if !refuses {
             self.renewals.charge(1, 0, now);
+        }
+        self.owes_refusal |= refuses;
+        refuses
+    }
+
+    /// Returns whether the client may have ICE servers, and counts that.
+    pub(super) fn may_have_ice(&mut self, now: Instant) -> bool {
+        let may = self.ice_from <= now;
+        if may {
+            self.ice_from = now + ICE_INTERVAL;
         }
         may
     }
@@ -66,6 +92,9 @@ impl Hold {
         Self { request: Some(request.into()), frames: Vec::new(), takeover: None }
     }
 }
+
+/// Shortest time between two answers with ICE servers.
+const ICE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One new id a second, and five at once.
 const RENEWALS: RateLimit = RateLimit {

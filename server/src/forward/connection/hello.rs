@@ -10,10 +10,8 @@ use waddell_core::{
 use super::Connection;
 use super::end::End;
 use super::extended::Takeover;
-use crate::clock::unix_seconds;
-use crate::config::ServerConfig;
 use crate::forward::away::{Return, Tidings};
-use crate::forward::extension::{self, Granted};
+use crate::forward::extension::{Granted, Offer};
 use crate::forward::lease::Lease;
 use crate::forward::link::extension::CannotTakeOver;
 use crate::forward::peer::Peer;
@@ -21,7 +19,7 @@ use crate::forward::read_counts::ReadCounts;
 use crate::forward::takeover::TAKEOVER_TIMEOUT;
 use crate::ids::Short;
 use crate::labels::{HelloResult, ResumeResult};
-use crate::resume::token::{Claims, TokenError};
+use crate::resume::token::Claims;
 
 /// What a resume token has brought.
 enum Resumption {
@@ -44,8 +42,8 @@ impl Connection {
         counts: &mut ReadCounts,
     ) -> Result<(), End> {
         let worker = &self.io.worker;
-        let config = worker.config();
-        if !config.extension.enabled {
+        let offer = Offer::new(worker);
+        if !offer.config.extension.enabled {
             worker.shared.metrics.hello(HelloResult::Off);
             counts.rejected(Rejected::ReservedRecipient);
             return self.release(counts);
@@ -53,12 +51,15 @@ impl Connection {
         worker.shared.metrics.hello(HelloResult::Welcomed);
         worker.shared.metrics.peer_extended();
         counts.control();
-        let granted = extension::granted(hello, &config.extension);
-        let resumption = self.resume(hello, &config, counts.read_at);
+        let granted = offer.granted(hello);
+        if granted.contains(Capabilities::ICE) {
+            worker.shared.metrics.ice_issued.increment();
+        }
+        let resumption = self.resume(hello, &offer, counts.read_at);
         if let Resumption::No(reason) = resumption {
             let generation = 0;
-            let granted = Granted { id: self.io.id(), generation, resumed: false, reason };
-            let frame = self.welcome(hello, &config, &granted);
+            let client = Granted { id: self.io.id(), generation, resumed: false, reason };
+            let frame = offer.welcome(hello, &client, self.io.peer().transport());
             self.send_first(&frame);
         }
         let peer = Arc::clone(self.io.peer());
@@ -96,10 +97,10 @@ impl Connection {
     }
 
     /// Gives the client its id of before. It gets WELCOME before anything that is sent to that id.
-    fn resume(&mut self, hello: &Hello<'_>, config: &ServerConfig, now: Instant) -> Resumption {
+    fn resume(&mut self, hello: &Hello<'_>, offer: &Offer, now: Instant) -> Resumption {
         let Some(token) = hello.resume_token else { return Resumption::No(None) };
-        let resumption = match self.verify(token, config) {
-            Ok(claims) => self.come_back(claims, hello, config, now),
+        let resumption = match offer.verify(token) {
+            Ok(claims) => self.come_back(claims, hello, offer, now),
             Err(reason) => Resumption::No(Some(reason)),
         };
         let result = match &resumption {
@@ -113,32 +114,20 @@ impl Connection {
         resumption
     }
 
-    fn verify(&self, token: &[u8], config: &ServerConfig) -> Result<Claims, NotResumed> {
-        if config.extension.resume_window.is_zero() {
-            return Err(NotResumed::Off);
-        }
-        let keys = self.io.worker.shared.resume_keys();
-        keys.verify(token, unix_seconds()).map_err(|error| match error {
-            TokenError::Expired => NotResumed::Expired,
-            TokenError::Forged => NotResumed::Forged,
-        })
-    }
-
     fn come_back(
         &mut self,
         claims: Claims,
         hello: &Hello<'_>,
-        config: &ServerConfig,
+        offer: &Offer,
         now: Instant,
     ) -> Resumption {
         let Claims { id, generation, .. } = claims;
         let worker = Rc::clone(&self.io.worker);
         let shared = &worker.shared;
         let peer = Arc::clone(self.io.peer());
-        let (transport, keys) = (peer.transport(), shared.resume_keys());
         let welcome = |generation| {
             let client = Granted { id, generation, resumed: true, reason: None };
-            extension::welcome(hello, &client, transport, config, &keys, unix_seconds())
+            offer.welcome(hello, &client, peer.transport())
         };
         // Once more if the id is listed in between.
         for _ in 0..3 {
@@ -187,13 +176,6 @@ impl Connection {
             return resumption;
         }
         Resumption::No(Some(NotResumed::Contested))
-    }
-
-    /// Returns the frame of WELCOME.
-    fn welcome(&self, hello: &Hello<'_>, config: &ServerConfig, granted: &Granted) -> Vec<u8> {
-        let shared = &self.io.worker.shared;
-        let transport = self.io.peer().transport();
-        extension::welcome(hello, granted, transport, config, &shared.resume_keys(), unix_seconds())
     }
 
     /// Puts WELCOME into the outbox.

@@ -8,9 +8,10 @@ use waddell_core::{Decision, Frame, FrameDecoder, Instant, PeerId, ServerConnect
 use super::control;
 use super::end::End;
 use super::extended::{Extended, Hold, Takeover};
+use super::notices;
 use super::pings::Pings;
 use crate::forward::budget::{Budget, Charge, NoMemory};
-use crate::forward::fate::Fate;
+use crate::forward::fate::{DropReason, Fate};
 use crate::forward::peer::Peer;
 use crate::forward::read_counts::ReadCounts;
 use crate::forward::transport::ws;
@@ -159,9 +160,19 @@ impl Inbound {
         if self.state.granted().is_none() {
             self.extended = None;
         }
+        self.take_whole(&mut hold.frames, peer, worker, counts)
+    }
+
+    /// Takes whole frames that did not come in the stream of bytes.
+    pub(super) fn take_whole(
+        &mut self,
+        frames: &mut [u8],
+        peer: &Arc<Peer>,
+        worker: &Worker,
+        counts: &mut ReadCounts,
+    ) -> Result<(), End> {
         let mut whole = FrameDecoder::new();
-        let (state, bytes) = (&mut self.state, &mut hold.frames[..]);
-        take_frames(&mut whole, state, &mut self.extended, bytes, peer, worker, counts)
+        take_frames(&mut whole, &mut self.state, &mut self.extended, frames, peer, worker, counts)
     }
 
     /// Drops the frames that were kept.
@@ -231,20 +242,35 @@ fn take_frames(
         match state.handle_frame(&mut frame, counts.read_at) {
             Decision::Forward(to) => {
                 let fate = worker.forward(to, frame.as_bytes(), counts.read_at, &mut recent);
-                note(fate, to, &frame, state, counts);
+                note(fate, to, &frame, state, peer, worker, counts);
             }
             Decision::FirstContact(to) => {
                 let fate = worker.forward_first(state.id(), to, frame.as_bytes(), counts.read_at);
-                note(fate, to, &frame, state, counts);
+                note(fate, to, &frame, state, peer, worker, counts);
             }
             Decision::Control => {
                 let is_first = counts.frames == 1 && peer.frames_in() == 0;
                 let payload = frame.payload();
-                let handled = control::handle(state, payload, is_first, peer, worker, counts);
+                let handled = control::handle(
+                    state,
+                    payload,
+                    is_first,
+                    extended.as_deref_mut(),
+                    peer,
+                    worker,
+                    counts,
+                );
                 if let Some(request) = handled {
                     // The frames after it are handled after it is answered.
                     let new = || Box::new(Extended::new(counts.read_at));
-                    let hold = extended.get_or_insert_with(new).hold.insert(Hold::new(request));
+                    let extended = extended.get_or_insert_with(new);
+                    // Frames are not kept for a request that is refused anyway: a flood of them
+                    // would be copied again and again.
+                    if extended.refuses(request, counts.read_at) {
+                        counts.control();
+                        continue;
+                    }
+                    let hold = extended.hold.insert(Hold::new(request));
                     return hold_frames(frames, bytes, hold);
                 }
             }
@@ -274,11 +300,16 @@ fn note(
     to: PeerId,
     frame: &Frame<'_>,
     state: &mut ServerConnection,
+    peer: &Arc<Peer>,
+    worker: &Worker,
     counts: &mut ReadCounts,
 ) {
     counts.fate(fate, frame.as_bytes().len());
     if let Fate::Dropped(reason) = fate {
         state.note_dropped(to, frame, reason.into());
+        if reason == DropReason::RecipientAway {
+            notices::expect(state, to, peer, worker);
+        }
     }
 }
 

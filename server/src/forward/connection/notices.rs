@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use waddell_core::{PeerId, PeerIds, PeerNotice, PeerState, ServerConnection};
+use waddell_core::{Capabilities, PeerId, PeerIds, PeerNotice, PeerState, ServerConnection};
 
 use crate::forward::outbox::Unsent;
 use crate::forward::peer::Peer;
@@ -30,6 +30,22 @@ pub(super) fn watch(state: &ServerConnection, ids: PeerIds<'_>, peer: &Arc<Peer>
     });
     let notices: Vec<_> = states.collect();
     worker.tell(peer, &notices);
+}
+
+/// Records that the peer is told by a verdict that another is away, and so is to be told when that
+/// one is here or gone.
+#[cold]
+pub(super) fn expect(state: &ServerConnection, id: PeerId, peer: &Arc<Peer>, worker: &Worker) {
+    if !state.granted().is_some_and(|granted| granted.contains(Capabilities::PEERS)) {
+        return;
+    }
+    let Shared { registry, away, clock, .. } = &*worker.shared;
+    // It is listed here before it leaves those that are away.
+    if !away.contact(id, Some(state.id()), clock.now())
+        && registry.get(id).is_some_and(|other| other.link().contact(state.id()))
+    {
+        worker.tell(peer, &[PeerNotice { id, state: PeerState::Here, lost: 0 }]);
+    }
 }
 
 /// Records that the peer does not ask about these peers any more.

@@ -1,5 +1,6 @@
 //! New ids and new resume tokens for a client that stays connected.
 
+use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -7,9 +8,8 @@ use waddell_core::{Capabilities, Notice, PeerId, PeerState};
 
 use super::Connection;
 use super::end::End;
-use crate::clock::unix_seconds;
 use crate::forward::away::Tidings;
-use crate::forward::extension;
+use crate::forward::extension::{self, Offer};
 use crate::forward::lease::Lease;
 use crate::forward::read_counts::ReadCounts;
 use crate::ids::{self, Short};
@@ -20,12 +20,24 @@ impl Connection {
     /// frames after it, which bear the new id.
     pub(super) fn answer_renew(&mut self, counts: &mut ReadCounts) -> Result<(), End> {
         counts.control();
-        let may = self.inbound.extended.as_mut().is_some_and(|it| it.may_renew(counts.read_at));
-        if !may || !self.renew() {
-            let renewed = Notice::Renewed { id: self.io.id(), resume_token: None };
-            self.send_own(&renewed);
+        if !self.renew() {
+            self.refuse_renewal();
         }
         self.release(counts)
+    }
+
+    /// Tells the client that it gets no new id, if that is so: one answer to all its requests since
+    /// the last.
+    pub(super) fn tell_refusal(&mut self) {
+        if let Some(extended) = &mut self.inbound.extended
+            && mem::take(&mut extended.owes_refusal)
+        {
+            self.refuse_renewal();
+        }
+    }
+
+    fn refuse_renewal(&self) {
+        self.send_own(&Notice::Renewed { id: self.io.id(), resume_token: None });
     }
 
     /// Gives the client a new id. Returns whether it did.
@@ -88,9 +100,7 @@ impl Connection {
     }
 
     fn token_for(&self, id: PeerId, generation: u32) -> [u8; TOKEN_LEN] {
-        let window = self.io.worker.config().extension.resume_window;
-        let keys = self.io.worker.shared.resume_keys();
-        extension::issue(&keys, id, generation, window, unix_seconds())
+        Offer::new(&self.io.worker).issue(id, generation)
     }
 
     fn send_own(&self, notice: &Notice<'_>) {

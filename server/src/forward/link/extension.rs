@@ -141,11 +141,13 @@ impl<S: WriteHalf, P> Link<S, P> {
         }
     }
 
-    /// Records that a peer has written to this one, and is to be told what becomes of it.
-    pub(crate) fn contact(&mut self, from: PeerId) {
+    /// Records that a peer has written to this one, and is to be told what becomes of it. Returns
+    /// whether it will be: `false` if the connection is ending.
+    pub(crate) fn contact(&mut self, from: PeerId) -> bool {
         if !self.closing {
             self.extension_mut().watchers.add_wrote(from);
         }
+        !self.closing
     }
 
     /// Records that a peer asks to be told what becomes of this one. Returns whether it will be:
@@ -157,10 +159,10 @@ impl<S: WriteHalf, P> Link<S, P> {
         !self.closing
     }
 
-    /// Records that a peer does not ask any more.
+    /// Records that a peer is not to be told any more.
     pub(crate) fn unwatch(&mut self, from: PeerId) {
         if let Some(extension) = &mut self.extension {
-            extension.watchers.remove_asked(from);
+            extension.watchers.remove(from);
         }
     }
 
@@ -237,13 +239,13 @@ impl<S: WriteHalf, P> Link<S, P> {
         successor: &Arc<P>,
         now: Instant,
     ) -> Result<u32, CannotTakeOver> {
+        if self.has_successor() {
+            return Err(CannotTakeOver::Refused(NotResumed::Contested));
+        }
         if self.closing {
             return Err(CannotTakeOver::Ending);
         }
         let extension = self.extension.get_or_insert_default();
-        if let Successor::Waits(_) | Successor::Has(_) = extension.successor {
-            return Err(CannotTakeOver::Refused(NotResumed::Contested));
-        }
         let lease = extension.lease.get_or_insert_with(|| Lease::new(generation));
         let next = lease.take_over(generation, now).map_err(CannotTakeOver::Refused)?;
         extension.successor = Successor::Waits(Arc::clone(successor));

@@ -18,7 +18,8 @@ use crate::config::ServerConfig;
 use crate::forward::lease::Lease;
 use crate::forward::peer::Peer;
 use crate::forward::shared::Shared;
-use crate::resume::ResumeKeys;
+
+use crate::secrets::Secrets;
 
 const ROUNDS: usize = 10;
 const PUSHERS: u8 = 3;
@@ -119,7 +120,7 @@ fn frames_pushed_by_several_workers_are_written_once_and_in_order() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let mut config = ServerConfig::default();
     config.limits.outbox_bytes = 80 * 1024;
-    let shared = Arc::new(Shared::new(config, ResumeKeys::random()));
+    let shared = Arc::new(Shared::new(config, Secrets::none()));
     let mut stalls = 0;
     for round in 0..ROUNDS {
         let stream = runtime.block_on(async {
@@ -201,7 +202,7 @@ impl WriteHalf for Reset {
 
 #[test]
 fn a_frame_that_is_lost_with_the_connection_counts_as_dropped() {
-    let shared = Shared::new(ServerConfig::default(), ResumeKeys::random());
+    let shared = Shared::new(ServerConfig::default(), Secrets::none());
     let mut buffers = buffers(&shared);
     let mut link = Link::<_, ()>::new(Reset, None, Framing::Raw);
     let frame = frame(0, 40);
@@ -217,7 +218,7 @@ fn a_frame_that_is_lost_with_the_connection_counts_as_dropped() {
 
 #[test]
 fn a_link_whose_socket_breaks_during_a_takeover_hands_over_before_it_is_closed() {
-    let shared = Shared::new(ServerConfig::default(), ResumeKeys::random());
+    let shared = Shared::new(ServerConfig::default(), Secrets::none());
     let mut buffers = buffers(&shared);
     let link = || Link::<_, u8>::new(Reset, None, Framing::Raw);
     let (mut old, mut new) = (link(), link());

@@ -35,6 +35,7 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         peers_extended: _,
         restarts_told,
         ids_renewed,
+        ice_issued,
         frames_in,
         bytes_in,
         frames_forwarded,
@@ -182,6 +183,7 @@ pub(super) fn page(shared: &Shared, certificate: Option<&Certificate>) -> String
         restarts_told,
     );
     page.counter("ids_renewed", "Peers that were given a new id on request.", ids_renewed);
+    page.counter("ice_issued", "How often a peer was told of STUN and TURN servers.", ice_issued);
     page.counter("frames_in", "Whole frames received.", frames_in);
     page.counter("bytes_in", "Bytes of whole frames received, prefixes included.", bytes_in);
     page.counter("frames_forwarded", "Frames put into their recipient's outbox.", frames_forwarded);
