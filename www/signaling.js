@@ -56,9 +56,10 @@ export class Signaling extends EventTarget {
     this.#client.addEventListener("id", ({ detail: { id, resumed } }) =>
       this.#emit("id", { id, resumed }),
     );
-    this.#client.addEventListener("peer", ({ detail: { id, state } }) =>
-      this.#emit("peer", { id, state }),
-    );
+    this.#client.addEventListener("peer", ({ detail: { id, state } }) => {
+      // The page writes its echoes to itself.
+      if (id !== this.id) this.#emit("peer", { id, state });
+    });
     this.#client.addEventListener("undelivered", ({ detail: { to, topic, reason } }) => {
       const isUnknown = topic === SIGNALS && reason === "unknown-recipient";
       if (isUnknown) this.#emit("peer", { id: to, state: "unknown" });

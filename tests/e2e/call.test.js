@@ -195,7 +195,7 @@ test("the server tells that the other side has left before it answered", async (
   const stranger = await openStranger(browser, server);
   const id = await stranger.evaluate(() => window.stranger.id);
   const page = await browser.open(`${server.page}#peer=${id}`);
-  await inCall(page, "calling");
+  await stranger.waitForFunction(() => window.stranger.signals.length > 0);
   await stranger.evaluate(() => window.stranger.close());
   await page.locator("#event-list li", { hasText: "has left" }).waitFor();
   await page.getByRole("alert").filter({ hasText: "No page has this id" }).waitFor();

@@ -264,6 +264,7 @@ test("a real server keeps the id of a client, and gives a new one", async (t) =>
     const back = next(client, "id");
     sockets.at(-1).terminate();
     assert.deepEqual(await back, { id, resumed: true, previous: id, why: null });
+    assert.equal(sockets.at(-1).protocol, "waddell.2");
     assert.equal(await other.topic(1).sendChecked(id, `${i}`), "forwarded");
   }
   const fresh = await client.rotate();
