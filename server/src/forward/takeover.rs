@@ -39,9 +39,12 @@ pub(crate) fn hand_over(
 ) -> bool {
     let pushed = worker.with_buffers(|buffers| {
         let mut newer = to.link();
-        let pushed = from.link().hand_over(&mut newer, session, buffers)?;
-        // While the newer link is locked, its connection cannot have given up the id again.
+        let mut older = from.link();
+        let pushed = older.hand_over(&mut newer, session, buffers)?;
+        // While the newer link is locked, its connection cannot have given up the id again. While
+        // the older one is, no sender finds it closed and listed.
         worker.shared.registry.replace(id, to);
+        drop(older);
         Some(pushed)
     });
     if let Some(pushed) = pushed {

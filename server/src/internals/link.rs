@@ -127,7 +127,8 @@ impl<S: Socket> Link<S> {
 
     /// Puts WELCOME into the outbox, before everything that comes later.
     pub fn push_first(&mut self, frame: &[u8], worker: &mut Worker) {
-        self.0.push_first(frame, &mut worker.buffers);
+        let pushed = self.0.push_first(frame, &mut worker.buffers);
+        debug_assert!(pushed.is_ok(), "a link that was just made has room");
     }
 
     /// Puts frames of the server's own into the outbox, if that holds less than half of its limit.

@@ -88,9 +88,11 @@ mod tests {
     const PAGE: &str = "\
 # HELP waddell_frames_in_total Whole frames received.
 # TYPE waddell_frames_in_total counter
-waddell_frames_in_total 21
+waddell_frames_in_total 28
 waddell_frames_forwarded_total 10
 waddell_keep_alives_total 1
+waddell_controls_total 4
+waddell_controls_ignored_total 3
 waddell_frames_rejected_total{reason=\"short\"} 2
 waddell_frames_rejected_total{reason=\"reserved recipient\"} 3
 waddell_frames_dropped_total{reason=\"outbox full\"} 5
@@ -121,9 +123,11 @@ waddell_lag_seconds_sum 0.25
         reading.check_sum().unwrap();
         reading.check_peers().unwrap();
         for (line, other) in [
-            ("frames_in_total 21", "frames_in_total 22"),
+            ("frames_in_total 28", "frames_in_total 29"),
             ("outbox full\"} 5", "outbox full\"} 6"),
             ("keep_alives_total 1", "keep_alives_total 0"),
+            ("controls_total 4", "controls_total 5"),
+            ("controls_ignored_total 3", "controls_ignored_total 2"),
         ] {
             Reading::parse(&PAGE.replace(line, other)).unwrap().check_sum().unwrap_err();
         }
