@@ -11,7 +11,7 @@ export function parseOptions(url, options) {
     silenceTimeoutMs = 60_000,
     extension = true,
     resume = false,
-    ice = false,
+    ice = extension,
     token,
     maxBufferedAmount = 1 << 20,
     protocols = [],

@@ -110,7 +110,7 @@ export class Client extends EventTarget {
 
     /**
      * Resolves to the server's ICE servers for `new RTCPeerConnection({ iceServers })`; `[]` if it
-     * has none, or without the option `ice`. Their credentials expire: call this for each
+     * has none, or if the option `ice` is false. Their credentials expire: call this for each
      * connection. They are good for at least half of the time that the server gives them.
      *
      * Rejects with a {@link WaddellError}: `closed`.
@@ -277,7 +277,10 @@ export interface ConnectOptions {
      * of a short loss. Default false: a new connection is a new id.
      */
     resume?: boolean;
-    /** Whether to get ICE servers for WebRTC from the server, if it has any. Default false. */
+    /**
+     * Whether to get ICE servers for WebRTC from the server, if it has any. Default true, unless
+     * `extension` is false.
+     */
     ice?: boolean;
     /**
      * What the server asks for before it serves a client, 1 to 4,096 bytes of UTF-8. A function is

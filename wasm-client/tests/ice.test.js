@@ -17,7 +17,7 @@ const giving = (seconds, servers) => () => ({
 test("ICE servers come with the connection, and are kept for half of their time", () =>
   withExtended(giving(3_600, STUN), async (server, connections) => {
     // Before WELCOME, too.
-    const client = await connect(server, { ice: true });
+    const client = await connect(server);
     assert.ok(connections[0].hello === undefined || connections[0].hello.wants & PARTS.ice);
     assert.deepEqual(await client.iceServers(), STUN);
     const again = await client.iceServers();
@@ -30,7 +30,7 @@ test("ICE servers come with the connection, and are kept for half of their time"
 
 test("ICE servers whose time is half over are asked for anew", () =>
   withExtended(giving(0, STUN), async (server, connections) => {
-    const client = await connectExtended(server, { ice: true });
+    const client = await connectExtended(server);
     const asking = [client.iceServers(), client.iceServers()];
     await connections[0].next("ice");
     connections[0].send(ice(3_600, JSON.stringify(TURN)));
@@ -44,7 +44,7 @@ test("ICE servers whose time is half over are asked for anew", () =>
 
 test("there are none without the option, and from servers that have none", async () => {
   await withServer(null, async (server) => {
-    for (const options of [{}, { extension: false }, { ice: true }]) {
+    for (const options of [{}, { extension: false }, { ice: false }]) {
       const client = await connect(server, options);
       assert.deepEqual(await client.iceServers(), []);
       assert.deepEqual(await client.iceServers(), []);
@@ -52,7 +52,7 @@ test("there are none without the option, and from servers that have none", async
     }
   });
   await withExtended(() => ({ granted: PARTS.verdicts }), async (server) => {
-    const client = await connect(server, { ice: true });
+    const client = await connect(server);
     assert.deepEqual(await client.iceServers(), []);
     assert.deepEqual(await client.iceServers(), []);
     client.close();

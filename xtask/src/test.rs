@@ -177,6 +177,7 @@ fn npm() -> Result<()> {
 }
 
 fn e2e() -> Result<()> {
+    install::debian("turnserver", "coturn")?;
     node_tests("tests/e2e")
 }
 
