@@ -7,6 +7,7 @@
 //       questions.js questions that the server has not answered yet
 //       socket.js    one WebSocket
 //       upgrade.js   HELLO in the upgrade to it
+//       commands.js  numbers of what a driver is told
 //       options.js   options, checked
 //       signal.js    abort signals
 //       errors.js    errors that more than one file makes
