@@ -152,7 +152,11 @@ impl Peers {
     /// that are left, since every DROPPED about earlier frames has come.
     pub(super) fn handle_handled(&mut self, handled: Handled) -> Vec<u64> {
         let mut lost = Vec::new();
-        for loss in self.losses.extract_if(.., |loss| loss.upto <= handled.upto) {
+        for loss in core::mem::take(&mut self.losses) {
+            if loss.upto > handled.upto {
+                self.losses.push(loss);
+                continue;
+            }
             if !handled.complete {
                 continue;
             }
@@ -166,13 +170,14 @@ impl Peers {
         lost
     }
 
-    /// Returns the frames that ask about all peers anew, if that is due.
+    /// Returns the frames that ask about all peers anew; none if that is not due.
     ///
     /// Those to which the client only wrote are no longer watched right after: the server goes on
     /// telling about them, and they take no place from the others.
-    pub(super) fn poll_requests(&mut self) -> Option<Vec<Bytes>> {
+    pub(super) fn poll_requests(&mut self) -> Vec<Bytes> {
+        let mut frames = Vec::new();
         if !core::mem::take(&mut self.ask_anew) {
-            return None;
+            return frames;
         }
         let mut all = bytes(&self.watched);
         let watched_len = all.len();
@@ -183,7 +188,6 @@ impl Peers {
         }
         let unwatched = bytes(&core::mem::take(&mut self.unwatched));
         let contacts = all.get(watched_len..).unwrap_or_default();
-        let mut frames = Vec::new();
         for (ids, request) in [
             (&unwatched[..], Request::Unwatch as fn(_) -> _),
             (&all, Request::Watch),
@@ -193,7 +197,7 @@ impl Peers {
                 frames.push(encode(&request(PeerIds::from_bytes(ids))));
             }
         }
-        Some(frames)
+        frames
     }
 }
 
