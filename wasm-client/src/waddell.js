@@ -13,7 +13,7 @@
 //       errors.js    errors that more than one file makes
 //     init.js        starts the wasm module, once
 //       load.js      finds the wasm module; one for each folder of the package
-//     wasm.js        bindings to the wasm module, by wasm-bindgen
+//     wasm.js        bindings to the wasm module, from wasm-bindgen
 //       imports.js   what the wasm module imports; WaddellError
 //
 // Importing it does nothing but define things; only `waddell/bundler` loads its wasm file then.
