@@ -225,3 +225,24 @@ pub(super) const MAX_WATCHED: usize = 64;
 
 /// Most messages that are remembered.
 const MAX_SENT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::DropReason;
+    use crate::control::peer::PeerState;
+    use crate::id::TopicId;
+
+    #[test]
+    fn a_notice_about_the_nil_id_finds_no_message() {
+        let to = PeerId::from_bytes([1; PeerId::LEN]);
+        let (reason, topic) = (DropReason::UnknownRecipient, TopicId(1));
+        let mut peers = Peers::new();
+        peers.handle_sent(to, 1);
+        let dropped = Dropped { first: 1, span: 1, count: 1, reason, topic, recipient: to };
+        peers.handle_dropped(&dropped);
+        let nil = PeerNotice { id: PeerId::NIL, state: PeerState::Here, lost: u32::MAX };
+        peers.handle_notice(nil, 1);
+        assert!(peers.handle_handled(Handled { upto: 1, complete: true }).is_empty());
+    }
+}
