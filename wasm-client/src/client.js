@@ -4,15 +4,25 @@
 // methods of the handler that `Client` gives it.
 
 import { Checks } from "./checks.js";
+import {
+  CLOSE,
+  DRAIN,
+  FIND_EXTENSION,
+  LOST,
+  REQUEST_ICE_SERVERS,
+  RETRY_NOW,
+  ROTATE,
+  TIMER_FIRED,
+} from "./commands.js";
 import { connectFailed, disconnectError, illegalConstructor } from "./errors.js";
 import init from "./init.js";
 import { parseOptions, toUtf8 } from "./options.js";
 import { Questions } from "./questions.js";
 import { abortedBy, unlessAborted } from "./signal.js";
 import { Socket } from "./socket.js";
-import { checkPeerId, end, HERE, offer, Topic } from "./topic.js";
+import { end, HERE, offer, parseId, Topic } from "./topic.js";
 import { upgradeProtocols } from "./upgrade.js";
-import { Driver, WaddellError } from "./wasm.js";
+import { Driver, received, WaddellError } from "./wasm.js";
 
 // A client lives until it is closed, even if the application holds no reference to it: its driver
 // holds the handler below, and the handler holds the client.
@@ -24,7 +34,7 @@ export class Client extends EventTarget {
   #closing; // how the server has closed it: its close event, or what came before that
   #timer;
   #checks;
-  #watches = new Questions(); // of the states of peers, by their ids
+  #watches = new Questions(); // of the states of peers, by the bytes of their ids
   #rotations = new Questions(); // of new ids, by the present one
   #topics = new Map();
   #id = null;
@@ -66,8 +76,10 @@ export class Client extends EventTarget {
       settings.urls.length,
     );
     this.#checks = new Checks(this.#driver);
-    if (typeof settings.token === "string") this.#driver.setCredentials(toUtf8(settings.token));
-    this.#driver.drain();
+    if (typeof settings.token === "string") {
+      this.#driver.setCredentials(toUtf8(settings.token), false);
+    }
+    this.#driver.call(DRAIN);
   }
 
   get id() {
@@ -87,24 +99,21 @@ export class Client extends EventTarget {
   }
 
   async watch(peerId) {
-    checkPeerId(peerId);
+    const id = parseId(peerId);
     if (this.#driver.closed) throw closed();
-    const key = peerId.toLowerCase();
+    const key = String(id);
     const state = this.#watches.ask(key);
-    try {
-      this.#driver.watch(key);
-    } catch (error) {
-      this.#watches.fail(key, error);
+    if (!this.#driver.watch(id)) {
+      this.#watches.fail(key, new WaddellError("too-many-watched", TOO_MANY_WATCHED));
     }
     if (this.#isUntold) this.#watches.fail(key, notSupported());
     return state;
   }
 
   unwatch(peerId) {
-    checkPeerId(peerId);
-    const key = peerId.toLowerCase();
-    this.#driver.unwatch(key);
-    this.#watches.fail(key, new WaddellError("aborted", "the peer is not watched any more"));
+    const id = parseId(peerId);
+    this.#driver.unwatch(id);
+    this.#watches.fail(String(id), new WaddellError("aborted", "the peer is not watched any more"));
   }
 
   async iceServers() {
@@ -114,15 +123,15 @@ export class Client extends EventTarget {
     const isFirst = !this.#iceRequests.has(ONE);
     const json = this.#iceRequests.ask(ONE);
     // A server answers once in five seconds. WELCOME brings them, too.
-    if (!this.#extension) this.#driver.findExtension();
-    else if (isFirst) this.#driver.requestIceServers();
+    if (!this.#extension) this.#driver.call(FIND_EXTENSION);
+    else if (isFirst) this.#driver.call(REQUEST_ICE_SERVERS);
     return JSON.parse(await json);
   }
 
   async rotate() {
     if (this.#driver.closed) throw closed();
     const id = this.#rotations.ask(ONE);
-    this.#driver.rotate();
+    this.#driver.call(ROTATE);
     return id;
   }
 
@@ -140,13 +149,14 @@ export class Client extends EventTarget {
   }
 
   close() {
-    this.#driver.close();
+    this.#driver.call(CLOSE);
   }
 
   // Called by the driver ----------------------------------------------------------------------
 
   #handler() {
     const client = this;
+    const events = this.#events();
     return {
       dial: (address) => this.#dial(address),
       transmit: (bytes) => this.#socket.send(bytes),
@@ -155,19 +165,39 @@ export class Client extends EventTarget {
         return client.#socket.bufferedAmount;
       },
       setTimer: (delayMs) => this.#setTimer(delayMs),
-      connected: (...id) => this.#named(...id),
+      message: (from, topic, body) => {
+        // The driver is in the midst of its work: no error may end that.
+        try {
+          return offer(this.#topics.get(topic), received(from, topic, body));
+        } catch {
+          return false;
+        }
+      },
+      report: (event, ...values) => {
+        try {
+          events[event](...values);
+        } catch {
+          // As above.
+        }
+      },
+    };
+  }
+
+  /** What the driver reports: by name, two texts and three numbers each. */
+  #events() {
+    return {
+      connected: (id, _, resumed, why) => this.#named(id, resumed > 0, why),
       renamed: (id) => (id === this.#id ? this.#rotated(id) : this.#named(id, false, 0)),
-      message: (topic, message) => offer(this.#topics.get(topic), message),
-      extended: (granted) => this.#extended(granted),
+      extended: (_, __, granted) => this.#extended(granted),
       checked: (...outcome) => this.#checks.settle(...outcome),
       undelivered: (...dropped) => this.#undelivered(...dropped),
-      peer: (...state) => this.#peer(...state),
+      peer: (id, _, ...state) => this.#peer(id, ...state),
       notExtended: () => this.#notExtended(),
-      iceServers: (json, validMs) => this.#receiveIce(json, validMs),
+      iceServers: (json, _, validMs) => this.#receiveIce(json, validMs),
       credentialsDue: () => this.#authenticate(),
-      restarting: (inMs, waitMs) => this.#emit("restart", { inMs, waitMs }),
+      restarting: (_, __, inMs, waitMs) => this.#emit("restart", { inMs, waitMs }),
       // 1001 is the WebSocket close code of a server that stops, with or without the extension.
-      closing: (code, reason) => (this.#closing = { code: code === 4000 ? 1001 : code, reason }),
+      closing: (reason, _, code) => (this.#closing = { code: code === 4000 ? 1001 : code, reason }),
       disconnected: (...reason) => this.#disconnected(...reason),
       closed: (...reason) => this.#closed(...reason),
     };
@@ -179,7 +209,7 @@ export class Client extends EventTarget {
     const { token } = this.#settings;
     if (typeof token === "function") {
       try {
-        this.#driver.setCredentials(toUtf8(await token()));
+        this.#driver.setCredentials(toUtf8(await token()), false);
       } catch (error) {
         if (this.#dialing === dial) this.#lost(error);
       }
@@ -202,7 +232,7 @@ export class Client extends EventTarget {
         `the WebSocket constructor refused ${url}: ${cause?.message}`,
         { cause },
       );
-      this.#driver.close();
+      this.#driver.call(CLOSE);
     }
   }
 
@@ -216,12 +246,12 @@ export class Client extends EventTarget {
   #lost(closing) {
     this.#dialing = undefined;
     this.#closing = closing;
-    this.#driver.lost(closing?.code >= 4000 ? closing.code : 0);
+    this.#driver.call(LOST, closing?.code >= 4000 ? closing.code : 0);
   }
 
   async #authenticate() {
     try {
-      this.#driver.authenticate(toUtf8(await this.#settings.token()));
+      this.#driver.setCredentials(toUtf8(await this.#settings.token()), true);
     } catch {
       // When the present one has expired, the server ends the connection, and the next dial asks.
     }
@@ -246,7 +276,7 @@ export class Client extends EventTarget {
   #setTimer(delayMs) {
     clearTimeout(this.#timer);
     if (delayMs === Infinity) return;
-    this.#timer = setTimeout(() => this.#driver.timerFired(), Math.min(delayMs, MAX_DELAY_MS));
+    this.#timer = setTimeout(() => this.#driver.call(TIMER_FIRED), Math.min(delayMs, MAX_DELAY_MS));
   }
 
   #extended(granted) {
@@ -276,11 +306,12 @@ export class Client extends EventTarget {
 
   #peer(id, stateCode, lost) {
     const state = PEER_STATES[stateCode];
-    this.#watches.answer(id, state);
+    this.#watches.answer(String(parseId(id)), state);
     this.#emit("peer", { id, state, lost });
   }
 
-  #undelivered(to, topic, reason, count, exact) {
+  #undelivered(to, reason, topic, count, isExact) {
+    const exact = isExact > 0;
     const whose = exact ? { to, topic } : { to: null, topic: null };
     this.#emit("undelivered", { ...whose, reason, count, exact });
   }
@@ -335,8 +366,8 @@ export class Client extends EventTarget {
   /** Listens for events to dial at once, or to close. Returns a function that stops that. */
   #addListeners(signal) {
     const { document } = globalThis;
-    const online = () => this.#driver.retryNow();
-    const visible = () => document.visibilityState === "visible" && this.#driver.retryNow();
+    const online = () => this.#driver.call(RETRY_NOW);
+    const visible = () => document.visibilityState === "visible" && this.#driver.call(RETRY_NOW);
     const aborted = () => this.#abort();
     // Node has neither these functions nor these events.
     globalThis.addEventListener?.("online", online);
@@ -360,6 +391,8 @@ function notSupported() {
 
 /** The one key of questions about the client's own id, and of those about ICE servers. */
 const ONE = Symbol();
+
+const TOO_MANY_WATCHED = "64 peers are watched already: unwatch one of them first";
 
 const TOO_SOON = "the server gives no new id at the moment: try again in some seconds";
 

@@ -5,18 +5,15 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 
-use js_sys::{Array, Math, Uint8Array};
+use js_sys::Math;
 use waddell_core::{
-    Arrival, BodyTooLong, Client, ClientConfig, ClientEvent, ClientState, CloseReason, Credentials,
-    Delivery, Inbox, InboxConfig, Instant, MAX_BODY_LEN, MessageIn, MessageOut, Output, PeerId,
-    PeerNotice, Restarting, SendError, Ticket, TooManyWatched, TopicId,
+    Arrival, Client, ClientConfig, ClientEvent, ClientState, CloseCode, CloseReason, Credentials,
+    Delivery, DisconnectReason, DropReason, Inbox, InboxConfig, Instant, MessageIn, MessageOut,
+    Output, PeerId, PeerNotice, Restarting, SendError, TopicId, Undelivered,
 };
-use wasm_bindgen::JsValue;
 
+use crate::Handler;
 use crate::clock::{from_ms, now, to_ms};
-use crate::codes::{code_of, drop_code, refusal, send_error, undelivered_code};
-use crate::handler::Handler;
-use crate::{WaddellError, to_js};
 
 /// An application's options, checked by `client.js`. Infinity: no limit, or never.
 #[derive(Clone, Copy, Debug)]
@@ -80,98 +77,72 @@ impl Driver {
         }
     }
 
-    /// Sends a message whose body is `parts` joined.
-    pub(crate) fn send(
-        &self,
-        to: &str,
-        topic: TopicId,
-        parts: &Array<Uint8Array>,
-    ) -> Result<(), WaddellError> {
-        let message = self.message(to, topic, parts)?;
-        self.client.borrow_mut().send(&message).map_err(send_error)?;
-        self.accepted(&message);
-        self.drain();
-        Ok(())
-    }
-
-    /// Accepts a message whose outcome is to be reported. [`drain`](Self::drain) sends it: until
-    /// then the caller can get ready for the outcome.
-    pub(crate) fn accept_checked(
-        &self,
-        to: &str,
-        topic: TopicId,
-        parts: &Array<Uint8Array>,
-    ) -> Result<Ticket, WaddellError> {
-        let message = self.message(to, topic, parts)?;
-        let ticket = self.client.borrow_mut().send_checked(&message, now()).map_err(send_error)?;
-        self.accepted(&message);
-        Ok(ticket)
-    }
-
-    /// Makes a message whose body is `parts` joined, if there is room for it.
-    fn message(
-        &self,
-        to: &str,
-        topic: TopicId,
-        parts: &Array<Uint8Array>,
-    ) -> Result<MessageOut, WaddellError> {
-        let to = parse_id(to)?;
-        // Refuse a body that is too long before it is copied.
-        let len =
-            parts.iter().fold(0_usize, |len, part| len.saturating_add(part.length() as usize));
-        if len > MAX_BODY_LEN {
-            return Err(send_error(SendError::BodyTooLong(BodyTooLong { len })));
+    /// Performs a command of `commands.js`. Returns its answer, if it has one.
+    pub(crate) fn call(&self, command: u8, argument: u16) -> bool {
+        if command == TIMER_FIRED {
+            self.timer.set(None);
         }
-        let mut body = Vec::with_capacity(len);
-        for part in parts.iter() {
-            body.extend(part.to_vec());
-        }
-        let message = MessageOut::new(to, topic, body);
-
-        if self.client.borrow().state() == ClientState::Ready
-            && let Some(handler) = self.handler()
-        {
-            let buffered = handler.buffered_amount() + self.unsent.get() as f64;
-            let needed = buffered + message.frame_len() as f64;
-            if buffered > 0.0 && needed > self.max_buffered_amount {
-                return Err(WaddellError::new(
-                    "buffer-full",
-                    "the send buffer is full: try again later",
-                ));
+        self.step(|client, now| {
+            match command {
+                RETRY_NOW => client.retry_now(now),
+                ROTATE => client.rotate(now),
+                CLOSE => client.close(),
+                OPENED => client.handle_connected(now),
+                UPGRADED => client.handle_upgraded(now),
+                LOST => client.handle_closed(CloseCode(argument), now),
+                TIMER_FIRED => client.handle_timeout(now),
+                FIND_EXTENSION => client.find_extension(now),
+                REQUEST_ICE_SERVERS => return client.request_ice_servers(),
+                _drain => {}
             }
-        }
-        Ok(message)
-    }
-
-    fn accepted(&self, message: &MessageOut) {
-        self.unsent.set(self.unsent.get() + message.frame_len());
-    }
-
-    /// Watches a peer.
-    pub(crate) fn watch(&self, id: &str) -> Result<(), WaddellError> {
-        let id = parse_id(id)?;
-        self.step(|client, now| client.watch(id, now)).map_err(|TooManyWatched| {
-            let message = "64 peers are watched already: unwatch one of them first";
-            WaddellError::new("too-many-watched", message)
+            false
         })
     }
 
-    /// Stops watching a peer.
-    pub(crate) fn unwatch(&self, id: &str) -> Result<(), WaddellError> {
-        let id = parse_id(id)?;
-        self.step(|client, _| client.unwatch(id));
-        Ok(())
+    /// Sends a message. Returns its ticket if it is checked, 0 if it is not, or minus the number
+    /// of an error in `errors.js`.
+    ///
+    /// [`drain`](Self::drain) sends a checked one: until then the caller can get ready for the
+    /// outcome.
+    pub(crate) fn send(&self, message: &MessageOut, checked: bool) -> f64 {
+        if !self.has_room(message) {
+            return -BUFFER_FULL;
+        }
+        let sent = {
+            let mut client = self.client.borrow_mut();
+            if checked {
+                client.send_checked(message, now()).map(|ticket| ticket.number() as f64)
+            } else {
+                client.send(message).map(|()| 0.0)
+            }
+        };
+        match sent {
+            Ok(ticket) => {
+                self.unsent.set(self.unsent.get() + message.frame_len());
+                if !checked {
+                    self.drain();
+                }
+                ticket
+            }
+            Err(error) => -send_error(error),
+        }
     }
 
-    /// Sets the credentials for the next dials.
-    pub(crate) fn set_credentials(&self, credentials: &[u8]) {
-        let set = self.client.borrow_mut().set_credentials(credentials);
-        debug_assert!(set.is_ok(), "options.js checks the length");
+    /// Returns whether the send buffer has room for a message.
+    fn has_room(&self, message: &MessageOut) -> bool {
+        if self.client.borrow().state() != ClientState::Ready {
+            return true;
+        }
+        let Some(handler) = self.handler() else { return true };
+        let buffered = handler.buffered_amount() + self.unsent.get() as f64;
+        buffered <= 0.0 || buffered + message.frame_len() as f64 <= self.max_buffered_amount
     }
 
-    /// Sets the credentials, and gives them to the server of the present connection.
-    pub(crate) fn authenticate(&self, credentials: &[u8]) {
-        let set = self.step(|client, _| client.authenticate(credentials));
+    /// Sets the credentials. With `now`, gives them to the server of the present connection.
+    pub(crate) fn set_credentials(&self, credentials: &[u8], now: bool) {
+        let set = self.step(|client, _| {
+            if now { client.authenticate(credentials) } else { client.set_credentials(credentials) }
+        });
         debug_assert!(set.is_ok(), "options.js checks the length");
     }
 
@@ -225,12 +196,6 @@ impl Driver {
         self.set_timer();
     }
 
-    /// Handles the timer. It may be early: it has a limit of its own.
-    pub(crate) fn timer_fired(&self) {
-        self.timer.set(None);
-        self.step(Client::handle_timeout);
-    }
-
     fn set_timer(&self) {
         let due = self.client.borrow().poll_timeout();
         if self.timer.replace(due) != due
@@ -256,75 +221,81 @@ impl Driver {
         }
     }
 
+    /// Reports an event to the method of `client.js` with that name. The handler's methods throw
+    /// nothing. JavaScript's event dispatch reports the errors of listeners.
     fn emit(&self, handler: &Handler, event: ClientEvent) {
         let text = &mut [0; PeerId::TEXT_LEN];
-        // The handler's methods throw nothing. JavaScript's event dispatch reports the errors of
-        // listeners.
-        let _ = match event {
+        let (name, first, second, [a, b, c]) = match &event {
+            ClientEvent::Message(message) => {
+                let from = message.from.encode_text(text);
+                if handler.message(from, message.topic.0, &message.body)
+                    && let ClientEvent::Message(message) = event
+                {
+                    // The inbox counts what it drops.
+                    let _: Arrival = self.inbox.borrow_mut().push(message);
+                }
+                return;
+            }
             ClientEvent::Connected { id } => {
                 let extension = self.client.borrow().extension();
                 let resumed = extension.is_some_and(|extension| extension.resumed);
                 let why = extension.and_then(|extension| extension.not_resumed);
-                let id = id.encode_text(text);
-                handler.connected(id, resumed, why.map_or(0, |why| why as u8))
+                let why = why.map_or(0, |why| why as u8);
+                ("connected", id.encode_text(text), "", [resumed.into(), why.into(), 0.0])
             }
-            ClientEvent::Renamed { id } => handler.renamed(id.encode_text(text)),
-            ClientEvent::Message(message) => self.deliver(handler, message),
-            ClientEvent::Extended(extension) => handler.extended(extension.granted.bits()),
+            ClientEvent::Renamed { id } => ("renamed", id.encode_text(text), "", [0.0; 3]),
+            ClientEvent::Extended(extension) => {
+                ("extended", "", "", [extension.granted.bits().into(), 0.0, 0.0])
+            }
             ClientEvent::Checked { ticket, outcome } => {
                 let (outcome, message) = match outcome {
-                    Ok(Delivery::Forwarded) => ("forwarded", None),
-                    Ok(Delivery::Sent) => ("sent", None),
-                    Err(error) => (undelivered_code(error), Some(error.as_str())),
+                    Ok(Delivery::Forwarded) => ("forwarded", ""),
+                    Ok(Delivery::Sent) => ("sent", ""),
+                    Err(error) => (undelivered_code(*error), error.as_str()),
                 };
-                handler.checked(ticket.number() as f64, outcome, message)
+                ("checked", outcome, message, [ticket.number() as f64, 0.0, 0.0])
             }
-            ClientEvent::Undelivered(dropped) => handler.undelivered(
-                dropped.recipient.encode_text(text),
-                dropped.topic.0,
-                drop_code(dropped.reason),
-                dropped.count,
-                dropped.is_exact(),
-            ),
+            ClientEvent::Undelivered(dropped) => {
+                let to = dropped.recipient.encode_text(text);
+                let exact = dropped.is_exact().into();
+                let numbers = [dropped.topic.0.into(), dropped.count.into(), exact];
+                ("undelivered", to, drop_code(dropped.reason), numbers)
+            }
             ClientEvent::Peer(PeerNotice { id, state, lost }) => {
-                handler.peer(id.encode_text(text), state as u8, lost)
+                let state = *state as u8;
+                ("peer", id.encode_text(text), "", [state.into(), (*lost).into(), 0.0])
             }
-            ClientEvent::NotExtended => handler.not_extended(),
+            ClientEvent::NotExtended => ("notExtended", "", "", [0.0; 3]),
             ClientEvent::Restarting(Restarting { in_ms, wait_ms, spread_ms, .. }) => {
-                handler.restarting(in_ms, f64::from(wait_ms) + f64::from(spread_ms))
+                let wait_ms = f64::from(*wait_ms) + f64::from(*spread_ms);
+                ("restarting", "", "", [(*in_ms).into(), wait_ms, 0.0])
             }
-            ClientEvent::Closing { code, reason } => handler.closing(code.0, &reason),
-            ClientEvent::IceServers(ice) => handler.ice_servers(&ice.json, to_ms(ice.valid_for)),
-            ClientEvent::CredentialsDue => handler.credentials_due(),
+            ClientEvent::Closing { code, reason } => {
+                ("closing", &reason[..], "", [code.0.into(), 0.0, 0.0])
+            }
+            ClientEvent::IceServers(ice) => {
+                ("iceServers", &ice.json[..], "", [to_ms(ice.valid_for), 0.0, 0.0])
+            }
+            ClientEvent::CredentialsDue => ("credentialsDue", "", "", [0.0; 3]),
             ClientEvent::Disconnected { reason, retry_at } => {
-                handler.disconnected(code_of(reason), reason.as_str(), to_ms(retry_at - now()))
+                let retry_in_ms = to_ms(*retry_at - now());
+                ("disconnected", code_of(*reason), reason.as_str(), [retry_in_ms, 0.0, 0.0])
             }
             ClientEvent::Closed { reason } => {
                 let handler_of_a_closed_client = self.handler.borrow_mut().take();
                 drop(handler_of_a_closed_client);
-                match reason {
-                    CloseReason::ByApplication | CloseReason::NoCredentials => {
-                        handler.closed(None, None, false)
+                let (code, message, is_exhausted) = match *reason {
+                    CloseReason::ByApplication | CloseReason::NoCredentials => ("", "", false),
+                    CloseReason::ByServer(code) => {
+                        let (code, message) = refusal(code);
+                        (code, message, false)
                     }
-                    CloseReason::ByServer(close_code) => {
-                        let (code, message) = refusal(close_code);
-                        handler.closed(Some(code), Some(message), false)
-                    }
-                    CloseReason::AttemptsExhausted { last } => {
-                        handler.closed(Some(code_of(last)), Some(last.as_str()), true)
-                    }
-                }
+                    CloseReason::AttemptsExhausted { last } => (code_of(last), last.as_str(), true),
+                };
+                ("closed", code, message, [is_exhausted.into(), 0.0, 0.0])
             }
         };
-    }
-
-    /// Passes a message to the topic's listeners, and queues it if the handler says so.
-    fn deliver(&self, handler: &Handler, message: MessageIn) -> Result<(), JsValue> {
-        if handler.message(message.topic.0, to_js(&message))? {
-            // The inbox counts what it drops.
-            let _: Arrival = self.inbox.borrow_mut().push(message);
-        }
-        Ok(())
+        handler.report(name, first, second, a, b, c);
     }
 
     fn handler(&self) -> Option<Rc<Handler>> {
@@ -338,7 +309,72 @@ impl fmt::Debug for Driver {
     }
 }
 
-fn parse_id(text: &str) -> Result<PeerId, WaddellError> {
-    text.parse()
-        .map_err(|_| WaddellError::new("invalid-peer-id", "a peer id is a UUID such as client.id"))
+/// Returns the error code of a message that was not delivered, or may not have been.
+fn undelivered_code(error: Undelivered) -> &'static str {
+    match error {
+        Undelivered::Dropped(reason) => drop_code(reason),
+        Undelivered::MaybeDropped => "not-delivered",
+        Undelivered::Lost => "recipient-lost",
+        Undelivered::NotHandled => "not-handled",
+        Undelivered::ConnectionLost => "connection-lost",
+    }
 }
+
+fn drop_code(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::UnknownRecipient => "unknown-recipient",
+        DropReason::RecipientAway => "recipient-away",
+        DropReason::RecipientFull => "recipient-full",
+        DropReason::ServerFull => "server-full",
+        DropReason::Various
+        | DropReason::TooFast
+        | DropReason::ShortFrame
+        | DropReason::ReservedRecipient
+        | DropReason::Refused
+        | DropReason::NodeUnreachable => "not-delivered",
+    }
+}
+
+/// Returns the code and the text of the error of a client that the server does not serve.
+fn refusal(code: CloseCode) -> (&'static str, &'static str) {
+    match code {
+        CloseCode::UNAUTHORIZED => ("unauthorized", "the server does not accept the token"),
+        CloseCode::CREDENTIALS_EXPIRED => ("token-expired", "the token has expired"),
+        _ => ("refused", "the server does not serve this client"),
+    }
+}
+
+/// Returns the error code of a reason.
+fn code_of(reason: DisconnectReason) -> &'static str {
+    match reason {
+        DisconnectReason::DialFailed => "dial-failed",
+        DisconnectReason::TimedOut | DisconnectReason::Silent => "timed-out",
+        DisconnectReason::ServerMisbehaved => "server-misbehaved",
+        DisconnectReason::ClosedByServer(CloseCode::SUPERSEDED) => "superseded",
+        DisconnectReason::Rotated => "rotated",
+        DisconnectReason::ConnectionLost | DisconnectReason::ClosedByServer(_) => "connection-lost",
+    }
+}
+
+/// Returns the number of an error of `errors.js`.
+fn send_error(error: SendError) -> f64 {
+    match error {
+        SendError::Closed => 1.0,
+        SendError::BodyTooLong(_) => 2.0,
+        SendError::NotConnected => 3.0,
+        SendError::TooManyChecked => 4.0,
+    }
+}
+
+const BUFFER_FULL: f64 = 5.0;
+
+// The commands of `commands.js`. Others only drain.
+const RETRY_NOW: u8 = 1;
+const ROTATE: u8 = 2;
+const CLOSE: u8 = 3;
+const OPENED: u8 = 4;
+const UPGRADED: u8 = 5;
+const LOST: u8 = 6;
+const TIMER_FIRED: u8 = 7;
+const FIND_EXTENSION: u8 = 8;
+const REQUEST_ICE_SERVERS: u8 = 9;

@@ -36,3 +36,20 @@ export function connectFailed(cause) {
 export function illegalConstructor(instead) {
   return new WaddellError("illegal-constructor", `cannot be constructed: call ${instead}`);
 }
+
+/** Makes the error of a message that was not sent, from what the driver has returned. */
+export function sendError(returned) {
+  return new WaddellError(...SEND_ERRORS[-returned]);
+}
+
+const SEND_ERRORS = [
+  ,
+  ["closed", "the client is closed"],
+  ["body-too-long", "the body is longer than 65517 bytes, the most that fits in a frame"],
+  ["not-connected", "not connected: wait for the id event"],
+  ["buffer-full", "too many checked messages have no outcome yet: try again later"],
+  ["buffer-full", "the send buffer is full: try again later"],
+];
+
+/** The number of an error that the driver need not find. */
+export const BODY_TOO_LONG = -2;

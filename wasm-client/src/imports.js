@@ -13,7 +13,7 @@ export class WaddellError extends Error {
 }
 WaddellError.prototype.name = "WaddellError";
 
-/** Makes an application's message object. */
+/** Makes an application's message object. Copies the body, which is in wasm's memory. */
 export function received(from, topic, body) {
-  return { from, topic, body };
+  return { from, topic, body: body.slice() };
 }

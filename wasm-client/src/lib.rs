@@ -6,10 +6,9 @@
 //!   topic.js     the public class Topic
 //!   socket.js    one WebSocket, whose events go to a driver
 //!   imports.js   what Rust imports; the public class WaddellError
+//!   commands.js  numbers of what a driver is told
 //!   lib.rs       bindings between JavaScript and Rust
 //!   driver.rs    the core's client and inbox, driven by a socket and a timer
-//!   handler.rs   what the driver calls in JavaScript
-//!   codes.rs     codes of errors
 //!   clock.rs     the clock
 //! ```
 //!
@@ -23,18 +22,14 @@
 extern crate alloc;
 
 mod clock;
-mod codes;
 mod driver;
-mod handler;
 
 use alloc::vec::Vec;
 
-use js_sys::{Array, Uint8Array};
-use waddell_core::{Client, CloseCode, Credentials, MessageIn, PeerId, TopicId};
+use waddell_core::{Credentials, MessageIn, MessageOut, PeerId, TopicId};
 use wasm_bindgen::prelude::*;
 
 use crate::driver::{Config, Driver};
-use crate::handler::Handler;
 
 /// Without std there is none.
 #[cfg(target_arch = "wasm32")]
@@ -55,14 +50,50 @@ extern "C" {
     #[wasm_bindgen(js_name = WaddellError, reexport, skip_typescript)]
     fn waddell_error_class();
 
-    /// Class of every error of this package.
-    pub(crate) type WaddellError;
+    /// Makes an application's message object. Copies the body.
+    #[wasm_bindgen(reexport, skip_typescript)]
+    fn received(from: &str, topic: u16, body: &[u8]) -> JsValue;
 
-    #[wasm_bindgen(constructor)]
-    pub(crate) fn new(code: &str, message: &str) -> WaddellError;
+    /// What a driver calls: the transport, the timer, and a `Client`'s callbacks. The driver holds
+    /// no borrow then, so each of them may call the driver again.
+    pub type Handler;
 
-    /// Makes an application's message object.
-    fn received(from: &str, topic: u16, body: Uint8Array) -> JsValue;
+    /// Makes a WebSocket to one of the addresses, which reports to the driver.
+    #[wasm_bindgen(method)]
+    pub(crate) fn dial(this: &Handler, address: usize);
+
+    /// Sends bytes, which are valid during the call only.
+    #[wasm_bindgen(method)]
+    pub(crate) fn transmit(this: &Handler, bytes: &[u8]);
+
+    #[wasm_bindgen(method, js_name = hangUp)]
+    pub(crate) fn hang_up(this: &Handler);
+
+    /// Returns how many bytes wait in the socket.
+    #[wasm_bindgen(method, getter, js_name = bufferedAmount)]
+    pub(crate) fn buffered_amount(this: &Handler) -> f64;
+
+    /// Sets when to call `timerFired`, in place of an earlier time. Infinity: never.
+    #[wasm_bindgen(method, js_name = setTimer)]
+    pub(crate) fn set_timer(this: &Handler, delay_ms: f64);
+
+    /// Passes on a message, whose body is valid during the call only. Returns whether the inbox
+    /// must keep it.
+    #[wasm_bindgen(method)]
+    pub(crate) fn message(this: &Handler, from: &str, topic: u16, body: &[u8]) -> bool;
+
+    /// Reports an event to the method of `client.js` with that name; `driver.rs` lists them.
+    // One import for all of them: each one has glue in both languages.
+    #[wasm_bindgen(method)]
+    pub(crate) fn report(
+        this: &Handler,
+        event: &str,
+        first_text: &str,
+        second_text: &str,
+        first_number: f64,
+        second_number: f64,
+        third_number: f64,
+    );
 }
 
 /// A handle of a driver for `client.js`.
@@ -111,20 +142,18 @@ impl DriverHandle {
         Self(Driver::new(handler, config))
     }
 
-    /// Performs what the client is to do: after `new`, it dials.
-    pub fn drain(&self) {
-        self.0.drain();
+    /// Performs one of the commands of `commands.js`, then what the client is to do. Returns its
+    /// answer, if it has one.
+    // One export for all of them: each one has glue in both languages.
+    pub fn call(&self, command: u8, argument: u16) -> bool {
+        self.0.call(command, argument)
     }
 
-    /// Sets the credentials for the next dials, 1 to 4,096 bytes.
+    /// Sets the credentials for the next dials, 1 to 4,096 bytes. With `now`, it gives them to the
+    /// server of the present connection, too.
     #[wasm_bindgen(js_name = setCredentials)]
-    pub fn set_credentials(&self, credentials: &[u8]) {
-        self.0.set_credentials(credentials);
-    }
-
-    /// Sets the credentials, and gives them to the server of the present connection.
-    pub fn authenticate(&self, credentials: &[u8]) {
-        self.0.authenticate(credentials);
+    pub fn set_credentials(&self, credentials: &[u8], now: bool) {
+        self.0.set_credentials(credentials, now);
     }
 
     /// Returns the body of the HELLO to send in the upgrade to WebSocket, if there is to be one.
@@ -133,52 +162,19 @@ impl DriverHandle {
         self.0.upgrade_hello()
     }
 
-    /// Handles the socket's open event, and whether the server has read the HELLO in the upgrade.
-    pub fn opened(&self, upgraded: bool) {
-        self.0.step(if upgraded { Client::handle_upgraded } else { Client::handle_connected });
-    }
-
     /// Handles bytes that the socket has received.
     pub fn received(&self, mut bytes: Vec<u8>) {
         self.0.step(|client, now| client.handle_bytes(&mut bytes, now));
     }
 
-    /// Handles the loss of the socket, be it open or not. `code` is that of its close event, if
-    /// there was one.
-    pub fn lost(&self, code: u16) {
-        self.0.step(|client, now| client.handle_closed(CloseCode(code), now));
-    }
-
-    /// Handles the timer. It may be early.
-    #[wasm_bindgen(js_name = timerFired)]
-    pub fn timer_fired(&self) {
-        self.0.timer_fired();
-    }
-
-    /// Sends a message whose body is `parts` joined.
+    /// Sends a message to the peer with that id of 16 bytes. Returns 0, or minus the number of an
+    /// error in `errors.js`.
     ///
-    /// # Errors
-    ///
-    /// A `WaddellError` if nothing was sent; its code is the reason.
-    pub fn send(&self, to: &str, topic: u16, parts: Array<Uint8Array>) -> Result<(), JsValue> {
-        self.0.send(to, TopicId(topic), &parts).map_err(JsValue::from)
-    }
-
-    /// Accepts a message whose body is `parts` joined. Its outcome is to be reported under the
-    /// returned ticket. Call `drain` next, which sends it.
-    ///
-    /// # Errors
-    ///
-    /// A `WaddellError` if it was not accepted; its code is the reason.
-    #[wasm_bindgen(js_name = acceptChecked)]
-    pub fn accept_checked(
-        &self,
-        to: &str,
-        topic: u16,
-        parts: Array<Uint8Array>,
-    ) -> Result<f64, JsValue> {
-        let ticket = self.0.accept_checked(to, TopicId(topic), &parts).map_err(JsValue::from)?;
-        Ok(ticket.number() as f64)
+    /// If it is `checked`, returns the ticket under which its outcome is to be reported. Call
+    /// `DRAIN` next, which sends it.
+    pub fn send(&self, to: &[u8], topic: u16, body: Vec<u8>, checked: bool) -> f64 {
+        let message = MessageOut::new(peer_id(to), TopicId(topic), body);
+        self.0.send(&message, checked)
     }
 
     /// Opens a topic: from here on its messages are queued for the application.
@@ -198,50 +194,15 @@ impl DriverHandle {
         self.0.lost_messages(TopicId(topic)) as f64
     }
 
-    /// Watches a peer. Asks for its state again if it is watched already.
-    ///
-    /// # Errors
-    ///
-    /// A `WaddellError`; its code is the reason.
-    pub fn watch(&self, id: &str) -> Result<(), JsValue> {
-        self.0.watch(id).map_err(JsValue::from)
+    /// Watches the peer with that id of 16 bytes, or asks for its state again. Returns whether
+    /// there is a place for it.
+    pub fn watch(&self, id: &[u8]) -> bool {
+        self.0.step(|client, now| client.watch(peer_id(id), now)).is_ok()
     }
 
     /// Stops watching a peer.
-    ///
-    /// # Errors
-    ///
-    /// A `WaddellError` if that is no id.
-    pub fn unwatch(&self, id: &str) -> Result<(), JsValue> {
-        self.0.unwatch(id).map_err(JsValue::from)
-    }
-
-    /// Asks for ICE servers. Returns whether the server has any.
-    #[wasm_bindgen(js_name = requestIceServers)]
-    pub fn request_ice_servers(&self) -> bool {
-        self.0.step(|client, _| client.request_ice_servers())
-    }
-
-    /// Asks whether the server speaks the extension.
-    #[wasm_bindgen(js_name = findExtension)]
-    pub fn find_extension(&self) {
-        self.0.step(Client::find_extension);
-    }
-
-    /// Asks for a new id.
-    pub fn rotate(&self) {
-        self.0.step(Client::rotate);
-    }
-
-    /// Dials at once if the client is waiting to dial.
-    #[wasm_bindgen(js_name = retryNow)]
-    pub fn retry_now(&self) {
-        self.0.step(Client::retry_now);
-    }
-
-    /// Closes the client for good.
-    pub fn close(&self) {
-        self.0.step(|client, _| client.close());
+    pub fn unwatch(&self, id: &[u8]) {
+        self.0.step(|client, _| client.unwatch(peer_id(id)));
     }
 
     /// Returns whether the client is closed, even if the `close` event is still to come.
@@ -252,8 +213,12 @@ impl DriverHandle {
 }
 
 /// Converts a message to an application's message object.
-pub(crate) fn to_js(message: &MessageIn) -> JsValue {
-    let body = Uint8Array::from(&message.body[..]);
+fn to_js(message: &MessageIn) -> JsValue {
     let from = &mut [0; PeerId::TEXT_LEN];
-    received(message.from.encode_text(from), message.topic.0, body)
+    received(message.from.encode_text(from), message.topic.0, &message.body)
+}
+
+/// Reads an id. `topic.js` makes its 16 bytes.
+fn peer_id(bytes: &[u8]) -> PeerId {
+    bytes.try_into().map_or(PeerId::NIL, PeerId::from_bytes)
 }

@@ -1,6 +1,7 @@
 // One WebSocket, whose events go to a driver.
 
-import { UPGRADED } from "./upgrade.js";
+import { OPENED, UPGRADED } from "./commands.js";
+import { SUBPROTOCOL } from "./upgrade.js";
 
 export class Socket {
   #webSocket; // null once it is hung up or lost
@@ -16,7 +17,8 @@ export class Socket {
     this.#driver = driver;
     this.#lost = lost;
     webSocket.binaryType = "arraybuffer";
-    webSocket.onopen = () => this.#webSocket && driver.opened(webSocket.protocol === UPGRADED);
+    webSocket.onopen = () =>
+      this.#webSocket && driver.call(webSocket.protocol === SUBPROTOCOL ? UPGRADED : OPENED);
     webSocket.onmessage = ({ data }) => this.#receive(data);
     webSocket.onclose = (event) => this.#lose(event);
     webSocket.onerror = () => this.#fail();

@@ -1,6 +1,6 @@
 // The public class Topic.
 
-import { illegalConstructor } from "./errors.js";
+import { BODY_TOO_LONG, illegalConstructor, sendError } from "./errors.js";
 import { kindOf, parseSendOptions, toUtf8 } from "./options.js";
 import { unlessAborted } from "./signal.js";
 import { WaddellError } from "./wasm.js";
@@ -50,15 +50,14 @@ export class Topic extends EventTarget {
   }
 
   send(peerId, body) {
-    checkPeerId(peerId);
-    this.#driver.send(peerId, this.#number, toParts(body));
+    const returned = this.#driver.send(parseId(peerId), this.#number, toBody(body), false);
+    if (returned < 0) throw sendError(returned);
   }
 
   async sendChecked(peerId, body, options) {
     const { signal } = parseSendOptions(options);
-    checkPeerId(peerId);
-    const parts = toParts(body);
-    return unlessAborted(signal, () => this.#checks.send(peerId, this.#number, parts));
+    const [id, bytes] = [parseId(peerId), toBody(body)];
+    return unlessAborted(signal, () => this.#checks.send(id, this.#number, bytes));
   }
 
   addEventListener(type, listener, options) {
@@ -172,15 +171,34 @@ function isListener(value) {
   return typeof value === "function" || (typeof value === "object" && value !== null);
 }
 
-export function checkPeerId(peerId) {
-  if (typeof peerId !== "string" || peerId.length > 36) {
-    throw new WaddellError("invalid-peer-id", "a peer id is a string such as client.id");
+/** Returns the 16 bytes of a peer id: a UUID of 32 digits, with hyphens or without. */
+export function parseId(peerId) {
+  if (typeof peerId !== "string" || !UUID.test(peerId)) {
+    throw new WaddellError("invalid-peer-id", "a peer id is a UUID such as client.id");
   }
+  return Uint8Array.from(peerId.replaceAll("-", "").match(/../g), (byte) => parseInt(byte, 16));
 }
 
-function toParts(body) {
-  return (Array.isArray(body) ? body : [body]).map(toBytes);
+const UUID = /^[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}$/i;
+
+/** Returns the bytes of a body, which can be an array of parts. */
+function toBody(body) {
+  const parts = (Array.isArray(body) ? body : [body]).map(toBytes);
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  // Refuse a body that is too long before it is copied.
+  if (length > MAX_BODY_LEN) throw sendError(BODY_TOO_LONG);
+  if (parts.length === 1) return parts[0];
+  const joined = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
 }
+
+/** Longest body, in bytes. */
+const MAX_BODY_LEN = 65_517;
 
 function toBytes(part) {
   if (typeof part === "string") return toUtf8(part);

@@ -4,8 +4,8 @@
 export function upgradeProtocols(hello) {
   const base64 = btoa(String.fromCharCode(...hello));
   const base64url = base64.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
-  return [UPGRADED, `waddell.2.hello.${base64url}`, "waddell"];
+  return [SUBPROTOCOL, `waddell.2.hello.${base64url}`, "waddell"];
 }
 
 /** What the server chooses if it has read HELLO. */
-export const UPGRADED = "waddell.2";
+export const SUBPROTOCOL = "waddell.2";

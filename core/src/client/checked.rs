@@ -149,14 +149,11 @@ impl Checked {
     }
 
     pub(super) fn handle_dropped(&mut self, entry: &Dropped, outputs: &mut VecDeque<Output>) {
-        let last = entry.last();
-        let start = self.undecided.partition_point(|it| it.number < entry.first);
-        let end = self.undecided.partition_point(|it| it.number <= last);
+        let (first, last) = (entry.first, entry.last());
         if entry.is_exact() {
-            for undecided in self.undecided.drain(start..end) {
-                undecided.decide(Err(Undelivered::Dropped(entry.reason)), outputs);
-            }
+            self.decide(first, last, Err(Undelivered::Dropped(entry.reason)), outputs);
         } else {
+            let (start, end) = (self.position(first), self.position(last.saturating_add(1)));
             for undecided in self.undecided.range_mut(start..end) {
                 undecided.maybe_dropped = true;
             }
@@ -172,9 +169,7 @@ impl Checked {
         }
         let otherwise =
             if complete { Ok(Delivery::Forwarded) } else { Err(Undelivered::ConnectionLost) };
-        while let Some(undecided) = self.undecided.pop_front_if(|it| it.number <= upto) {
-            undecided.decide(otherwise, outputs);
-        }
+        self.decide(0, upto, otherwise, outputs);
         if core::mem::take(&mut self.resumed) {
             self.must_confirm = upto < self.first.saturating_sub(1);
             self.end_before(self.first, Undelivered::NotHandled, outputs);
@@ -183,10 +178,7 @@ impl Checked {
 
     /// Decides a message that the server accepted and could not pass on.
     pub(super) fn handle_lost(&mut self, number: u64, outputs: &mut VecDeque<Output>) {
-        let found = self.undecided.binary_search_by_key(&number, |it| it.number);
-        if let Some(undecided) = found.ok().and_then(|index| self.undecided.remove(index)) {
-            undecided.decide(Err(Undelivered::Lost), outputs);
-        }
+        self.decide(number, number, Err(Undelivered::Lost), outputs);
     }
 
     /// Handles a probe that came back: the server has handled every frame before it.
@@ -196,17 +188,13 @@ impl Checked {
         {
             self.asked = None;
         }
-        while let Some(undecided) = self.undecided.pop_front_if(|it| it.number < probe) {
-            undecided.decide(Ok(Delivery::Sent), outputs);
-        }
+        self.decide(0, probe.saturating_sub(1), Ok(Delivery::Sent), outputs);
     }
 
     /// Decides the messages after the last frame that the server has handled, as CLOSING says.
     pub(super) fn handle_closing(&mut self, handled: u64, outputs: &mut VecDeque<Output>) {
-        let start = self.undecided.partition_point(|it| it.number <= handled);
-        for undecided in self.undecided.drain(start..) {
-            undecided.decide(Err(Undelivered::NotHandled), outputs);
-        }
+        let first = handled.saturating_add(1);
+        self.decide(first, u64::MAX, Err(Undelivered::NotHandled), outputs);
     }
 
     /// Decides the messages of the connections before: the server will not tell of them.
@@ -221,9 +209,28 @@ impl Checked {
     }
 
     fn end_before(&mut self, number: u64, why: Undelivered, outputs: &mut VecDeque<Output>) {
-        while let Some(undecided) = self.undecided.pop_front_if(|it| it.number < number) {
-            undecided.decide(Err(why), outputs);
+        self.decide(0, number.saturating_sub(1), Err(why), outputs);
+    }
+
+    /// Decides the messages with the numbers `first` to `last`.
+    // Out of line: it has many callers.
+    #[inline(never)]
+    fn decide(
+        &mut self,
+        first: u64,
+        last: u64,
+        outcome: Result<Delivery, Undelivered>,
+        outputs: &mut VecDeque<Output>,
+    ) {
+        let (start, end) = (self.position(first), self.position(last.saturating_add(1)));
+        for undecided in self.undecided.drain(start..end) {
+            undecided.decide(outcome, outputs);
         }
+    }
+
+    /// Returns how many messages have a lower number.
+    fn position(&self, number: u64) -> usize {
+        self.undecided.partition_point(|it| it.number < number)
     }
 }
 

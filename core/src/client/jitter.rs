@@ -19,7 +19,7 @@ impl Jitter {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^= z >> 31;
-        // 16 random bits of it.
-        spread * (z & 0xffff) as u32 / 0x1_0000
+        // 16 random bits of it. A day times 2^16 fits in 63 bits.
+        Duration::from_nanos((spread.as_nanos() as u64 * (z & 0xffff)) >> 16)
     }
 }

@@ -179,7 +179,7 @@ impl Client {
     #[inline(never)]
     pub(super) fn ask(&mut self) {
         let State::Ready { id, .. } = self.state else { return };
-        for frame in self.peers.poll_requests().into_iter().flatten() {
+        for frame in self.peers.poll_requests() {
             self.transmit(frame);
         }
         let is_due = self.checked.is_due()

@@ -35,6 +35,7 @@ pub(super) struct Peers {
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     number: u64,
+    /// The nil id once it is known what became of the message.
     to: PeerId,
 }
 
@@ -128,14 +129,16 @@ impl Peers {
     pub(super) fn handle_dropped(&mut self, entry: &Dropped) {
         if entry.is_exact() {
             let dropped = entry.first..=entry.last();
-            self.sent.retain(|sent| !dropped.contains(&sent.number));
+            for sent in self.sent.iter_mut().filter(|sent| dropped.contains(&sent.number)) {
+                sent.to = PeerId::NIL;
+            }
         }
     }
 
     /// Records a notice, and the number of the last frame that was sent before it came.
     pub(super) fn handle_notice(&mut self, notice: PeerNotice, upto: u64) {
         let PeerNotice { id: to, lost: count, .. } = notice;
-        if count > 0 && self.losses.len() < MAX_WATCHED {
+        if count > 0 && !to.is_nil() && self.losses.len() < MAX_WATCHED {
             self.losses.push(Loss { to, count, upto });
         }
     }
@@ -149,45 +152,52 @@ impl Peers {
     /// that are left, since every DROPPED about earlier frames has come.
     pub(super) fn handle_handled(&mut self, handled: Handled) -> Vec<u64> {
         let mut lost = Vec::new();
-        for loss in self.losses.extract_if(.., |loss| loss.upto <= handled.upto) {
+        for loss in core::mem::take(&mut self.losses) {
+            if loss.upto > handled.upto {
+                self.losses.push(loss);
+                continue;
+            }
             if !handled.complete {
                 continue;
             }
             for _message in 0..loss.count {
-                let is_lost = |sent: &Sent| sent.to == loss.to && sent.number <= loss.upto;
-                let Some(last) = self.sent.iter().rposition(is_lost) else { break };
-                lost.extend(self.sent.remove(last).map(|sent| sent.number));
+                let is_lost = |sent: &&mut Sent| sent.to == loss.to && sent.number <= loss.upto;
+                let Some(last) = self.sent.iter_mut().rfind(is_lost) else { break };
+                last.to = PeerId::NIL;
+                lost.push(last.number);
             }
         }
         lost
     }
 
-    /// Returns the frames that ask about all peers anew, if that is due.
+    /// Returns the frames that ask about all peers anew; none if that is not due.
     ///
     /// Those to which the client only wrote are no longer watched right after: the server goes on
     /// telling about them, and they take no place from the others.
-    pub(super) fn poll_requests(&mut self) -> Option<Vec<Bytes>> {
-        if !core::mem::take(&mut self.ask_anew) {
-            return None;
-        }
-        let room = MAX_WATCHED - self.watched.len();
-        let is_new = |contact: &&PeerId| !self.watched.contains(contact);
-        let contacts: Vec<_> =
-            self.contacts.iter().rev().filter(is_new).take(room).copied().collect();
-        let all: Vec<_> = self.watched.iter().chain(&contacts).copied().collect();
+    pub(super) fn poll_requests(&mut self) -> Vec<Bytes> {
         let mut frames = Vec::new();
+        if !core::mem::take(&mut self.ask_anew) {
+            return frames;
+        }
+        let mut all = bytes(&self.watched);
+        let watched_len = all.len();
+        for contact in self.contacts.iter().rev() {
+            if all.len() < MAX_WATCHED * PeerId::LEN && !self.watched.contains(contact) {
+                all.extend_from_slice(contact.as_bytes());
+            }
+        }
         let unwatched = bytes(&core::mem::take(&mut self.unwatched));
-        if !unwatched.is_empty() {
-            frames.push(encode(&Request::Unwatch(PeerIds::from_bytes(&unwatched))));
+        let contacts = all.get(watched_len..).unwrap_or_default();
+        for (ids, request) in [
+            (&unwatched[..], Request::Unwatch as fn(_) -> _),
+            (&all, Request::Watch),
+            (contacts, Request::Unwatch),
+        ] {
+            if !ids.is_empty() {
+                frames.push(encode(&request(PeerIds::from_bytes(ids))));
+            }
         }
-        let (all, contacts) = (bytes(&all), bytes(&contacts));
-        if !all.is_empty() {
-            frames.push(encode(&Request::Watch(PeerIds::from_bytes(&all))));
-        }
-        if !contacts.is_empty() {
-            frames.push(encode(&Request::Unwatch(PeerIds::from_bytes(&contacts))));
-        }
-        Some(frames)
+        frames
     }
 }
 
@@ -203,7 +213,11 @@ pub(super) fn unwatch(id: PeerId) -> Bytes {
 
 /// Returns ids one after the other.
 fn bytes(ids: &[PeerId]) -> Vec<u8> {
-    ids.iter().flat_map(|id| *id.as_bytes()).collect()
+    let mut bytes = Vec::new();
+    for id in ids {
+        bytes.extend_from_slice(id.as_bytes());
+    }
+    bytes
 }
 
 /// Most peers that a server watches for one connection.
@@ -211,3 +225,24 @@ pub(super) const MAX_WATCHED: usize = 64;
 
 /// Most messages that are remembered.
 const MAX_SENT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::DropReason;
+    use crate::control::peer::PeerState;
+    use crate::id::TopicId;
+
+    #[test]
+    fn a_notice_about_the_nil_id_finds_no_message() {
+        let to = PeerId::from_bytes([1; PeerId::LEN]);
+        let (reason, topic) = (DropReason::UnknownRecipient, TopicId(1));
+        let mut peers = Peers::new();
+        peers.handle_sent(to, 1);
+        let dropped = Dropped { first: 1, span: 1, count: 1, reason, topic, recipient: to };
+        peers.handle_dropped(&dropped);
+        let nil = PeerNotice { id: PeerId::NIL, state: PeerState::Here, lost: u32::MAX };
+        peers.handle_notice(nil, 1);
+        assert!(peers.handle_handled(Handled { upto: 1, complete: true }).is_empty());
+    }
+}

@@ -157,7 +157,7 @@ impl Session {
     /// Records when the credentials expire, in seconds from now; 0: never.
     pub(super) fn handle_expiry(&mut self, expires_in: u32, now: Instant) {
         // At four fifths of that time, so that there is some left to get new ones.
-        let due = Duration::from_secs(expires_in.into()) * 4 / 5;
+        let due = Duration::from_millis(u64::from(expires_in) * 800);
         self.credentials_due = if expires_in == 0 { None } else { now.checked_add(due) };
     }
 

@@ -63,7 +63,7 @@ impl Dropped {
         });
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, ControlError> {
+    fn decode(bytes: &[u8; Self::LEN]) -> Result<Self, ControlError> {
         let mut bytes = Reader(bytes);
         let (first, span, count) = (bytes.u64()?, bytes.u32()?, bytes.u32()?);
         let reason = DropReason::from_code(bytes.u8()?);
@@ -80,7 +80,7 @@ pub struct DroppedEntries<'a>(pub(super) &'a [u8]);
 impl DroppedEntries<'_> {
     /// Returns the entries.
     pub fn iter(&self) -> impl Iterator<Item = Dropped> {
-        self.0.chunks_exact(Dropped::LEN).flat_map(Dropped::decode)
+        self.0.as_chunks().0.iter().flat_map(Dropped::decode)
     }
 }
 

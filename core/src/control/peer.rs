@@ -4,8 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::BufMut;
 
-use super::bytes::Reader;
-use super::{ControlError, put_frame};
+use super::put_frame;
 use crate::id::PeerId;
 
 /// Whether a peer can be reached.
@@ -65,27 +64,27 @@ pub struct PeerNotices<'a>(pub(super) &'a [u8]);
 impl PeerNotices<'_> {
     /// Returns the entries. Those with a state that is not known are left out.
     pub fn iter(&self) -> impl Iterator<Item = PeerNotice> {
-        self.entries().flat_map(|entry| {
-            let (id, state, lost) = entry?;
+        self.entries().filter_map(|(id, state, lost)| {
             let state = match state {
                 1 => PeerState::Here,
                 2 => PeerState::Away,
                 3 => PeerState::Gone,
-                _unknown => return Err(ControlError::Malformed),
+                _unknown => return None,
             };
-            Ok(PeerNotice { id, state, lost })
+            Some(PeerNotice { id, state, lost })
         })
     }
 
     /// Returns whether an entry says that notices were lost: ask about every peer again.
     pub fn has_gap(&self) -> bool {
-        self.entries().any(|entry| entry.is_ok_and(|(id, state, _)| id.is_nil() && state == 0))
+        self.entries().any(|(id, state, _)| id.is_nil() && state == 0)
     }
 
-    fn entries(&self) -> impl Iterator<Item = Result<(PeerId, u8, u32), ControlError>> {
-        self.0.chunks_exact(PeerNotice::LEN).map(|entry| {
-            let mut entry = Reader(entry);
-            Ok((entry.id()?, entry.u8()?, entry.u32()?))
+    /// Returns the id, the state and the number of lost messages of each entry.
+    fn entries(&self) -> impl Iterator<Item = (PeerId, u8, u32)> {
+        let (entries, _rest) = self.0.as_chunks::<{ PeerNotice::LEN }>();
+        entries.iter().map(|&[ref id @ .., state, a, b, c, d]| {
+            (PeerId::from_bytes(*id), state, u32::from_le_bytes([a, b, c, d]))
         })
     }
 }

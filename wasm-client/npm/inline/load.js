@@ -2,7 +2,7 @@
 import start from "./wasm.js";
 
 export default async function load(source) {
-  return start(source ?? { module_or_path: await inflate() });
+  return start(source ? await source.module_or_path : await inflate());
 }
 
 async function inflate() {

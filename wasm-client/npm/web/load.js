@@ -2,11 +2,11 @@
 import start from "./wasm.js";
 
 export default async function load(source) {
-  if (source) return start(source);
+  if (source) return start(await source.module_or_path);
   let file = "waddell_bg.wasm";
   try {
     file = new URL("waddell_bg.wasm", import.meta.url);
-    return await start({ module_or_path: file });
+    return await start(file);
   } catch (cause) {
     throw new Error(
       `${file}: ${cause.message}; if a bundler left this file out, import "waddell", which ` +
